@@ -1,0 +1,58 @@
+// Every bound of the system by name. A queue, batch, retry or message without a name here is a defect.
+#pragma once
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+
+namespace sp::limits {
+
+using namespace std::chrono_literals;
+
+// Data geometry.
+constexpr uint32_t block_bytes = 4096;                        // unit of checksum and copy-on-write
+constexpr uint32_t object_bytes = 4u << 20;                   // unit of placement and recovery
+constexpr uint32_t blocks_per_object = object_bytes / block_bytes;
+constexpr uint32_t io_blocks_max = 256;                       // largest single data request: 1 MiB
+constexpr uint32_t io_bytes_max = io_blocks_max * block_bytes;
+constexpr uint64_t volume_bytes_max = 1ull << 50;             // 1 PiB
+constexpr size_t buffer_bytes_max = 8u << 20;
+constexpr size_t buffers_kept_per_size = 64;                  // free memory kept for reuse, per thread and size
+
+// Cluster.
+constexpr uint32_t nodes_max = 63;                            // node ids 1..63
+constexpr uint32_t disks_max = 4096;                          // disk ids 0..4095 (0 is not used)
+constexpr uint32_t servers_per_node_max = 12;
+constexpr uint32_t services_max = 4096;
+constexpr uint32_t copies_max = 3;
+constexpr uint32_t sets_per_group_max = 1u << 15;
+constexpr uint32_t allocation_groups_max = 1u << 12;
+constexpr uint32_t volumes_max = 1u << 20;
+constexpr uint32_t name_bytes_max = 200;
+constexpr uint32_t attachments_per_client_max = 1024;
+constexpr uint32_t kv_value_bytes_max = 1u << 20;
+constexpr uint32_t kv_keys_per_bucket_max = 1u << 16;
+
+// Wire.
+constexpr uint32_t message_body_bytes_max = 1u << 20;         // encoded fields of one message
+constexpr uint32_t message_data_bytes_max = io_bytes_max;     // block data of one message
+constexpr uint32_t connections_per_service_max = 4096;
+constexpr uint32_t send_queue_messages_max = 4096;            // per connection; beyond it the peer is cut off
+
+// Data path.
+constexpr uint32_t client_window_per_server = 256;            // requests in flight from one client to one server
+constexpr uint32_t set_undecided_max = 1024;                  // undecided records of one set; beyond it writes wait
+constexpr uint32_t recovery_objects_in_flight = 4;            // per recovering disk set
+
+// Time. `lease` must end before any voter may elect another leader: lease * (1 + drift) < election_min * (1 - drift).
+constexpr auto heartbeat_interval = 100ms;
+constexpr auto election_timeout_min = 700ms;
+constexpr auto election_timeout_max = 1000ms;
+constexpr auto lease_length = 600ms;
+constexpr double clock_drift_max = 0.02;                      // rate difference between two clocks that leases survive
+constexpr auto node_silent_after = 1000ms;                    // a node not heard of for so long is declared down
+constexpr auto copy_timeout = 1000ms;                         // a copy that has not acknowledged for so long is complained of
+constexpr auto connect_timeout = 1000ms;
+static_assert(lease_length.count() * (1 + clock_drift_max) < election_timeout_min.count() * (1 - clock_drift_max));
+static_assert(lease_length.count() * (1 + clock_drift_max) < node_silent_after.count() * (1 - clock_drift_max));
+
+}  // namespace sp::limits
