@@ -1,0 +1,51 @@
+// Superblock: what makes a device a disk of a cluster. Two identical copies, in the first and the last 4 KiB of the device, each with its own CRC-64; either
+// one suffices to find everything else. Layout and worked example: sp-disk-format(5).
+#pragma once
+#include <array>
+#include <cstdint>
+#include <string>
+
+#include "base/ids.h"
+#include "base/result.h"
+#include "io/host.h"
+
+namespace sp::disk {
+
+constexpr uint32_t format_version = 1;
+
+// The regions of a disk in bytes, computed once by format and stored, so that later versions may compute otherwise.
+struct Layout {
+  uint64_t device_bytes = 0;
+  uint64_t log_offset = 0;
+  uint64_t log_bytes = 0;
+  uint64_t table_offset = 0;   // both homes of all slot table pages
+  uint64_t table_bytes = 0;
+  uint64_t data_offset = 0;
+  uint64_t data_bytes = 0;     // 4096 a slot
+};
+
+struct Superblock {
+  ClusterId cluster = 0;
+  DiskId disk = 0;
+  uint64_t uuid = 0;           // drawn at format: tells a re-made disk from its predecessor
+  int64_t created_ms = 0;
+  Layout layout;
+};
+
+// The layout for a device of this size. Code::invalid below the smallest useful size (named in the message).
+Result<Layout> plan_layout(uint64_t device_bytes);
+
+struct FormatOptions {
+  ClusterId cluster = 0;
+  DiskId disk = 0;
+  bool write_in_full = true;   // files: write every byte once, so that later writes need no allocation
+};
+
+// Writes log, tables and superblocks; the last copy of the superblock is written last, after a flush. Refusal of used devices is
+// `probe`'s and the command's affair.
+void format(io::Host& host, io::Disk& disk, const FormatOptions& options, Callback<void(Result<Superblock>)> done);
+
+// Reads and checks both copies. Code::not_found: not a disk of ours; Code::damaged: it was, but neither copy is whole, or they disagree.
+void read_superblock(io::Host& host, io::Disk& disk, Callback<void(Result<Superblock>)> done);
+
+}  // namespace sp::disk
