@@ -11,7 +11,7 @@
 
 #include "base/result.h"
 #include "map/map.h"
-#include "state/command.h"
+#include "map/command.h"
 
 namespace sp::state {
 
@@ -29,7 +29,7 @@ class State {
   virtual ~State() = default;
 
   // index must be applied_index() + 1, or more (no-ops and configuration entries of the log are not given here).
-  virtual Applied apply(uint64_t index, const Command& command) = 0;
+  virtual Applied apply(uint64_t index, const map::Command& command) = 0;
   virtual uint64_t applied_index() const = 0;
   virtual uint64_t content_hash() const = 0;
   virtual const map::Map& map() const = 0;

@@ -11,17 +11,17 @@
 
 #include "map/map.h"
 
-namespace sp::state {
+namespace sp::map {
 
 // --- membership --------------------------------------------------------------------------------------------------------------------------
 struct InitCluster { ClusterId id = 0; std::string name; };                                    // first command of a new cluster; exists when repeated
-struct PutNode { map::Node node; };                                                            // from sp.toml; `up` is ignored
+struct PutNode { Node node; };                                                            // from sp.toml; `up` is ignored
 struct NodeUp { NodeId node = 0; };
 struct NodeDown { NodeId node = 0; };                                                          // and all its services and disks
-struct ServiceUp { map::Service service; std::vector<map::Disk> disks; };                      // servers: exactly the disks that they hold now
+struct ServiceUp { Service service; std::vector<Disk> disks; };                      // servers: exactly the disks that they hold now
 struct ServiceDown { ServiceId service; uint64_t start_id = 0; };                              // ignored when another start_id is up
 struct DiskFailed { DiskId disk = 0; uint64_t start_id = 0; std::string why; };
-struct DiskReturned { map::Disk disk; uint64_t start_id = 0; };                                // opened later by a running server
+struct DiskReturned { Disk disk; uint64_t start_id = 0; };                                // opened later by a running server
 struct DescribeDisk { DiskId disk = 0; std::string description; };
 struct ForgetDisk { DiskId disk = 0; };                                                        // refused while up or the only complete copy of a set
 
@@ -33,15 +33,15 @@ struct SetEvict { SetId set; uint32_t epoch = 0; DiskId disk = 0; };
 // --- configuration -----------------------------------------------------------------------------------------------------------------------
 struct UpdatePlacementGroup { std::string name; std::optional<std::string> rename; std::vector<DiskId> add, remove; };  // creates too
 struct DeletePlacementGroup { std::string name; };                                             // refused while a template uses it
-struct PutTemplate { map::Template row; uint32_t set_count = 0; bool create = true; std::string name_before; };   // set_count 0: chosen by the number of disks
+struct PutTemplate { Template row; uint32_t set_count = 0; bool create = true; std::string name_before; };   // set_count 0: chosen by the number of disks
 struct DeleteTemplate { std::string name; };                                                   // refused while volumes use it
-struct CreateVolume { std::string name; uint64_t size_bytes = 0; std::string template_name; map::Limits limits; std::map<std::string, std::string> tags; int64_t created_ms = 0; };
+struct CreateVolume { std::string name; uint64_t size_bytes = 0; std::string template_name; Limits limits; std::map<std::string, std::string> tags; int64_t created_ms = 0; };
 struct UpdateVolume {
   VolumeId volume = 0;
   std::optional<std::string> rename;
   std::optional<uint64_t> size_bytes;
   bool shrink_ok = false;                                                                      // a smaller size without it: refused
-  std::optional<map::Limits> limits;
+  std::optional<Limits> limits;
   std::map<std::string, std::string> tags;                                                     // an empty value removes the tag
 };
 struct DeleteVolume { VolumeId volume = 0; };                                                  // refused while attached
@@ -74,4 +74,4 @@ std::vector<std::byte> encode(const Command& command);
 std::optional<Command> decode(Bytes bytes);
 std::string_view name(const Command& command);
 
-}  // namespace sp::state
+}  // namespace sp::map
