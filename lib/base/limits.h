@@ -43,6 +43,18 @@ constexpr uint32_t client_window_per_server = 256;            // requests in fli
 constexpr uint32_t set_undecided_max = 1024;                  // undecided records of one set; beyond it writes wait
 constexpr uint32_t recovery_objects_in_flight = 4;            // per recovering disk set
 
+// Agreement. A message fits in message_body_bytes_max.
+constexpr uint32_t raft_command_bytes_max = message_body_bytes_max - (16u << 10);  // data of one log entry
+constexpr uint32_t raft_append_bytes_max = 256u << 10;        // entries of one append, unless the first alone is larger
+constexpr uint32_t raft_append_entries_max = 1024;
+constexpr uint32_t raft_appends_in_flight_max = 16;           // per follower
+constexpr uint32_t raft_uncommitted_entries_max = 4096;       // beyond it proposals are refused: transient
+constexpr uint32_t raft_apply_ahead_max = 1024;               // entries handed out to apply and not yet reported applied
+constexpr uint32_t raft_barriers_max = 4096;                  // read barriers waiting
+constexpr uint32_t raft_promote_lag_max = 256;                // entries a learner may lack when it is promoted
+constexpr uint32_t raft_snapshot_chunk_bytes = 256u << 10;
+constexpr uint64_t raft_snapshot_bytes_max = 1ull << 30;
+
 // Time. `lease` must end before any voter may elect another leader: lease * (1 + drift) < election_min * (1 - drift).
 constexpr auto heartbeat_interval = 100ms;
 constexpr auto election_timeout_min = 700ms;
