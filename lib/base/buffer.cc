@@ -48,7 +48,8 @@ Buffer Buffer::allocate(size_t size_bytes) {
   size_t capacity = alignment;
   while (capacity < size_bytes) capacity *= 2;
   std::byte* memory = nullptr;
-  if (const size_t index = class_of(capacity); index < Pool::class_count && !pool().free[index].empty()) {
+  if (const size_t index = class_of(capacity);
+      index < Pool::class_count && !pool().free[index].empty()) {
     memory = pool().free[index].back();
     pool().free[index].pop_back();
   } else {

@@ -1,6 +1,7 @@
-// Buffer: a reference-counted, 4096-aligned piece of memory for block data, so that one write can be on its way to the
-// local disk and to two peers without a copy. Copies share the memory; slices are the caller's spans. Freed memory of
-// common sizes is kept for reuse per thread (bounded). Thread rule: the count is not atomic; a Buffer and all its copies stay on one thread.
+// Buffer: a reference-counted, 4096-aligned piece of memory for block data, so that one write can
+// be on its way to the local disk and to two peers without a copy. Copies share the memory; slices
+// are the caller's spans. Freed memory of common sizes is kept for reuse per thread (bounded).
+// Thread rule: the count is not atomic; a Buffer and all its copies stay on one thread.
 #pragma once
 #include <cstddef>
 #include <cstdint>

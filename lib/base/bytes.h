@@ -1,6 +1,7 @@
-// Bytes: views, and a bounded little-endian Writer and Reader for everything that goes to a disk or a wire but is not
-// a fixed struct. A Reader never reads past its end: after the first short read it is `failed()` and yields zeros, so
-// a parser may read a whole record and check once. Lengths inside the data are checked against a limit named by the caller.
+// Bytes: views, and a bounded little-endian Writer and Reader for everything that goes to a disk or
+// a wire but is not a fixed struct. A Reader never reads past its end: after the first short read
+// it is `failed()` and yields zeros, so a parser may read a whole record and check once. Lengths
+// inside the data are checked against a limit named by the caller.
 #pragma once
 #include <bit>
 #include <cstddef>
@@ -14,13 +15,18 @@
 
 namespace sp {
 
-static_assert(std::endian::native == std::endian::little, "formats are little-endian; big-endian hosts are not supported");
+static_assert(std::endian::native == std::endian::little,
+              "formats are little-endian; big-endian hosts are not supported");
 
 using Bytes = std::span<const std::byte>;
 using MutableBytes = std::span<std::byte>;
 
-inline Bytes as_bytes(std::string_view text) { return std::as_bytes(std::span(text.data(), text.size())); }
-inline std::string_view as_text(Bytes bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
+inline Bytes as_bytes(std::string_view text) {
+  return std::as_bytes(std::span(text.data(), text.size()));
+}
+inline std::string_view as_text(Bytes bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
 
 // A trivially copyable struct seen as bytes; and read from bytes (the caller has checked the size).
 template <class T>
@@ -68,7 +74,8 @@ class Reader {
   T number() {
     static_assert(std::is_integral_v<T> || std::is_enum_v<T>);
     T value{};
-    if (auto bytes = raw(sizeof value); bytes.size() == sizeof value) std::memcpy(&value, bytes.data(), sizeof value);
+    if (auto bytes = raw(sizeof value); bytes.size() == sizeof value)
+      std::memcpy(&value, bytes.data(), sizeof value);
     return value;
   }
   bool boolean() { return number<uint8_t>() != 0; }
@@ -104,6 +111,7 @@ class Reader {
 };
 
 std::string to_hex(Bytes bytes);
-bool from_hex(std::string_view hex, MutableBytes out);  // false unless exactly out.size() bytes of hex
+bool from_hex(std::string_view hex,
+              MutableBytes out);  // false unless exactly out.size() bytes of hex
 
 }  // namespace sp

@@ -1,6 +1,6 @@
-// Callback<R(Args...)>: a move-only function object that never allocates. Captures must fit in 64 bytes (checked at
-// compile time): capture a pointer to a longer-lived record instead of large values. Calling an empty one asserts.
-// Thread rule: belongs to the reactor thread that made it.
+// Callback<R(Args...)>: a move-only function object that never allocates. Captures must fit in 64
+// bytes (checked at compile time): capture a pointer to a longer-lived record instead of large
+// values. Calling an empty one asserts. Thread rule: belongs to the reactor thread that made it.
 #pragma once
 #include <cstddef>
 #include <new>
@@ -26,7 +26,8 @@ class Callback<R(Args...)> {
                                               std::is_invocable_r_v<R, std::decay_t<F>&, Args...>>>
   Callback(F&& function) {  // NOLINT(google-explicit-constructor)
     using Function = std::decay_t<F>;
-    static_assert(sizeof(Function) <= capacity_bytes, "captures too large: capture a pointer to a record");
+    static_assert(sizeof(Function) <= capacity_bytes,
+                  "captures too large: capture a pointer to a record");
     static_assert(alignof(Function) <= alignof(std::max_align_t));
     static_assert(std::is_nothrow_move_constructible_v<Function>);
     new (storage_) Function(std::forward<F>(function));
@@ -52,7 +53,8 @@ class Callback<R(Args...)> {
     return table_->call(storage_, std::forward<Args>(args)...);
   }
 
-  // Takes the function out, leaves *this empty, calls it. For one-shot completions whose owner may die in the call.
+  // Takes the function out, leaves *this empty, calls it. For one-shot completions whose owner may
+  // die in the call.
   R call_once(Args... args) {
     Callback taken = std::move(*this);
     return taken(std::forward<Args>(args)...);
@@ -70,7 +72,9 @@ class Callback<R(Args...)> {
   };
   template <class F>
   static constexpr Table table_for = {
-      [](void* f, Args&&... args) -> R { return (*static_cast<F*>(f))(std::forward<Args>(args)...); },
+      [](void* f, Args&&... args) -> R {
+        return (*static_cast<F*>(f))(std::forward<Args>(args)...);
+      },
       [](void* to, void* from) {
         new (to) F(std::move(*static_cast<F*>(from)));
         static_cast<F*>(from)->~F();

@@ -12,7 +12,8 @@ uint64_t crc64(Bytes bytes, uint64_t seed) {
 
 uint32_t crc32c(Bytes bytes, uint32_t seed) {
   if (bytes.empty()) return seed;
-  auto* data = reinterpret_cast<unsigned char*>(const_cast<std::byte*>(bytes.data()));  // ISA-L's prototype lacks const
+  auto* data = reinterpret_cast<unsigned char*>(
+      const_cast<std::byte*>(bytes.data()));  // ISA-L's prototype lacks const
   return ~crc32_iscsi(data, static_cast<int>(bytes.size()), ~seed);
 }
 

@@ -9,12 +9,13 @@
 
 namespace sp {
 
-using NodeId = uint16_t;     // 1..63
-using DiskId = uint16_t;     // 1..4095
-using ClusterId = uint64_t;  // drawn at random when the cluster is made; every disk, message and log carries it
-using VolumeId = uint32_t;   // never reused; 0 is no volume
-using GroupId = uint16_t;    // allocation group; never reused; 0 is none
-using ClientId = uint16_t;   // the node id of the client host
+using NodeId = uint16_t;  // 1..63
+using DiskId = uint16_t;  // 1..4095
+using ClusterId =
+    uint64_t;  // drawn at random when the cluster is made; every disk, message and log carries it
+using VolumeId = uint32_t;  // never reused; 0 is no volume
+using GroupId = uint16_t;   // allocation group; never reused; 0 is none
+using ClientId = uint16_t;  // the node id of the client host
 
 // A disk set: the ordered disks that hold the copies of the objects placed on it.
 struct SetId {
@@ -35,15 +36,17 @@ struct ObjectId {
   uint64_t packed() const { return uint64_t{volume} << 32 | index; }
 };
 
-// Version of a write within its set: the set's epoch in which it was ordered, then the sequence inside that epoch. Versions of one set
-// are totally ordered; a later epoch is always later. Zero means "never written".
+// Version of a write within its set: the set's epoch in which it was ordered, then the sequence
+// inside that epoch. Versions of one set are totally ordered; a later epoch is always later. Zero
+// means "never written".
 class Version {
  public:
   static constexpr uint64_t sequence_max = (uint64_t{1} << 40) - 1;
   static constexpr uint32_t epoch_max = (1u << 24) - 1;
 
   constexpr Version() = default;
-  constexpr Version(uint32_t epoch, uint64_t sequence) : packed_(uint64_t{epoch} << 40 | sequence) {}
+  constexpr Version(uint32_t epoch, uint64_t sequence)
+      : packed_(uint64_t{epoch} << 40 | sequence) {}
   static constexpr Version from_packed(uint64_t value) {
     Version version;
     version.packed_ = value;
@@ -62,7 +65,8 @@ class Version {
 
 enum class ServiceKind : uint8_t { beacon = 1, server = 2, client = 3, mgmt = 4 };
 
-// A service of the cluster: "server 2 on node 3". Instance counts from 1; beacon, client and mgmt have instance 1 only.
+// A service of the cluster: "server 2 on node 3". Instance counts from 1; beacon, client and mgmt
+// have instance 1 only.
 struct ServiceId {
   ServiceKind kind = ServiceKind::beacon;
   NodeId node = 0;
@@ -70,7 +74,8 @@ struct ServiceId {
   auto operator<=>(const ServiceId&) const = default;
   uint32_t packed() const { return uint32_t(kind) << 24 | uint32_t{node} << 8 | instance; }
   static ServiceId from_packed(uint32_t v) {
-    return {static_cast<ServiceKind>(v >> 24), static_cast<NodeId>(v >> 8), static_cast<uint8_t>(v)};
+    return {static_cast<ServiceKind>(v >> 24), static_cast<NodeId>(v >> 8),
+            static_cast<uint8_t>(v)};
   }
 };
 

@@ -1,4 +1,5 @@
-// Every bound of the system by name. A queue, batch, retry or message without a name here is a defect.
+// Every bound of the system by name. A queue, batch, retry or message without a name here is a
+// defect.
 #pragma once
 #include <chrono>
 #include <cstddef>
@@ -9,18 +10,18 @@ namespace sp::limits {
 using namespace std::chrono_literals;
 
 // Data geometry.
-constexpr uint32_t block_bytes = 4096;                        // unit of checksum and copy-on-write
-constexpr uint32_t object_bytes = 4u << 20;                   // unit of placement and recovery
+constexpr uint32_t block_bytes = 4096;       // unit of checksum and copy-on-write
+constexpr uint32_t object_bytes = 4u << 20;  // unit of placement and recovery
 constexpr uint32_t blocks_per_object = object_bytes / block_bytes;
-constexpr uint32_t io_blocks_max = 256;                       // largest single data request: 1 MiB
+constexpr uint32_t io_blocks_max = 256;  // largest single data request: 1 MiB
 constexpr uint32_t io_bytes_max = io_blocks_max * block_bytes;
-constexpr uint64_t volume_bytes_max = 1ull << 50;             // 1 PiB
+constexpr uint64_t volume_bytes_max = 1ull << 50;  // 1 PiB
 constexpr size_t buffer_bytes_max = 8u << 20;
-constexpr size_t buffers_kept_per_size = 64;                  // free memory kept for reuse, per thread and size
+constexpr size_t buffers_kept_per_size = 64;  // free memory kept for reuse, per thread and size
 
 // Cluster.
-constexpr uint32_t nodes_max = 63;                            // node ids 1..63
-constexpr uint32_t disks_max = 4096;                          // disk ids 0..4095 (0 is not used)
+constexpr uint32_t nodes_max = 63;    // node ids 1..63
+constexpr uint32_t disks_max = 4096;  // disk ids 0..4095 (0 is not used)
 constexpr uint32_t servers_per_node_max = 12;
 constexpr uint32_t services_max = 4096;
 constexpr uint32_t copies_max = 3;
@@ -33,38 +34,58 @@ constexpr uint32_t kv_value_bytes_max = 1u << 20;
 constexpr uint32_t kv_keys_per_bucket_max = 1u << 16;
 
 // Wire.
-constexpr uint32_t message_body_bytes_max = 1u << 20;         // encoded fields of one message
-constexpr uint32_t message_data_bytes_max = io_bytes_max;     // block data of one message
+constexpr uint32_t message_body_bytes_max = 1u << 20;      // encoded fields of one message
+constexpr uint32_t message_data_bytes_max = io_bytes_max;  // block data of one message
 constexpr uint32_t connections_per_service_max = 4096;
-constexpr uint32_t send_queue_messages_max = 4096;            // per connection; beyond it the peer is cut off
+constexpr uint32_t send_queue_messages_max = 4096;  // per connection; beyond it the peer is cut off
 
 // Data path.
-constexpr uint32_t client_window_per_server = 256;            // requests in flight from one client to one server
-constexpr uint32_t set_undecided_max = 1024;                  // undecided records of one set; beyond it writes wait
-constexpr uint32_t recovery_objects_in_flight = 4;            // per recovering disk set
+constexpr uint32_t client_window_per_server =
+    256;                                      // requests in flight from one client to one server
+constexpr uint32_t set_undecided_max = 1024;  // undecided records of one set; beyond it writes wait
+constexpr uint32_t recovery_objects_in_flight = 4;  // per recovering disk set
 
 // Agreement. A message fits in message_body_bytes_max.
-constexpr uint32_t raft_command_bytes_max = message_body_bytes_max - (16u << 10);  // data of one log entry
-constexpr uint32_t raft_append_bytes_max = 256u << 10;        // entries of one append, unless the first alone is larger
+constexpr uint32_t raft_command_bytes_max =
+    message_body_bytes_max - (16u << 10);  // data of one log entry
+constexpr uint32_t raft_append_bytes_max =
+    256u << 10;  // entries of one append, unless the first alone is larger
 constexpr uint32_t raft_append_entries_max = 1024;
-constexpr uint32_t raft_appends_in_flight_max = 16;           // per follower
-constexpr uint32_t raft_uncommitted_entries_max = 4096;       // beyond it proposals are refused: transient
-constexpr uint32_t raft_apply_ahead_max = 1024;               // entries handed out to apply and not yet reported applied
-constexpr uint32_t raft_barriers_max = 4096;                  // read barriers waiting
-constexpr uint32_t raft_promote_lag_max = 256;                // entries a learner may lack when it is promoted
+constexpr uint32_t raft_appends_in_flight_max = 16;  // per follower
+constexpr uint32_t raft_uncommitted_entries_max =
+    4096;  // beyond it proposals are refused: transient
+constexpr uint32_t raft_apply_ahead_max =
+    1024;  // entries handed out to apply and not yet reported applied
+constexpr uint32_t raft_barriers_max = 4096;    // read barriers waiting
+constexpr uint32_t raft_promote_lag_max = 256;  // entries a learner may lack when it is promoted
 constexpr uint32_t raft_snapshot_chunk_bytes = 256u << 10;
 constexpr uint64_t raft_snapshot_bytes_max = 1ull << 30;
 
-// Time. `lease` must end before any voter may elect another leader: lease * (1 + drift) < election_min * (1 - drift).
+// Attach.
+constexpr size_t nbd_connections_max = 256;  // of one NBD server
+constexpr size_t nbd_requests_in_flight =
+    256;  // of one NBD connection; beyond it its socket is not read
+constexpr size_t nbd_bytes_in_flight =
+    32u << 20;  // payload of one NBD connection; one request of any size always fits
+constexpr size_t nbd_zero_pieces_in_flight = 8;  // pieces of one NBD request that writes zeros out
+constexpr uint32_t fuse_requests_in_flight =
+    512;  // what the kernel may have open at our FUSE mount
+constexpr uint32_t ublk_queue_depth = 128;
+
+// Time. `lease` must end before any voter may elect another leader: lease * (1 + drift) <
+// election_min * (1 - drift).
 constexpr auto heartbeat_interval = 100ms;
 constexpr auto election_timeout_min = 700ms;
 constexpr auto election_timeout_max = 1000ms;
 constexpr auto lease_length = 600ms;
-constexpr double clock_drift_max = 0.02;                      // rate difference between two clocks that leases survive
-constexpr auto node_silent_after = 1000ms;                    // a node not heard of for so long is declared down
-constexpr auto copy_timeout = 1000ms;                         // a copy that has not acknowledged for so long is complained of
+constexpr double clock_drift_max = 0.02;  // rate difference between two clocks that leases survive
+constexpr auto node_silent_after = 1000ms;  // a node not heard of for so long is declared down
+constexpr auto copy_timeout =
+    1000ms;  // a copy that has not acknowledged for so long is complained of
 constexpr auto connect_timeout = 1000ms;
-static_assert(lease_length.count() * (1 + clock_drift_max) < election_timeout_min.count() * (1 - clock_drift_max));
-static_assert(lease_length.count() * (1 + clock_drift_max) < node_silent_after.count() * (1 - clock_drift_max));
+static_assert(lease_length.count() * (1 + clock_drift_max) <
+              election_timeout_min.count() * (1 - clock_drift_max));
+static_assert(lease_length.count() * (1 + clock_drift_max) <
+              node_silent_after.count() * (1 - clock_drift_max));
 
 }  // namespace sp::limits

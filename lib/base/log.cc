@@ -10,13 +10,14 @@ std::string_view log_level_name(LogLevel level) {
   return names[static_cast<size_t>(level)];
 }
 
-Log::Log(std::string name, LogLevel least, Sink sink) : name_(std::move(name)), least_(least), sink_(std::move(sink)) {}
+Log::Log(std::string name, LogLevel least, Sink sink)
+    : name_(std::move(name)), least_(least), sink_(std::move(sink)) {}
 
 Log Log::to_stderr(std::string name, LogLevel least) {
   return {std::move(name), least, [](LogLevel level, std::string_view line) {
             const auto level_name = log_level_name(level);
-            std::fprintf(stderr, "%-7.*s %.*s\n", static_cast<int>(level_name.size()), level_name.data(),
-                         static_cast<int>(line.size()), line.data());
+            std::fprintf(stderr, "%-7.*s %.*s\n", static_cast<int>(level_name.size()),
+                         level_name.data(), static_cast<int>(line.size()), line.data());
           }};
 }
 
@@ -30,7 +31,8 @@ void Log::write(LogLevel level, std::string_view event, Fields fields) {
   line.append(": ").append(event);
   for (const LogField& field : fields) {
     line.append(" ").append(field.name()).append("=");
-    const bool quote = field.text().empty() || field.text().find_first_of(" \"=\n") != std::string_view::npos;
+    const bool quote =
+        field.text().empty() || field.text().find_first_of(" \"=\n") != std::string_view::npos;
     if (!quote) {
       line.append(field.text());
       continue;

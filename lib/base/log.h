@@ -1,9 +1,11 @@
 // Structured log lines: a level, an event in plain words, and named fields.
 //
-//   log.info("set activated", {{"set", 12}, {"epoch", 7}});      ->   info  serve.2: set activated set=12 epoch=7
+//   log.info("set activated", {{"set", 12}, {"epoch", 7}});      ->   info  serve.2: set activated
+//   set=12 epoch=7
 //
-// A Log is given to each service; there is no global one, so that many services can run in one process. It only formats and hands
-// lines to its sink; time stamps are the sink's affair (journald has its own, the simulator uses virtual time).
+// A Log is given to each service; there is no global one, so that many services can run in one
+// process. It only formats and hands lines to its sink; time stamps are the sink's affair (journald
+// has its own, the simulator uses virtual time).
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -20,10 +22,14 @@ class LogField {
  public:
   template <class T>
   LogField(std::string_view name, const T& value) : name_(name) {
-    if constexpr (std::is_same_v<T, bool>) text_ = value ? "true" : "false";
-    else if constexpr (std::is_integral_v<T>) text_ = std::to_string(value);
-    else if constexpr (std::is_enum_v<T>) text_ = std::to_string(static_cast<long long>(value));
-    else text_ = std::string_view(value);
+    if constexpr (std::is_same_v<T, bool>)
+      text_ = value ? "true" : "false";
+    else if constexpr (std::is_integral_v<T>)
+      text_ = std::to_string(value);
+    else if constexpr (std::is_enum_v<T>)
+      text_ = std::to_string(static_cast<long long>(value));
+    else
+      text_ = std::string_view(value);
   }
   std::string_view name() const { return name_; }
   std::string_view text() const { return text_; }
@@ -44,7 +50,9 @@ class Log {
 
   void debug(std::string_view event, Fields fields = {}) { write(LogLevel::debug, event, fields); }
   void info(std::string_view event, Fields fields = {}) { write(LogLevel::info, event, fields); }
-  void warning(std::string_view event, Fields fields = {}) { write(LogLevel::warning, event, fields); }
+  void warning(std::string_view event, Fields fields = {}) {
+    write(LogLevel::warning, event, fields);
+  }
   void error(std::string_view event, Fields fields = {}) { write(LogLevel::error, event, fields); }
   bool enabled(LogLevel level) const { return level >= least_; }
 

@@ -1,8 +1,10 @@
-// Result<T>: a value or an Error. Every fallible function of this project returns one; nothing throws.
+// Result<T>: a value or an Error. Every fallible function of this project returns one; nothing
+// throws.
 //
-// An Error is a code (what kind of failure, which also picks the exit code of a command) and a message that is
-// built up from the inside out: the innermost text says what failed, each caller may put its own context before it.
-// An Error costs one allocation; success costs none. Thread rule: plain values, no sharing.
+// An Error is a code (what kind of failure, which also picks the exit code of a command) and a
+// message that is built up from the inside out: the innermost text says what failed, each caller
+// may put its own context before it. An Error costs one allocation; success costs none. Thread
+// rule: plain values, no sharing.
 #pragma once
 #include <memory>
 #include <optional>
@@ -67,8 +69,8 @@ class [[nodiscard]] Error {
 template <class T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : value_(std::move(value)) {}           // NOLINT(google-explicit-constructor)
-  Result(Error error) : error_(std::move(error)) {}       // NOLINT(google-explicit-constructor)
+  Result(T value) : value_(std::move(value)) {}      // NOLINT(google-explicit-constructor)
+  Result(Error error) : error_(std::move(error)) {}  // NOLINT(google-explicit-constructor)
 
   bool ok() const { return value_.has_value(); }
   explicit operator bool() const { return ok(); }
@@ -133,14 +135,15 @@ inline Status ok_status() { return {}; }
 #define SP_CONCAT(a, b) SP_CONCAT_INNER(a, b)
 
 // SP_TRY(auto x, f()): x takes f's value, or the enclosing function returns f's error.
-#define SP_TRY(declaration, expression) SP_TRY_IMPL(SP_CONCAT(sp_try_, __LINE__), declaration, expression)
-#define SP_TRY_IMPL(temporary, declaration, expression)      \
-  auto temporary = (expression);                             \
-  if (!temporary.ok()) return std::move(temporary).error();  \
+#define SP_TRY(declaration, expression) \
+  SP_TRY_IMPL(SP_CONCAT(sp_try_, __LINE__), declaration, expression)
+#define SP_TRY_IMPL(temporary, declaration, expression)     \
+  auto temporary = (expression);                            \
+  if (!temporary.ok()) return std::move(temporary).error(); \
   declaration = std::move(temporary).value()
 
 // SP_CHECK(f()): the enclosing function returns f's error, if it has one.
-#define SP_CHECK(expression)                                              \
-  do {                                                                    \
+#define SP_CHECK(expression)                                                                 \
+  do {                                                                                       \
     if (auto sp_check_ = (expression); !sp_check_.ok()) return std::move(sp_check_).error(); \
   } while (0)

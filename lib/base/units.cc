@@ -15,7 +15,8 @@ Error bad(std::string_view what, std::string_view text, std::string_view forms) 
 
 // Splits "12.5abc" into 12.5 and "abc". False when there is no number in front.
 bool split_number(std::string_view text, double& number, std::string_view& suffix) {
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number, std::chars_format::fixed);
+  const auto [end, error] =
+      std::from_chars(text.data(), text.data() + text.size(), number, std::chars_format::fixed);
   if (error != std::errc() || number < 0 || !std::isfinite(number)) return false;
   suffix = text.substr(static_cast<size_t>(end - text.data()));
   while (!suffix.empty() && suffix.front() == ' ') suffix.remove_prefix(1);
@@ -56,12 +57,18 @@ Result<std::chrono::milliseconds> parse_duration(std::string_view text) {
   std::string_view suffix;
   if (!split_number(text, number, suffix)) return bad("duration", text, forms);
   double scale = 0;
-  if (suffix == "ms") scale = 1;
-  else if (suffix.empty() || suffix == "s") scale = 1000;
-  else if (suffix == "m") scale = 60'000;
-  else if (suffix == "h") scale = 3'600'000;
-  else if (suffix == "d") scale = 86'400'000;
-  else return bad("duration", text, forms);
+  if (suffix == "ms")
+    scale = 1;
+  else if (suffix.empty() || suffix == "s")
+    scale = 1000;
+  else if (suffix == "m")
+    scale = 60'000;
+  else if (suffix == "h")
+    scale = 3'600'000;
+  else if (suffix == "d")
+    scale = 86'400'000;
+  else
+    return bad("duration", text, forms);
   if (number * scale > 1e15) return bad("duration", text, "less than 30 000 years");
   return std::chrono::milliseconds(std::llround(number * scale));
 }
@@ -95,7 +102,8 @@ Result<uint64_t> parse_number(std::string_view text, uint64_t max) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (text.empty() || error != std::errc() || end != text.data() + text.size())
     return Error(Code::invalid, fmt::format("'{}' is not a whole number", text));
-  if (value > max) return Error(Code::invalid, fmt::format("{} is too large: at most {}", text, max));
+  if (value > max)
+    return Error(Code::invalid, fmt::format("{} is too large: at most {}", text, max));
   return value;
 }
 

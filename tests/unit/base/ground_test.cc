@@ -98,7 +98,8 @@ TEST_CASE("versions order by epoch, then sequence") {
 
 TEST_CASE("log fields are quoted only where needed") {
   std::vector<std::string> lines;
-  Log log("serve.2", LogLevel::info, [&](LogLevel, std::string_view line) { lines.emplace_back(line); });
+  Log log("serve.2", LogLevel::info,
+          [&](LogLevel, std::string_view line) { lines.emplace_back(line); });
   log.debug("not seen");
   log.info("set activated", {{"set", 12}, {"why", "copy \"b\" lost\n"}, {"ok", true}});
   REQUIRE(lines.size() == 1);

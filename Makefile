@@ -1,0 +1,66 @@
+# The face of the project: `make help` lists what there is. Quiet; V=1 shows commands.
+
+BUILD ?= build
+JOBS ?= $(shell nproc)
+PREFIX ?= /usr
+SEEDS ?= 1000
+Q := $(if $(V),,@)
+NINJA := ninja -C $(BUILD) -j$(JOBS) $(if $(V),-v,--quiet)
+
+.DEFAULT_GOAL := build
+.PHONY: build demo test tidy format sanitize bench soak install deps help clean guest-test
+
+help:
+	@echo "make            build everything into $(BUILD)/ (programs in $(BUILD)/bin)"
+	@echo "make demo       a local cluster on loopback: a volume, a file system, failures survived (root; KEEP=1 leaves it)"
+	@echo "make test       all tests, under 15 minutes on 2 cores"
+	@echo "make tidy       style: include direction, lengths, banned words, pages and completions (ALL=1: clang-tidy on all)"
+	@echo "make sanitize   clang++ with address and undefined-behaviour sanitizers: build and run the tests"
+	@echo "make bench      benchmarks, as ratios to floors of the same run"
+	@echo "make soak       SEEDS=$(SEEDS) fresh simulator seeds, then a long run on real processes"
+	@echo "make install    DESTDIR=, PREFIX=$(PREFIX): programs, units, man pages, completions"
+	@echo "make deps       install what is missing from Debian's packages (root)"
+	@echo "make format     clang-format on all sources"
+
+deps:
+	$(Q)tests/style/deps.sh
+
+build: deps
+	$(Q)test -f $(BUILD)/build.ninja || cmake -S . -B $(BUILD) -G Ninja -DCMAKE_BUILD_TYPE=Release >/dev/null
+	@echo "building into $(BUILD)/ ..."
+	$(Q)$(NINJA)
+
+demo: build
+	$(Q)BUILD=$(BUILD) examples/demo.sh
+
+test: build
+	$(Q)ctest --test-dir $(BUILD) --output-on-failure -j$(JOBS) --schedule-random --no-tests=error
+
+tidy: deps
+	$(Q)BUILD=$(BUILD) ALL=$(ALL) tests/style/tidy.sh
+
+format:
+	$(Q)git ls-files '*.cc' '*.h' | xargs clang-format -i
+
+sanitize: deps
+	$(Q)test -f $(BUILD)-sanitize/build.ninja || cmake -S . -B $(BUILD)-sanitize -G Ninja -DCMAKE_BUILD_TYPE=Debug \
+	  -DCMAKE_CXX_COMPILER=clang++ -DSP_SANITIZE=address,undefined >/dev/null
+	@echo "building with clang++ and sanitizers into $(BUILD)-sanitize/ ..."
+	$(Q)ninja -C $(BUILD)-sanitize -j$(JOBS) $(if $(V),-v,--quiet)
+	$(Q)ctest --test-dir $(BUILD)-sanitize --output-on-failure -j$(JOBS) -L 'unit|model|sim|fuzz' --no-tests=error
+
+bench: build
+	$(Q)BUILD=$(BUILD) tests/bench/run.sh
+
+soak: build
+	$(Q)BUILD=$(BUILD) SEEDS=$(SEEDS) tests/system/soak.sh
+
+guest-test: build
+	$(Q)test -n "$(GUEST)" || { echo "make guest-test GUEST=path-of-a-virtual-machine-runner: runs a script as root on a stock kernel" >&2; exit 2; }
+	$(Q)BUILD=$(BUILD) GUEST=$(GUEST) tests/system/guest_attach.sh
+
+install: build
+	$(Q)DESTDIR=$(DESTDIR) PREFIX=$(PREFIX) BUILD=$(BUILD) tests/style/install.sh
+
+clean:
+	$(Q)rm -rf $(BUILD) $(BUILD)-sanitize
