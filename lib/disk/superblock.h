@@ -3,6 +3,8 @@
 #pragma once
 #include <array>
 #include <cstdint>
+#include <functional>
+#include <optional>
 #include <string>
 
 #include "base/ids.h"
@@ -32,6 +34,19 @@ struct Superblock {
   Layout layout;
 };
 
+constexpr uint32_t superblock_bytes = 4096;
+constexpr uint32_t table_page_bytes = 4096;
+constexpr uint32_t slots_per_table_page = 126;
+constexpr uint64_t device_bytes_min = 32ull << 20;
+constexpr uint32_t log_pages_min = 128;              // of any layout; plan_layout gives at least 1024
+
+inline uint64_t log_page_count(const Layout& layout) { return layout.log_bytes / 4096; }
+inline uint64_t slot_count(const Layout& layout) { return layout.data_bytes / 4096; }
+inline uint64_t table_page_count(const Layout& layout) { return layout.table_bytes / 2 / table_page_bytes; }
+
+// Regions in order, aligned, inside the device, with one table page for every 126 slots. Code::damaged says which rule is broken.
+Status check_layout(const Layout& layout);
+
 // The layout for a device of this size. Code::invalid below the smallest useful size (named in the message).
 Result<Layout> plan_layout(uint64_t device_bytes);
 
@@ -39,13 +54,27 @@ struct FormatOptions {
   ClusterId cluster = 0;
   DiskId disk = 0;
   bool write_in_full = true;   // files: write every byte once, so that later writes need no allocation
+  std::optional<Layout> layout;                             // instead of plan_layout's: tests with tiny logs
+  std::function<void(uint64_t done, uint64_t total)> progress;  // bytes written
 };
 
 // Writes log, tables and superblocks; the last copy of the superblock is written last, after a flush. Refusal of used devices is
 // `probe`'s and the command's affair.
 void format(io::Host& host, io::Disk& disk, const FormatOptions& options, Callback<void(Result<Superblock>)> done);
 
+// The 4096 bytes of a copy, and back. Code::not_found: these bytes never were a superblock; Code::damaged: they were.
+std::array<std::byte, superblock_bytes> encode_superblock(const Superblock& superblock);
+Result<Superblock> decode_superblock(Bytes page);
+
 // Reads and checks both copies. Code::not_found: not a disk of ours; Code::damaged: it was, but neither copy is whole, or they disagree.
 void read_superblock(io::Host& host, io::Disk& disk, Callback<void(Result<Superblock>)> done);
+
+// Both copies as they are, for checks: first, last.
+struct SuperblockCopies {
+  Result<Superblock> first;
+  Result<Superblock> last;
+};
+void read_superblock_copies(io::Disk& disk, Callback<void(Result<SuperblockCopies>)> done);
+Result<Superblock> choose_superblock(const SuperblockCopies& copies, uint64_t device_bytes);
 
 }  // namespace sp::disk
