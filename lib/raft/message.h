@@ -12,7 +12,7 @@ namespace sp::raft {
 
 enum class MessageType : uint8_t {
   append = 1,           // leader: entries after {index, log_term}; commit
-  append_answer,        // index: durable and equal to the leader's up to here; or refused with hint in index
+  append_answer,        // index: durable and equal to the leader's up to here; or refused: offset did not match, index and log_term may
   heartbeat,            // leader: round, commit (never beyond what this follower has)
   heartbeat_answer,     // round
   pre_vote,             // would you vote for me in `term`? index, log_term: end of the asker's log
@@ -20,7 +20,7 @@ enum class MessageType : uint8_t {
   vote,                 // flag: asked to by the leader (transfer), which lifts the wait after hearing a leader
   vote_answer,
   snapshot_chunk,       // leader: mark (index, log_term, config), offset, total, checksum, data
-  snapshot_answer,      // offset: send from here next; refused = false and offset = total: all of it is durable
+  snapshot_answer,      // offset: send from here next (refused: the chunk was not the next one); commit >= index: all of it is durable
   timeout_now,          // leader to its successor: campaign at once
   caught_up,            // leader to an abstaining voter: you have everything that you may ever have acknowledged
   wrong_log,            // the message named a log that is not mine; from_log says which one is

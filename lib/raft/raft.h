@@ -240,7 +240,6 @@ class Raft {
   int64_t heartbeat_due_ns_ = 0;
   uint64_t round_ = 0;
   std::deque<Round> rounds_;        // from the newest confirmed one on
-  bool round_wanted_ = false;       // a barrier waits for the round after the one under way
   uint64_t confirmed_round_ = 0;
   std::deque<Barrier> barriers_;
   std::optional<Moving> moving_;
