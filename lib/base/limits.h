@@ -38,6 +38,7 @@ constexpr uint32_t message_body_bytes_max = 1u << 20;      // encoded fields of 
 constexpr uint32_t message_data_bytes_max = io_bytes_max;  // block data of one message
 constexpr uint32_t connections_per_service_max = 4096;
 constexpr uint32_t send_queue_messages_max = 4096;  // per connection; beyond it the peer is cut off
+constexpr uint32_t connection_receive_bytes = 128u << 10;      // receive buffer of a connection; a larger body makes it grow
 
 // Data path.
 constexpr uint32_t client_window_per_server =
@@ -83,6 +84,16 @@ constexpr auto node_silent_after = 1000ms;  // a node not heard of for so long i
 constexpr auto copy_timeout =
     1000ms;  // a copy that has not acknowledged for so long is complained of
 constexpr auto connect_timeout = 1000ms;
+constexpr auto reconnect_backoff_min = 10ms;
+constexpr auto reconnect_backoff_max = 500ms;
+constexpr auto request_timeout = 3000ms;                      // a client drops a server's connection that leaves a request unanswered for so long
+constexpr auto request_parked_max = 1000ms;                   // a server says not_ready to what it could not answer for so long
+constexpr auto retry_backoff_min = 2ms;
+constexpr auto retry_backoff_max = 200ms;
+constexpr auto decided_delay = 5ms;                           // until copies are told of decisions that no Prepare has carried
+constexpr auto server_tick = 50ms;                            // overdue copies, failed disks, parked requests
+constexpr auto command_retry = 300ms;                         // of a command whose outcome is open
+constexpr auto tombstone_interval = 10s;
 static_assert(lease_length.count() * (1 + clock_drift_max) <
               election_timeout_min.count() * (1 - clock_drift_max));
 static_assert(lease_length.count() * (1 + clock_drift_max) <

@@ -78,13 +78,21 @@ struct BeginEpoch {              // "I lead epoch; what do you hold?" The copy n
   DiskId disk = 0;               // the copy spoken to
   uint32_t epoch = 0;
   bool recovering = false;       // it joins as a recovering copy: drop undecided records first
+  bool create = false;           // acting, and nothing of the set exists anywhere: a disk without a record of it may start one
+};
+struct KnownOperation {          // decided or not: a retry of it is answered, not applied again
+  AttachmentId attachment;
+  uint64_t operation = 0;
+  Version version;
 };
 struct BeginEpochReply {
   bool ok = false;
+  bool known = false;            // false with ok = false: this disk has no record of the set
   uint32_t epoch = 0;            // the newest that the copy knows
   Version decided_to;
   Version complete_to;           // recovering: where recovery has to begin
   std::vector<CopyRecord> undecided;
+  std::vector<KnownOperation> operations;   // the newest of them
   std::string text;
 };
 
