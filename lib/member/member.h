@@ -18,31 +18,15 @@
 #include "map/command.h"
 #include "map/map.h"
 #include "wire/connection.h"
+#include "wire/member_messages.h"
 
 namespace sp::member {
 
-// What a service says of itself now and then (with each lease request); kept in memory by the leading beacon only, for status, metrics and tasks.
-struct DiskReport {
-  DiskId disk = 0;
-  uint64_t blocks_total = 0, blocks_used = 0, objects_total = 0, objects_used = 0, memory_bytes = 0;
-};
-struct TaskReport {                       // recovery of one disk in one allocation group, or of all its sets
-  DiskId disk = 0;
-  uint64_t objects_all = 0, objects_completed = 0, objects_in_flight = 0, bytes_moved = 0;
-};
-struct SetReport {                        // by the primary, only where something waits
-  SetId set;
-  uint64_t writes_waiting = 0;
-  std::string waits_for;                  // "min_copies: disks 3, 5 are missing", "activation: server 2 on node 4 does not answer"
-};
-struct Report {
-  uint64_t fenced_index = 0;              // changes of the map up to here are in force: requests under older attachments are finished or dropped
-  std::vector<ServiceId> unreachable;     // services that we need and cannot reach
-  std::vector<DiskReport> disks;
-  std::vector<TaskReport> tasks;
-  std::vector<SetReport> sets;
-  std::vector<std::pair<VolumeId, uint64_t>> requests_waiting;   // clients: per volume, oldest request's age in ms
-};
+using wire::DiskReport;
+using wire::Report;
+using wire::ServiceReport;
+using wire::SetReport;
+using wire::TaskReport;
 
 struct Options {
   wire::ClusterKey key;
@@ -51,12 +35,6 @@ struct Options {
   map::Service registration;              // address, version, started_ms
   std::vector<map::Disk> disks;           // servers: the disks held now
   bool with_buckets = false;              // mgmt only
-};
-
-struct ServiceReport {
-  ServiceId service;
-  Report report;
-  uint64_t age_ms = 0;
 };
 
 class Member {

@@ -1,0 +1,125 @@
+#include "wire/data_messages.h"
+
+#include "wire/codec.h"
+
+namespace sp::wire {
+
+namespace {
+
+constexpr uint32_t text_max = 1024;
+constexpr uint32_t set_members_max = 64;  // more than any row ever lists
+
+}  // namespace
+
+template <class C, class M>
+void crcs(C& c, M& list) {
+  c.list(list, limits::io_blocks_max);
+}
+
+template <class C, class M>
+void blocks(C& c, M& m) {
+  c.ranged(m.first_block, 0, limits::blocks_per_object);
+  c.ranged(m.block_count, 0, limits::blocks_per_object);
+}
+
+SP_FIELDS(AttachmentId) { c(m.client), c(m.generation); }
+
+SP_FIELDS(map::DiskSet) {
+  c(m.id), c(m.epoch), c(m.revision), c(m.activated);
+  c.list(m.acting, set_members_max), c.list(m.recovering, set_members_max);
+  c.list(m.base, set_members_max), c.list(m.target, set_members_max);
+}
+
+SP_FIELDS(CopyRecord) {
+  c(m.discard), c(m.set), c(m.version), c(m.object);
+  blocks(c, m);
+  c(m.attachment), c(m.operation);
+}
+
+SP_FIELDS(ReadRequest) {
+  c(m.set), c(m.epoch), c(m.object);
+  blocks(c, m);
+  c(m.attachment), c(m.checksum_failed);
+}
+
+SP_FIELDS(ReadReply) {
+  c.ranged(m.status, 0, static_cast<uint64_t>(DataStatus::busy));
+  crcs(c, m.crcs);
+  c(m.current), c.text(m.text, text_max);
+}
+
+SP_FIELDS(WriteRequest) {
+  c(m.set), c(m.epoch), c(m.object);
+  blocks(c, m);
+  c(m.attachment), c(m.operation), c(m.oldest_open_operation), c(m.discard), c(m.writer_version);
+  crcs(c, m.crcs);
+}
+
+SP_FIELDS(WriteReply) {
+  c.ranged(m.status, 0, static_cast<uint64_t>(DataStatus::busy));
+  c(m.current), c.text(m.text, text_max);
+}
+
+SP_FIELDS(BeginEpoch) { c(m.set), c(m.disk), c(m.epoch), c(m.recovering), c(m.create); }
+
+SP_FIELDS(KnownOperation) { c(m.attachment), c(m.operation), c(m.version); }
+
+SP_FIELDS(BeginEpochReply) {
+  c(m.ok), c(m.known), c(m.epoch), c(m.decided_to), c(m.complete_to);
+  c.list(m.undecided, limits::set_undecided_max);
+  c.list(m.operations, limits::set_operations_max);
+  c.text(m.text, text_max);
+}
+
+SP_FIELDS(Prepare) {
+  c(m.disk), c(m.epoch), c(m.record), c(m.decided_to);
+  crcs(c, m.crcs);
+}
+
+SP_FIELDS(PrepareReply) { c(m.ok), c(m.set), c(m.epoch), c(m.version), c.text(m.text, text_max); }
+
+SP_FIELDS(Decided) { c(m.set), c(m.disk), c(m.epoch), c(m.decided_to), c(m.tombstones_passed); }
+
+SP_FIELDS(FetchUndecided) { c(m.set), c(m.disk), c(m.epoch), c(m.version); }
+
+SP_FIELDS(FetchUndecidedReply) {
+  c(m.ok);
+  crcs(c, m.crcs);
+  c.text(m.text, text_max);
+}
+
+SP_FIELDS(RecoverBlock) {
+  c.ranged(m.block, 0, limits::blocks_per_object - 1);
+  c(m.version), c(m.crc);
+}
+
+SP_FIELDS(RecoverObject) {
+  c(m.set), c(m.disk), c(m.epoch), c(m.object), c(m.changed);
+  c.list(m.blocks, limits::blocks_per_object), c.list(m.carried, limits::io_blocks_max);
+  c(m.last), c(m.complete_to);
+}
+
+SP_FIELDS(RecoverObjectReply) { c(m.ok), c.text(m.text, text_max); }
+
+SP_FIELDS(FetchBlock) {
+  c(m.set), c(m.disk), c(m.epoch), c(m.object);
+  c.ranged(m.block, 0, limits::blocks_per_object - 1);
+  c(m.version);
+}
+
+SP_FIELDS(FetchBlockReply) { c(m.ok), c(m.crc), c.text(m.text, text_max); }
+
+SP_FIELDS(Digest) { c(m.set), c(m.disk); }
+
+SP_FIELDS(DigestReply) { c(m.ok), c(m.hash), c(m.blocks), c.text(m.text, text_max); }
+
+#define X(Name)                                                                                \
+  std::vector<std::byte> encode(const Name& message) { return encode_message(message); }       \
+  template <>                                                                                  \
+  std::optional<Name> decode<Name>(Bytes body) {                                               \
+    return decode_message<Name>(body);                                                         \
+  }
+SP_DATA_MESSAGES(X)
+#undef X
+
+}  // namespace sp::wire
