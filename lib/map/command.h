@@ -27,7 +27,7 @@ struct ForgetDisk { DiskId disk = 0; };                                         
 
 // --- sets --------------------------------------------------------------------------------------------------------------------------------
 struct SetActivated { SetId set; uint32_t epoch = 0; };                                        // stale when the epoch moved
-struct SetPromote { SetId set; uint32_t epoch = 0; DiskId disk = 0; };
+struct SetPromote { SetId set; uint64_t revision = 0; DiskId disk = 0; };                      // stale when the row changed in any way since
 struct SetEvict { SetId set; uint32_t epoch = 0; DiskId disk = 0; };
 
 // --- configuration -----------------------------------------------------------------------------------------------------------------------
