@@ -1,0 +1,464 @@
+#include "io/sim_disk.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+#include <map>
+#include <vector>
+
+#include "base/checksum.h"
+#include "io/sim_medium.h"
+
+namespace sp::io {
+
+namespace {
+
+class SimDisk;
+using Kind = SimDisks::Kind;
+
+struct Operation {
+  SimDisks::Medium* medium = nullptr;
+  SimDisk* disk = nullptr;
+  Kind kind = Kind::read;
+  bool failing = false;
+  uint64_t offset = 0;
+  uint64_t size = 0;
+  std::byte* into = nullptr;
+  const std::byte* from = nullptr;
+  Buffer data;  // of a write: as it was when issued
+  uint64_t mark = 0;
+  uint64_t order = 0;
+  uint64_t event = 0;
+  DiskDone done;
+};
+
+}  // namespace
+
+struct SimDisks::Medium {
+  Medium(std::string name, uint64_t size, const SimDiskOptions& given)
+      : path(std::move(name)), options(given), content(size, crc64(as_bytes(path)) | 1) {
+    content.set_noise(options.unwritten_is_noise);
+  }
+  std::string path;
+  SimDiskOptions options;
+  SimMedium content;
+  std::vector<SimDisk*> openers;
+  bool held_exclusively = false;
+  std::vector<Operation*> in_flight;
+  std::vector<SimMedium::Write> limbo;  // in flight when the crash point came, their opener gone since
+  bool dead = false;
+  bool crash_reached = false;
+  uint64_t crash_at = UINT64_MAX;
+  uint64_t operation_count = 0;
+  int64_t stalled_until_ns = 0;
+  int64_t transfer_free_ns = 0;
+  uint32_t fail_next[4] = {};
+  bool misdirect_next = false;
+  bool lose_next = false;
+  bool lie_next = false;
+};
+
+struct SimDisks::State {
+  State(SimCore& the_core, const SimDiskOptions& given) : core(the_core), defaults(given) {}
+
+  SimCore& core;
+  SimDiskOptions defaults;
+  std::map<std::string, std::shared_ptr<Medium>> media;
+  std::vector<std::unique_ptr<Operation>> operations;
+  std::vector<Operation*> free_operations;
+  uint64_t order = 0;
+
+  Medium& medium(const std::string& path) {
+    const auto found = media.find(path);
+    SP_ASSERT_OP((found == media.end() ? "no simulated disk" : path), ==, path);
+    return *found->second;
+  }
+  Result<std::unique_ptr<Disk>> open(uint32_t host, const std::string& path, const OpenOptions& options);
+  Operation* make_operation();
+  void issue(Operation* operation);
+  void finish(Operation* operation);
+  Status carry_out(Operation& operation);
+  Status carry_out_write(Operation& operation);
+  void free_operation(Operation* operation);
+  void close(SimDisk& disk);
+  std::vector<SimMedium::Write> take_in_flight(Medium& medium, const SimDisk* only);
+};
+
+namespace {
+
+class SimDisk final : public Disk {
+ public:
+  SimDisk(SimDisks::State& state, std::shared_ptr<SimDisks::Medium> medium, uint32_t host, bool read_only)
+      : state_(state), medium_(std::move(medium)), host_(host), read_only_(read_only) {}
+  ~SimDisk() override { state_.close(*this); }
+
+  uint64_t size_bytes() const override { return medium_->content.size_bytes(); }
+  uint32_t alignment() const override { return medium_->options.alignment; }
+
+  void read(uint64_t offset, MutableBytes into, DiskDone done) override {
+    check(offset, into.size(), into.data());
+    auto* operation = start(Kind::read, offset, into.size(), std::move(done));
+    operation->into = into.data();
+    state_.issue(operation);
+  }
+  void write(uint64_t offset, Bytes from, DiskDone done) override {
+    check(offset, from.size(), from.data());
+    auto* operation = start(Kind::write, offset, from.size(), std::move(done));
+    operation->from = from.data();
+    operation->data = Buffer::copy_of(from);
+    state_.issue(operation);
+  }
+  void flush(DiskDone done) override { state_.issue(start(Kind::flush, 0, 0, std::move(done))); }
+  void discard(uint64_t offset, uint64_t size, DiskDone done) override {
+    check(offset, size, nullptr);
+    state_.issue(start(Kind::discard, offset, size, std::move(done)));
+  }
+
+  SimDisks::Medium& medium() { return *medium_; }
+  uint32_t host() const { return host_; }
+  bool read_only() const { return read_only_; }
+  bool attached = true;  // false once its host was killed or the disk crashed: nothing has an effect then
+
+ private:
+  void check(uint64_t offset, uint64_t size, const void* memory) const {
+    const uint32_t unit = alignment();
+    SP_ASSERT_OP(size, >, 0u);
+    SP_ASSERT_OP(offset % unit, ==, 0u);
+    SP_ASSERT_OP(size % unit, ==, 0u);
+    SP_ASSERT_OP(reinterpret_cast<uintptr_t>(memory) % unit, ==, 0u);
+  }
+  Operation* start(Kind kind, uint64_t offset, uint64_t size, DiskDone done) {
+    Operation* operation = state_.make_operation();
+    operation->medium = medium_.get();
+    operation->disk = this;
+    operation->kind = kind;
+    operation->offset = offset;
+    operation->size = size;
+    operation->done = std::move(done);
+    return operation;
+  }
+
+  SimDisks::State& state_;
+  std::shared_ptr<SimDisks::Medium> medium_;
+  uint32_t host_;
+  bool read_only_;
+};
+
+class SimOpener final : public DiskOpener {
+ public:
+  SimOpener(SimDisks::State& state, uint32_t host) : state_(state), host_(host) {}
+  Result<std::unique_ptr<Disk>> open(const std::string& path, const OpenOptions& options) override {
+    return state_.open(host_, path, options);
+  }
+
+ private:
+  SimDisks::State& state_;
+  uint32_t host_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Disk>> SimDisks::State::open(uint32_t host, const std::string& path,
+                                                    const OpenOptions& options) {
+  auto found = media.find(path);
+  if (options.mode == OpenOptions::Mode::create) {
+    if (found != media.end()) return Error(Code::exists, fmt::format("{} exists already", path));
+    const bool odd = options.size_bytes == 0 || options.size_bytes % defaults.alignment != 0;
+    if (odd) return Error(Code::invalid, fmt::format("{}: a disk of {} bytes cannot be made", path, options.size_bytes));
+    found = media.emplace(path, std::make_shared<Medium>(path, options.size_bytes, defaults)).first;
+  }
+  if (found == media.end()) return Error(Code::not_found, fmt::format("{} does not exist", path));
+  Medium& medium = *found->second;
+  if (medium.dead || medium.crash_reached) return Error(Code::io, fmt::format("{} does not answer", path));
+  if (!medium.openers.empty() && (options.exclusive || medium.held_exclusively)) {
+    return Error(Code::refused, fmt::format("{} is in use by another process", path));
+  }
+  medium.held_exclusively = options.exclusive;
+  auto disk = std::make_unique<SimDisk>(*this, found->second, host, options.mode == OpenOptions::Mode::read_only);
+  medium.openers.push_back(disk.get());
+  return std::unique_ptr<Disk>(std::move(disk));
+}
+
+Operation* SimDisks::State::make_operation() {
+  if (free_operations.empty()) {
+    operations.push_back(std::make_unique<Operation>());
+    free_operations.push_back(operations.back().get());
+  }
+  Operation* operation = free_operations.back();
+  free_operations.pop_back();
+  return operation;
+}
+
+void SimDisks::State::free_operation(Operation* operation) {
+  operation->data = Buffer();
+  operation->into = nullptr;
+  operation->from = nullptr;
+  operation->failing = false;
+  operation->event = 0;
+  const DiskDone dropped = std::move(operation->done);
+  free_operations.push_back(operation);
+}
+
+void SimDisks::State::issue(Operation* operation) {
+  Medium& medium = *operation->medium;
+  if (!operation->disk->attached || medium.crash_reached) return free_operation(operation);
+  ++medium.operation_count;
+  operation->order = ++order;
+  operation->mark = medium.content.mark();
+  medium.in_flight.push_back(operation);
+  if (medium.operation_count >= medium.crash_at) {
+    medium.crash_reached = true;
+    return;
+  }
+  const SimDiskOptions& options = medium.options;
+  Random& random = core.disk_random;
+  const int64_t now = core.now_ns();
+  const double error = operation->kind == Kind::read    ? options.read_error
+                       : operation->kind == Kind::write ? options.write_error
+                       : operation->kind == Kind::flush ? options.flush_error
+                                                        : 0.0;
+  operation->failing = sim_draw(random, error);
+  if (uint32_t& fail_next = medium.fail_next[static_cast<size_t>(operation->kind)]; fail_next > 0) {
+    --fail_next;
+    operation->failing = true;
+  }
+  if (sim_draw(random, options.stall)) {
+    const auto length = static_cast<int64_t>(random.below(static_cast<uint64_t>(options.stall_max.count()) + 1));
+    medium.stalled_until_ns = std::max(medium.stalled_until_ns, now + length);
+  }
+  const bool is_flush = operation->kind == Kind::flush;
+  double mean = static_cast<double>(options.latency_mean.count());
+  if (sim_draw(random, options.tail_probability)) mean *= options.tail_factor;
+  int64_t start = std::max(now, medium.stalled_until_ns);
+  if (operation->kind != Kind::discard && options.bytes_per_second > 0) {
+    const double transfer_ns = static_cast<double>(operation->size) * 1e9 / options.bytes_per_second;
+    start = medium.transfer_free_ns = std::max(start, medium.transfer_free_ns) + static_cast<int64_t>(transfer_ns);
+  }
+  const int64_t base = (is_flush ? options.flush_base : options.latency_base).count();
+  operation->event = core.schedule(operation->disk->host(), SimEvent::disk,
+                                   start + 1 + base + sim_exponential(random, mean),
+                                   [this, operation] { finish(operation); });
+}
+
+void SimDisks::State::finish(Operation* operation) {
+  Medium& medium = *operation->medium;
+  operation->event = 0;
+  if (medium.crash_reached) return;  // stays in flight until the crash
+  if (core.now_ns() < medium.stalled_until_ns) {
+    operation->event = core.schedule(operation->disk->host(), SimEvent::disk, medium.stalled_until_ns,
+                                     [this, operation] { finish(operation); });
+    return;
+  }
+  std::erase(medium.in_flight, operation);
+  Status status = carry_out(*operation);
+  DiskDone done = std::move(operation->done);
+  free_operation(operation);
+  done(std::move(status));
+}
+
+Status SimDisks::State::carry_out(Operation& operation) {
+  Medium& medium = *operation.medium;
+  Random& random = core.disk_random;
+  constexpr std::string_view names[] = {"read", "write", "flush", "discard"};
+  const auto name = names[static_cast<size_t>(operation.kind)];
+  if (operation.offset > medium.content.size_bytes() || operation.size > medium.content.size_bytes() - operation.offset) {
+    return Error(Code::invalid, fmt::format("{}: {} of {} bytes at {} is beyond the end ({} bytes)", medium.path, name,
+                                            operation.size, operation.offset, medium.content.size_bytes()));
+  }
+  if (operation.disk->read_only() && operation.kind != Kind::read) {
+    return Error(Code::refused, fmt::format("{}: {} on a disk opened for reading only", medium.path, name));
+  }
+  if (medium.dead) return Error(Code::io, fmt::format("{}: {} failed: the device is dead", medium.path, name));
+  switch (operation.kind) {
+    case Kind::read:
+      if (operation.failing) break;
+      medium.content.read(operation.offset, {operation.into, operation.size});
+      return {};
+    case Kind::write:
+      return carry_out_write(operation);
+    case Kind::flush:
+      if (operation.failing) break;
+      if (!std::exchange(medium.lie_next, false) && !sim_draw(random, medium.options.lying_flush)) {
+        medium.content.make_durable(operation.mark);
+      }
+      return {};
+    case Kind::discard:
+      if (operation.failing) break;
+      medium.content.discard(operation.offset, operation.size, random);
+      return {};
+  }
+  return Error(Code::io, fmt::format("{}: {} of {} bytes at {} failed: input/output error", medium.path, name,
+                                     operation.size, operation.offset));
+}
+
+Status SimDisks::State::carry_out_write(Operation& operation) {
+  Medium& medium = *operation.medium;
+  Random& random = core.disk_random;
+  const SimDiskOptions& options = medium.options;
+  // As with a real device, which may fetch the bytes at any moment until it completes.
+  const bool memory_unchanged = std::memcmp(operation.from, operation.data.data(), operation.size) == 0;
+  SP_ASSERT(memory_unchanged);
+  uint64_t offset = operation.offset;
+  if (operation.failing) {
+    std::vector<SimMedium::Write> one;
+    one.push_back({offset, std::move(operation.data)});
+    medium.content.end_in_flight(options, std::move(one), random);
+    return Error(Code::io, fmt::format("{}: write of {} bytes at {} failed: input/output error", medium.path,
+                                       operation.size, offset));
+  }
+  if (options.space_bytes != UINT64_MAX &&
+      medium.content.used_bytes() + medium.content.bytes_needed(offset, operation.size) > options.space_bytes) {
+    return Error(Code::no_space, fmt::format("{}: write of {} bytes at {} failed: no space left", medium.path,
+                                             operation.size, offset));
+  }
+  if (std::exchange(medium.lose_next, false) || sim_draw(random, options.lost_write)) return {};
+  if (std::exchange(medium.misdirect_next, false) || sim_draw(random, options.misdirected)) {
+    const uint64_t places = (medium.content.size_bytes() - operation.size) / options.alignment + 1;
+    offset = random.below(places) * options.alignment;
+  }
+  if (options.volatile_cache) {
+    medium.content.write_cached(offset, std::move(operation.data), options.cache_bytes);
+  } else {
+    medium.content.write_through(offset, operation.data.bytes());
+  }
+  if (sim_draw(random, options.bit_rot)) medium.content.flip_bit(offset, random.below(operation.size * 8));
+  return {};
+}
+
+// The writes among them; all operations of `only` (or of everybody) end without a word.
+std::vector<SimMedium::Write> SimDisks::State::take_in_flight(Medium& medium, const SimDisk* only) {
+  std::vector<SimMedium::Write> writes;
+  std::vector<Operation*> taken;
+  std::erase_if(medium.in_flight, [&](Operation* operation) {
+    const bool ours = only == nullptr || operation->disk == only;
+    if (ours) taken.push_back(operation);
+    return ours;
+  });
+  for (Operation* operation : taken) {
+    const bool inside = operation->offset + operation->size <= medium.content.size_bytes() && !medium.dead;
+    if (operation->kind == Kind::write && inside && !operation->disk->read_only()) {
+      writes.push_back({operation->offset, std::move(operation->data)});
+    }
+    if (operation->event != 0) core.events.cancel(operation->event);
+    free_operation(operation);
+  }
+  return writes;
+}
+
+void SimDisks::State::close(SimDisk& disk) {
+  if (!disk.attached) return;
+  disk.attached = false;
+  Medium& medium = disk.medium();
+  std::erase(medium.openers, &disk);
+  auto writes = take_in_flight(medium, &disk);
+  // The kernel has let go of the memory before the Disk is gone: each write is done by then, or was cancelled.
+  if (medium.crash_reached) {
+    std::move(writes.begin(), writes.end(), std::back_inserter(medium.limbo));
+  } else if (!writes.empty()) {
+    medium.content.end_in_flight(medium.options, std::move(writes), core.disk_random);
+  }
+}
+
+SimDisks::SimDisks(SimCore& core, const SimDiskOptions& defaults) : state_(std::make_unique<State>(core, defaults)) {}
+SimDisks::~SimDisks() = default;
+
+Status SimDisks::add(const std::string& path, uint64_t size_bytes) {
+  SP_ASSERT(size_bytes > 0 && size_bytes % state_->defaults.alignment == 0);
+  if (exists(path)) return Error(Code::exists, fmt::format("{} exists already", path));
+  state_->media.emplace(path, std::make_shared<Medium>(path, size_bytes, state_->defaults));
+  return {};
+}
+
+bool SimDisks::exists(const std::string& path) const { return state_->media.contains(path); }
+
+void SimDisks::remove(const std::string& path) {
+  state_->medium(path).dead = true;
+  state_->media.erase(path);
+}
+
+Status SimDisks::swap(const std::string& a, const std::string& b) {
+  Medium& first = state_->medium(a);
+  Medium& second = state_->medium(b);
+  if (!first.openers.empty() || !second.openers.empty()) {
+    return Error(Code::refused, fmt::format("{} and {} cannot change places: close both first", a, b));
+  }
+  std::swap(state_->media[a], state_->media[b]);
+  std::swap(first.path, second.path);
+  return {};
+}
+
+void SimDisks::wipe(const std::string& path) { state_->medium(path).content.wipe(); }
+
+void SimDisks::set_options(const std::string& path, const SimDiskOptions& options) {
+  Medium& medium = state_->medium(path);
+  medium.options = options;
+  medium.content.set_noise(options.unwritten_is_noise);
+}
+
+void SimDisks::fail_after(const std::string& path, uint64_t operation_count) {
+  SP_ASSERT_OP(operation_count, >, 0u);
+  Medium& medium = state_->medium(path);
+  medium.crash_at = medium.operation_count + operation_count;
+}
+
+bool SimDisks::crash_point_reached(const std::string& path) const { return state_->medium(path).crash_reached; }
+uint64_t SimDisks::operation_count(const std::string& path) const { return state_->medium(path).operation_count; }
+
+void SimDisks::crash(const std::string& path) {
+  Medium& medium = state_->medium(path);
+  for (SimDisk* disk : medium.openers) disk->attached = false;
+  medium.openers.clear();
+  std::vector<SimMedium::Write> writes = std::exchange(medium.limbo, {});
+  auto in_flight = state_->take_in_flight(medium, nullptr);
+  std::move(in_flight.begin(), in_flight.end(), std::back_inserter(writes));
+  medium.content.crash(medium.options, std::move(writes), state_->core.disk_random);
+  medium.crash_reached = false;
+  medium.crash_at = UINT64_MAX;
+  medium.transfer_free_ns = 0;
+}
+
+void SimDisks::set_dead(const std::string& path, bool dead) { state_->medium(path).dead = dead; }
+
+void SimDisks::stall(const std::string& path, Duration duration) {
+  state_->medium(path).stalled_until_ns = state_->core.now_ns() + duration.count();
+}
+
+void SimDisks::fail_next(const std::string& path, Kind kind, uint32_t operation_count) {
+  state_->medium(path).fail_next[static_cast<size_t>(kind)] = operation_count;
+}
+
+void SimDisks::misdirect_next_write(const std::string& path) { state_->medium(path).misdirect_next = true; }
+void SimDisks::lose_next_write(const std::string& path) { state_->medium(path).lose_next = true; }
+void SimDisks::lie_on_next_flush(const std::string& path) { state_->medium(path).lie_next = true; }
+
+void SimDisks::corrupt(const std::string& path, uint64_t offset, uint64_t size) {
+  state_->medium(path).content.corrupt(offset, size);
+}
+
+void SimDisks::peek(const std::string& path, uint64_t offset, MutableBytes into) const {
+  state_->medium(path).content.read(offset, into);
+}
+
+std::unique_ptr<DiskOpener> SimDisks::opener_for(uint32_t host) { return std::make_unique<SimOpener>(*state_, host); }
+
+void SimDisks::host_killed(uint32_t host, bool keep_completed) {
+  std::vector<std::shared_ptr<Medium>> media;
+  for (auto& [path, medium] : state_->media) {
+    const bool opened = std::any_of(medium->openers.begin(), medium->openers.end(),
+                                    [&](const SimDisk* disk) { return disk->host() == host; });
+    if (opened) media.push_back(medium);
+  }
+  for (auto& medium : media) {
+    if (!keep_completed || medium->crash_reached) {
+      crash(medium->path);
+      continue;
+    }
+    const auto openers = medium->openers;
+    for (SimDisk* disk : openers) {
+      if (disk->host() == host) state_->close(*disk);
+    }
+  }
+}
+
+}  // namespace sp::io
