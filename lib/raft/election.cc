@@ -25,6 +25,11 @@ bool Raft::refuses_votes() const {
   return heard_leader_ && now_ns_ < heard_leader_ns_ + options_.election_timeout_min_ns;
 }
 
+// Also while its own removal is in the log uncommitted: it may be the only one that has that entry (Ongaro's thesis, 4.2.2).
+bool Raft::may_campaign() const {
+  return !abstain_ && (is_voter() || log_.config_at(commit_).is_voter(options_.self, options_.log_id));
+}
+
 void Raft::reset_election_deadline() {
   const auto span = static_cast<uint64_t>(options_.election_timeout_max_ns - options_.election_timeout_min_ns);
   random_ = mix64(random_);

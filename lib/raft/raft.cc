@@ -216,7 +216,8 @@ std::string Raft::describe() const {
   std::string text = fmt::format("{} term={} vote={} leader={} log=[{}..{}] durable={} commit={} handed={} applied={}{}",
                                  roles[static_cast<int>(role_)], hard_.term, hard_.vote, leader_, log_.mark().index,
                                  log_.last_index(), durable_, commit_, handed_out_, applied_, abstain_ ? " abstains" : "");
-  for (const LogEntry& entry : log_.entries()) text += fmt::format(" {}/{}", entry.term, static_cast<int>(entry.kind));
+  const auto shown = log_.entries().last(std::min<size_t>(log_.entries().size(), 20));
+  for (const LogEntry& entry : shown) text += fmt::format(" {}/{}", entry.term, static_cast<int>(entry.kind));
   for (const Member& m : config().members) text += fmt::format(" {}{}", m.voter ? "v" : "l", m.node);
   for (NodeId node : votes_) text += fmt::format(" from{}", node);
   for (const auto& [node, p] : progress_)

@@ -94,7 +94,7 @@ struct Output {
   bool config_changed = false;                   // config() differs
   bool caught_up = false;                        // abstention is over: make that durable, it may vote again
   std::optional<int64_t> round_confirmed_ns;     // a majority answered the round sent then: leases count from it
-  std::vector<Member> strangers;                 // a member's node answers with another log: remove it and add it anew
+  std::vector<Member> strangers;                 // a member's node spoke with another log, perhaps long ago: ask it which it has now; if new, remove it and add it anew
 };
 
 enum class Role : uint8_t { follower, pre_candidate, candidate, leader, stopped };
@@ -129,7 +129,7 @@ class Raft {
   // When the next Tick is due, INT64_MAX when stopped.
   int64_t deadline_ns() const;
   const std::map<NodeId, Progress>& progress() const { return progress_; }  // leader: the followers
-  std::string describe() const;  // one line for logs and traces; equal for equal states up to time
+  std::string describe() const;  // one line for logs and traces: the state without its times
 
  private:
   enum class After : uint8_t { nothing, hard_state, everything };  // what must be durable before a message leaves
@@ -160,7 +160,7 @@ class Raft {
   void hand_out_committed();
   // election.cc
   bool refuses_votes() const;
-  bool may_campaign() const { return is_voter() && !abstain_; }
+  bool may_campaign() const;
   void reset_election_deadline();
   void become_follower(Term term, NodeId leader);
   void become_leader();
