@@ -43,6 +43,7 @@ constexpr uint32_t connection_receive_bytes = 128u << 10;      // receive buffer
 // Data path.
 constexpr uint32_t client_window_per_server =
     256;                                      // requests in flight from one client to one server
+constexpr uint32_t set_operations_max = 4096;                 // operations that one copy tells a new primary of
 constexpr uint32_t set_undecided_max = 1024;  // undecided records of one set; beyond it writes wait
 constexpr uint32_t recovery_objects_in_flight = 4;  // per recovering disk set
 
@@ -72,6 +73,16 @@ constexpr size_t nbd_zero_pieces_in_flight = 8;  // pieces of one NBD request th
 constexpr uint32_t fuse_requests_in_flight =
     512;  // what the kernel may have open at our FUSE mount
 constexpr uint32_t ublk_queue_depth = 128;
+
+// Control API.
+constexpr size_t api_json_bytes_max = 8u << 20;               // body of a request
+constexpr size_t api_answer_bytes_max = 512u << 20;           // what a client reads of an answer
+constexpr uint32_t api_requests_in_flight_max = 256;          // beyond it: transient
+constexpr uint32_t api_waits_max = 48;                        // of those, waiting for attachments
+constexpr uint32_t api_http_threads = 64;                     // must exceed api_waits_max: a wait holds a thread
+constexpr auto api_confirm_timeout = 30s;                     // for all servers to put a change in force
+constexpr auto api_wait_max = 600s;                           // longest wait for attachments of one request
+static_assert(api_waits_max < api_http_threads);
 
 // Time. `lease` must end before any voter may elect another leader: lease * (1 + drift) <
 // election_min * (1 - drift).

@@ -9,6 +9,7 @@
 #include <cstdint>
 
 #include "base/bytes.h"
+#include "base/ids.h"
 #include "base/limits.h"
 #include "base/result.h"
 #include "wire/message.h"
