@@ -58,6 +58,9 @@ constexpr uint32_t raft_uncommitted_entries_max =
     4096;  // beyond it proposals are refused: transient
 constexpr uint32_t raft_apply_ahead_max =
     1024;  // entries handed out to apply and not yet reported applied
+constexpr uint64_t map_bytes_max = 1ull << 30;
+constexpr uint32_t beacon_commands_max = 4096;                // of the services of one beacon, waiting for their outcome; beyond it: transient
+constexpr uint32_t beacon_log_entries_kept = 4096;            // applied entries beyond these are compacted away
 constexpr uint32_t raft_barriers_max = 4096;    // read barriers waiting
 constexpr uint32_t raft_promote_lag_max = 256;  // entries a learner may lack when it is promoted
 constexpr uint32_t raft_snapshot_chunk_bytes = 256u << 10;
@@ -105,6 +108,11 @@ constexpr auto decided_delay = 5ms;                           // until copies ar
 constexpr auto server_tick = 50ms;                            // overdue copies, failed disks, parked requests
 constexpr auto command_retry = 300ms;                         // of a command whose outcome is open
 constexpr auto tombstone_interval = 10s;
+constexpr auto beacon_silent_after = 3000ms;                  // a service goes to another beacon
+constexpr auto command_connect_timeout = 5000ms;              // of a command while no beacon is connected, or none leads
+constexpr auto peer_ping_interval = 500ms;                    // between beacons
+constexpr auto peer_silent_after = 2000ms;                    // a beacon's connection that says nothing is made anew
+constexpr auto lease_round_interval = 20ms;                   // rounds for leases are no more frequent
 static_assert(lease_length.count() * (1 + clock_drift_max) <
               election_timeout_min.count() * (1 - clock_drift_max));
 static_assert(lease_length.count() * (1 + clock_drift_max) <
