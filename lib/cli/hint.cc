@@ -29,10 +29,12 @@ std::string hint_for(std::string_view wrong, const std::vector<std::string>& kno
   constexpr size_t word_bytes_max = 64;  // longer words are no slip of the finger
   if (known.empty()) return "";
   if (wrong.size() <= word_bytes_max) {
-    const auto nearest = std::min_element(known.begin(), known.end(), [&](const std::string& a, const std::string& b) {
-      return distance(wrong, a) < distance(wrong, b);
-    });
-    if (distance(wrong, *nearest) <= std::max<size_t>(1, nearest->size() / 3)) return " (did you mean '" + *nearest + "'?)";
+    const auto nearest = std::min_element(known.begin(), known.end(),
+                                          [&](const std::string& a, const std::string& b) {
+                                            return distance(wrong, a) < distance(wrong, b);
+                                          });
+    if (distance(wrong, *nearest) <= std::max<size_t>(1, nearest->size() / 3))
+      return " (did you mean '" + *nearest + "'?)";
   }
   std::string all;
   for (const auto& word : known) all += (all.empty() ? "" : ", ") + word;

@@ -1,4 +1,5 @@
-// Hints for misspelt words: " (did you mean 'address'?)", or the words that exist when none is near.
+// Hints for misspelt words: " (did you mean 'address'?)", or the words that exist when none is
+// near.
 #pragma once
 #include <string>
 #include <string_view>

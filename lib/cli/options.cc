@@ -15,22 +15,23 @@ namespace sp::cli {
 struct Options::Level {
   CLI::App* app = nullptr;
   CLI::Option* last = nullptr;
-  std::deque<std::string> texts;                       // what CLI11 fills; stable addresses
-  std::vector<std::function<Status()>> checks;         // conversions, then checks
-  std::unique_ptr<Options> options;                    // the handle given out for a verb
+  std::deque<std::string> texts;                // what CLI11 fills; stable addresses
+  std::vector<std::function<Status()>> checks;  // conversions, then checks
+  std::unique_ptr<Options> options;             // the handle given out for a verb
 };
 
 struct Options::Tree {
   CLI::App app;
   std::string program, chosen;
   bool version = false, verb_optional = false;
-  std::deque<Level> levels;                            // [0]: the program
+  std::deque<Level> levels;  // [0]: the program
   std::vector<std::function<std::optional<int>()>> actions;
 
   Tree(const std::string& summary, const std::string& name) : app(summary, name), program(name) {}
 };
 
-Options::Options(std::string program, const std::string& summary) : tree_(std::make_shared<Tree>(summary, program)) {
+Options::Options(std::string program, const std::string& summary)
+    : tree_(std::make_shared<Tree>(summary, program)) {
   tree_->app.set_help_flag("-h,--help", "Print this help and exit.");
   tree_->app.add_flag("--version", tree_->version, "Print the version and exit.");
   tree_->app.fallthrough();
@@ -39,7 +40,8 @@ Options::Options(std::string program, const std::string& summary) : tree_(std::m
   level_ = &tree_->levels.front();
 }
 
-Options::Options(std::shared_ptr<Tree> tree, Level* level) : tree_(std::move(tree)), level_(level) {}
+Options::Options(std::shared_ptr<Tree> tree, Level* level)
+    : tree_(std::move(tree)), level_(level) {}
 
 Options::~Options() {
   // Handles of verbs share the tree: the program's own handle breaks the circle.
@@ -53,30 +55,36 @@ Options& Options::flag(const std::string& names, bool& into, const std::string& 
   return *this;
 }
 
-Options& Options::text(const std::string& names, const std::string& value, std::string& into, const std::string& help) {
+Options& Options::text(const std::string& names, const std::string& value, std::string& into,
+                       const std::string& help) {
   level_->last = level_->app->add_option(names, into, help)->type_name(value);
   level_->checks.push_back([option = level_->last, &into]() -> Status {
-    if (option->count() > 0 && into.empty()) return Error(Code::invalid, fmt::format("{} must not be empty", option->get_name()));
+    if (option->count() > 0 && into.empty())
+      return Error(Code::invalid, fmt::format("{} must not be empty", option->get_name()));
     return {};
   });
   return *this;
 }
 
-Options& Options::number(const std::string& names, uint64_t min, uint64_t max, std::optional<uint64_t>& into, const std::string& help) {
+Options& Options::number(const std::string& names, uint64_t min, uint64_t max,
+                         std::optional<uint64_t>& into, const std::string& help) {
   std::string& text = level_->texts.emplace_back();
   level_->last = level_->app->add_option(names, text, help)->type_name("N");
   level_->checks.push_back([option = level_->last, &text, &into, min, max]() -> Status {
     if (option->count() == 0) return {};
     auto value = parse_number(text, max);
     if (!value.ok()) return std::move(value).error().with(option->get_name());
-    if (*value < min) return Error(Code::invalid, fmt::format("{}: {} is too small: at least {}", option->get_name(), *value, min));
+    if (*value < min)
+      return Error(Code::invalid, fmt::format("{}: {} is too small: at least {}",
+                                              option->get_name(), *value, min));
     into = *value;
     return {};
   });
   return *this;
 }
 
-Options& Options::size(const std::string& names, std::optional<uint64_t>& into, const std::string& help) {
+Options& Options::size(const std::string& names, std::optional<uint64_t>& into,
+                       const std::string& help) {
   std::string& text = level_->texts.emplace_back();
   level_->last = level_->app->add_option(names, text, help)->type_name("SIZE");
   level_->checks.push_back([option = level_->last, &text, &into]() -> Status {
@@ -89,7 +97,8 @@ Options& Options::size(const std::string& names, std::optional<uint64_t>& into, 
   return *this;
 }
 
-Options& Options::duration(const std::string& names, std::chrono::milliseconds& into, const std::string& help) {
+Options& Options::duration(const std::string& names, std::chrono::milliseconds& into,
+                           const std::string& help) {
   std::string& text = level_->texts.emplace_back();
   level_->last = level_->app->add_option(names, text, help)->type_name("DURATION");
   level_->checks.push_back([option = level_->last, &text, &into]() -> Status {
@@ -102,17 +111,25 @@ Options& Options::duration(const std::string& names, std::chrono::milliseconds& 
   return *this;
 }
 
-Options& Options::choice(const std::string& names, const std::vector<std::string>& words, std::string& into, const std::string& help) {
-  level_->last = level_->app->add_option(names, into, help)->type_name(fmt::format("{}", fmt::join(words, "|")));
+Options& Options::choice(const std::string& names, const std::vector<std::string>& words,
+                         std::string& into, const std::string& help) {
+  level_->last = level_->app->add_option(names, into, help)
+                     ->type_name(fmt::format("{}", fmt::join(words, "|")));
   level_->checks.push_back([option = level_->last, words, &into]() -> Status {
-    if (option->count() == 0 || std::find(words.begin(), words.end(), into) != words.end()) return {};
-    return Error(Code::invalid, fmt::format("{}: '{}' is not one of {}", option->get_name(), into, fmt::join(words, ", ")));
+    if (option->count() == 0 || std::find(words.begin(), words.end(), into) != words.end())
+      return {};
+    return Error(Code::invalid, fmt::format("{}: '{}' is not one of {}", option->get_name(), into,
+                                            fmt::join(words, ", ")));
   });
   return *this;
 }
 
-Options& Options::list(const std::string& names, const std::string& value, std::vector<std::string>& into, const std::string& help) {
-  level_->last = level_->app->add_option(names, into, help)->type_name(value)->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+Options& Options::list(const std::string& names, const std::string& value,
+                       std::vector<std::string>& into, const std::string& help) {
+  level_->last = level_->app->add_option(names, into, help)
+                     ->type_name(value)
+                     ->expected(1)
+                     ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   return *this;
 }
 
@@ -122,17 +139,20 @@ Options& Options::argument(const std::string& value, std::string& into, const st
   return *this;
 }
 
-Options& Options::optional_argument(const std::string& value, std::string& into, const std::string& help) {
+Options& Options::optional_argument(const std::string& value, std::string& into,
+                                    const std::string& help) {
   return text(value, "", into, help);
 }
 
-Options& Options::arguments(const std::string& value, std::vector<std::string>& into, const std::string& help) {
+Options& Options::arguments(const std::string& value, std::vector<std::string>& into,
+                            const std::string& help) {
   optional_arguments(value, into, help);
   level_->last->required();
   return *this;
 }
 
-Options& Options::optional_arguments(const std::string& value, std::vector<std::string>& into, const std::string& help) {
+Options& Options::optional_arguments(const std::string& value, std::vector<std::string>& into,
+                                     const std::string& help) {
   level_->last = level_->app->add_option(value, into, help)->type_name("");
   return *this;
 }
@@ -178,7 +198,8 @@ std::optional<int> Options::parse(int argc, const char* const* argv) {
     tree.app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {
     const auto chosen = tree.app.get_subcommands();
-    std::fputs((chosen.empty() ? tree.app.help() : chosen.front()->help()).c_str(), stdout);
+    std::fputs((chosen.empty() ? tree.app.help() : chosen.front()->help(tree.program)).c_str(),
+               stdout);
     return exit_done;
   } catch (const CLI::ParseError& error) {
     faults = fmt::format("{}: {}\n", tree.program, error.what());
@@ -194,13 +215,15 @@ std::optional<int> Options::parse(int argc, const char* const* argv) {
   if (faults.empty()) {
     if (tree.levels.size() > 1 && verb == nullptr && !tree.verb_optional) {
       faults = fmt::format("{}: say what to do:", tree.program);
-      for (size_t i = 1; i < tree.levels.size(); ++i) faults += (i == 1 ? " " : ", ") + tree.levels[i].app->get_name();
+      for (size_t i = 1; i < tree.levels.size(); ++i)
+        faults += (i == 1 ? " " : ", ") + tree.levels[i].app->get_name();
       faults += '\n';
     }
     for (Level* level : {&tree.levels.front(), verb}) {
       if (level == nullptr) continue;
       for (auto& check : level->checks) {
-        if (const Status status = check(); !status.ok()) faults += fmt::format("{}: {}\n", tree.program, status.error().message());
+        if (const Status status = check(); !status.ok())
+          faults += fmt::format("{}: {}\n", tree.program, status.error().message());
       }
     }
   }
@@ -216,8 +239,10 @@ std::optional<int> Options::parse(int argc, const char* const* argv) {
 }
 
 void ClusterOptions::add(Options& options) {
-  options.text("--config", "PATH", config, "The cluster's configuration (else $SP_CONFIG, else /etc/sp/sp.toml).");
-  options.number("--node", 1, limits::nodes_max, node, "Act as this node (else $SP_NODE, else the node named as this host).");
+  options.text("--config", "PATH", config,
+               "The cluster's configuration (else $SP_CONFIG, else /etc/sp/sp.toml).");
+  options.number("--node", 1, limits::nodes_max, node,
+                 "Act as this node (else $SP_NODE, else the node named as this host).");
   options.flag("--show-config", show_config, "Print the effective configuration and exit.");
   options.action([this, &options]() -> std::optional<int> {
     if (!show_config) return std::nullopt;
@@ -229,6 +254,8 @@ void ClusterOptions::add(Options& options) {
 }
 
 Result<Config> ClusterOptions::load() const { return load_config(config_path(config)); }
-Result<NodeConfig> ClusterOptions::own(const Config& loaded) const { return own_node(loaded, static_cast<uint16_t>(node.value_or(0))); }
+Result<NodeConfig> ClusterOptions::own(const Config& loaded) const {
+  return own_node(loaded, static_cast<uint16_t>(node.value_or(0)));
+}
 
 }  // namespace sp::cli

@@ -1,13 +1,16 @@
-// Options: the command line of one sp-* command, and the groups that all of them share. A thin front of CLI11, which stays in options.cc.
+// Options: the command line of one sp-* command, and the groups that all of them share. A thin
+// front of CLI11, which stays in options.cc.
 //
 //   cli::Options options("sp-volume", "List, create, change and delete volumes.");
 //   cli::ClusterOptions cluster;      cluster.add(options);
 //   auto& create = options.verb("create", "Create a volume.");
 //   create.argument("NAME", name, "Name of the volume.").size("--size", size, "Size, like 10G.");
-//   if (auto code = options.parse(argc, argv)) return *code;          // --help, --version, --show-config, or wrong usage (2)
+//   if (auto code = options.parse(argc, argv)) return *code;          // --help, --version,
+//   --show-config, or wrong usage (2)
 //
-// Values are converted and checked after the whole line was read, so that all faults are reported at once. What `into` refers to must outlive parse().
-// Options of the program are accepted in front of and behind the verb.
+// Values are converted and checked after the whole line was read, so that all faults are reported
+// at once. What `into` refers to must outlive parse(). Options of the program are accepted in front
+// of and behind the verb.
 #pragma once
 #include <chrono>
 #include <cstdint>
@@ -31,25 +34,34 @@ class Options {
 
   // `names`: "--long" or "-s,--long"; `value`: how help calls the value ("NAME", "PATH").
   Options& flag(const std::string& names, bool& into, const std::string& help);
-  Options& text(const std::string& names, const std::string& value, std::string& into, const std::string& help);
-  Options& number(const std::string& names, uint64_t min, uint64_t max, std::optional<uint64_t>& into, const std::string& help);
+  Options& text(const std::string& names, const std::string& value, std::string& into,
+                const std::string& help);
+  Options& number(const std::string& names, uint64_t min, uint64_t max,
+                  std::optional<uint64_t>& into, const std::string& help);
   Options& size(const std::string& names, std::optional<uint64_t>& into, const std::string& help);
-  Options& duration(const std::string& names, std::chrono::milliseconds& into, const std::string& help);
-  Options& choice(const std::string& names, const std::vector<std::string>& words, std::string& into, const std::string& help);
-  Options& list(const std::string& names, const std::string& value, std::vector<std::string>& into, const std::string& help);  // may be repeated
+  Options& duration(const std::string& names, std::chrono::milliseconds& into,
+                    const std::string& help);
+  Options& choice(const std::string& names, const std::vector<std::string>& words,
+                  std::string& into, const std::string& help);
+  Options& list(const std::string& names, const std::string& value, std::vector<std::string>& into,
+                const std::string& help);  // may be repeated
   // Positional ones, in order of the calls.
   Options& argument(const std::string& value, std::string& into, const std::string& help);
   Options& optional_argument(const std::string& value, std::string& into, const std::string& help);
-  Options& arguments(const std::string& value, std::vector<std::string>& into, const std::string& help);           // one or more
-  Options& optional_arguments(const std::string& value, std::vector<std::string>& into, const std::string& help);  // any number
-  Options& required();                                              // the option named last must be given
+  Options& arguments(const std::string& value, std::vector<std::string>& into,
+                     const std::string& help);  // one or more
+  Options& optional_arguments(const std::string& value, std::vector<std::string>& into,
+                              const std::string& help);  // any number
+  Options& required();                                   // the option named last must be given
 
-  // A verb with options of its own. With verbs, exactly one has to be given, unless `verb_optional` was called.
+  // A verb with options of its own. With verbs, exactly one has to be given, unless `verb_optional`
+  // was called.
   Options& verb(const std::string& name, const std::string& summary);
   Options& verb_optional();
-  const std::string& chosen() const;                                // the verb given; empty: none
+  const std::string& chosen() const;  // the verb given; empty: none
 
-  // Called after all values are converted; every fault of every check (of the program and of the verb chosen) is printed, then usage.
+  // Called after all values are converted; every fault of every check (of the program and of the
+  // verb chosen) is printed, then usage.
   Options& check(std::function<Status()> check);
   // Called when all is well; a value ends the program with that exit code (as --show-config does).
   Options& action(std::function<std::optional<int>()> action);
@@ -73,8 +85,8 @@ struct ClusterOptions {
   bool show_config = false;
 
   void add(Options& options);
-  Result<Config> load() const;                                     // the configuration that these options name
-  Result<NodeConfig> own(const Config& loaded) const;              // the node that this host is
+  Result<Config> load() const;                         // the configuration that these options name
+  Result<NodeConfig> own(const Config& loaded) const;  // the node that this host is
 };
 
 }  // namespace sp::cli

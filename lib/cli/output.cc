@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "api/value.h"
 #include "base/units.h"
 
 namespace sp::cli {
@@ -13,17 +14,22 @@ namespace {
 
 std::string plain(const Cell& cell, bool exact) {
   if (const auto* text = std::get_if<std::string>(&cell)) return *text;
-  if (const auto* size = std::get_if<Bytes64>(&cell)) return exact ? std::to_string(size->value) : format_size(size->value);
+  if (const auto* size = std::get_if<Bytes64>(&cell))
+    return exact ? std::to_string(size->value) : format_size(size->value);
   if (const auto* boolean = std::get_if<bool>(&cell)) return *boolean ? "yes" : "no";
   if (const auto* number = std::get_if<int64_t>(&cell)) return std::to_string(*number);
   return std::to_string(std::get<uint64_t>(cell));
 }
 
-bool right_aligned(const Cell& cell) { return !std::holds_alternative<std::string>(cell) && !std::holds_alternative<bool>(cell); }
+bool right_aligned(const Cell& cell) {
+  return !std::holds_alternative<std::string>(cell) && !std::holds_alternative<bool>(cell);
+}
 
 // Characters, not bytes: continuation bytes of UTF-8 take no column.
 size_t width(std::string_view text) {
-  return static_cast<size_t>(std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
+  return static_cast<size_t>(std::count_if(text.begin(), text.end(), [](char c) {
+    return (static_cast<unsigned char>(c) & 0xc0) != 0x80;
+  }));
 }
 
 // What a terminal must not be sent: control characters.
@@ -37,42 +43,32 @@ std::string printable(std::string text) {
 std::string tsv_escaped(std::string_view text) {
   std::string out;
   for (const char c : text) {
-    if (c == '\t') out += "\\t";
-    else if (c == '\n') out += "\\n";
-    else if (c == '\\') out += "\\\\";
-    else out += c;
+    if (c == '\t')
+      out += "\\t";
+    else if (c == '\n')
+      out += "\\n";
+    else if (c == '\\')
+      out += "\\\\";
+    else
+      out += c;
   }
   return out;
-}
-
-// The length of the valid UTF-8 sequence at `at`, or 0 (RFC 3629, section 4).
-size_t utf8_length(std::string_view text, size_t at) {
-  const auto byte = [&](size_t i) -> unsigned { return at + i < text.size() ? static_cast<unsigned char>(text[at + i]) : 0u; };
-  const auto follows = [&](size_t i) { return (byte(i) & 0xc0) == 0x80; };
-  const unsigned first = byte(0);
-  if (first < 0x80) return 1;
-  if (first >= 0xc2 && first <= 0xdf) return follows(1) ? 2 : 0;
-  if (first >= 0xe0 && first <= 0xef) {
-    const bool range = (first != 0xe0 || byte(1) >= 0xa0) && (first != 0xed || byte(1) < 0xa0);
-    return range && follows(1) && follows(2) ? 3 : 0;
-  }
-  if (first >= 0xf0 && first <= 0xf4) {
-    const bool range = (first != 0xf0 || byte(1) >= 0x90) && (first != 0xf4 || byte(1) < 0x90);
-    return range && follows(1) && follows(2) && follows(3) ? 4 : 0;
-  }
-  return 0;
 }
 
 }  // namespace
 
 void OutputOptions::add(Options& options) {
   options.flag("--json", json_, "Print JSON (the same as --format=json).");
-  options.choice("--format", {"table", "tsv", "json"}, format_, "How to print: table (default), tsv or json.");
+  options.choice("--format", {"table", "tsv", "json"}, format_,
+                 "How to print: table (default), tsv or json.");
   options.flag("--no-header", no_header, "Leave out the line with the names of the columns.");
   options.flag("--exact", exact, "Print sizes in bytes.");
   options.check([this]() -> Status {
-    if (json_ && !format_.empty() && format_ != "json") return Error(Code::invalid, "--json contradicts --format=" + format_);
-    format = json_ || format_ == "json" ? Format::json : format_ == "tsv" ? Format::tsv : Format::table;
+    if (json_ && !format_.empty() && format_ != "json")
+      return Error(Code::invalid, "--json contradicts --format=" + format_);
+    format = json_ || format_ == "json" ? Format::json
+             : format_ == "tsv"         ? Format::tsv
+                                        : Format::table;
     return {};
   });
 }
@@ -118,7 +114,8 @@ std::string Table::as_table(const OutputOptions& output) const {
     out += '\n';
   };
   if (!output.no_header) {
-    for (size_t i = 0; i < columns_.size(); ++i) put(columns_[i].title, i, !rows_.empty() && right_aligned(rows_.front()[i]));
+    for (size_t i = 0; i < columns_.size(); ++i)
+      put(columns_[i].title, i, !rows_.empty() && right_aligned(rows_.front()[i]));
     end_line();
   }
   for (size_t r = 0; r < rows_.size(); ++r) {
@@ -135,7 +132,8 @@ std::string Table::as_tsv(const OutputOptions& output) const {
     out += '\n';
   }
   for (const auto& row : rows_) {
-    for (size_t i = 0; i < row.size(); ++i) out += (i == 0 ? "" : "\t") + tsv_escaped(plain(row[i], true));
+    for (size_t i = 0; i < row.size(); ++i)
+      out += (i == 0 ? "" : "\t") + tsv_escaped(plain(row[i], true));
     out += '\n';
   }
   return out;
@@ -148,28 +146,18 @@ std::string Table::as_json() const {
     for (size_t i = 0; i < columns_.size(); ++i) {
       const Cell& cell = rows_[r][i];
       out += fmt::format("{}{}:", i == 0 ? "" : ",", json_quoted(columns_[i].key));
-      if (const auto* text = std::get_if<std::string>(&cell)) out += json_quoted(*text);
-      else if (const auto* boolean = std::get_if<bool>(&cell)) out += *boolean ? "true" : "false";
-      else out += plain(cell, true);
+      if (const auto* text = std::get_if<std::string>(&cell))
+        out += json_quoted(*text);
+      else if (const auto* boolean = std::get_if<bool>(&cell))
+        out += *boolean ? "true" : "false";
+      else
+        out += plain(cell, true);
     }
     out += "}";
   }
   return out + (rows_.empty() ? "]\n" : "\n]\n");
 }
 
-std::string json_quoted(std::string_view text) {
-  std::string out = "\"";
-  for (size_t i = 0; i < text.size();) {
-    const size_t length = utf8_length(text, i);
-    const char c = text[i];
-    if (length == 0) out += "\\ufffd";
-    else if (length > 1) out += text.substr(i, length);
-    else if (c == '"' || c == '\\') out += std::string("\\") + c;
-    else if (static_cast<unsigned char>(c) < 0x20) out += fmt::format("\\u{:04x}", static_cast<unsigned>(c));
-    else out += c;
-    i += std::max<size_t>(length, 1);
-  }
-  return out + "\"";
-}
+std::string json_quoted(std::string_view text) { return api::Json().text(text).take(); }
 
 }  // namespace sp::cli

@@ -1,8 +1,9 @@
 // Output of commands: one table of typed cells, printed for people or for programs.
 //
 //   table  aligned columns, sizes as "1.5 GiB" (--exact: bytes)
-//   tsv    one tab between cells, sizes in bytes; tabs, newlines and backslashes in texts as \t \n \\ ; the order of columns never changes
-//   json   an array of objects, keys as in Column::key, sizes in bytes
+//   tsv    one tab between cells, sizes in bytes; tabs, newlines and backslashes in texts as \t \n
+//   \\ ; the order of columns never changes json   an array of objects, keys as in Column::key,
+//   sizes in bytes
 // --no-header leaves out the first line of table and tsv.
 #pragma once
 #include <cstdint>
@@ -29,7 +30,7 @@ struct OutputOptions {
   std::string format_;
 };
 
-struct Bytes64 {      // a size in bytes
+struct Bytes64 {  // a size in bytes
   uint64_t value = 0;
 };
 using Cell = std::variant<std::string, uint64_t, int64_t, bool, Bytes64>;
@@ -42,10 +43,10 @@ struct Column {
 class Table {
  public:
   explicit Table(std::vector<Column> columns) : columns_(std::move(columns)) {}
-  void add(std::vector<Cell> row);   // one cell a column
+  void add(std::vector<Cell> row);  // one cell a column
   size_t rows() const { return rows_.size(); }
   std::string format(const OutputOptions& output) const;
-  void print(const OutputOptions& output) const;   // to stdout
+  void print(const OutputOptions& output) const;  // to stdout
 
  private:
   std::string as_table(const OutputOptions& output) const;
@@ -55,6 +56,6 @@ class Table {
   std::vector<std::vector<Cell>> rows_;
 };
 
-std::string json_quoted(std::string_view text);   // with quotes; invalid UTF-8 becomes U+FFFD
+std::string json_quoted(std::string_view text);  // with quotes; invalid UTF-8 becomes U+FFFD
 
 }  // namespace sp::cli
