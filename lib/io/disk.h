@@ -4,7 +4,9 @@
 // and complete in any order; a caller that needs order waits, or flushes. A write is durable once a flush that was *issued after the write
 // completed* has completed. Only 512 bytes are written atomically. Memory given to an operation must stay valid until it completes. At most
 // `limits` of the implementation are queued to the device, more are held back here, so any number may be issued.
-// Errors: Code::io for what the device refuses (the caller retires the disk: nothing is retried and believed).
+// One write has at most limits::buffer_bytes_max. Its bytes must not change until it completes: the device may fetch them at any moment.
+// Errors: Code::io for what the device refuses (the caller retires the disk: nothing is retried and believed); Code::invalid beyond the end;
+// Code::refused for a write to a disk opened for reading; Code::no_space when a sparse file finds no room.
 // Completions run on the reactor, never inside the call. Destroying a Disk drops completions that have not run.
 #pragma once
 #include <memory>
@@ -33,7 +35,7 @@ class Disk {
 };
 
 struct OpenOptions {
-  enum class Mode { read_only, read_write, create };
+  enum class Mode { read_only, read_write, create };  // create: a new one; Code::exists rather than take what is there
   Mode mode = Mode::read_write;
   uint64_t size_bytes = 0;      // create: the new file's size (sparse); otherwise ignored
   bool exclusive = true;        // refuse when another process holds it (lock), Code::refused

@@ -375,7 +375,6 @@ TEST_CASE_TEMPLATE_DEFINE("unix sockets work like others, and their path can be 
     auto listener = rig.host(0).net.listen({path, 0}, [&](std::unique_ptr<Socket> socket) { accepted = std::move(socket); });
     REQUIRE(listener.ok());
     CHECK((*listener)->address().text() == path);
-    CHECK(rig.host(0).net.listen({path, 0}, [](std::unique_ptr<Socket>) {}).error().code() == Code::exists);
     auto attempt = rig.host(0).net.connect({path, 0}, 5s, [&](Result<std::unique_ptr<Socket>> socket) {
       REQUIRE(socket.ok());
       connected = std::move(socket).value();
@@ -388,6 +387,8 @@ TEST_CASE_TEMPLATE_DEFINE("unix sockets work like others, and their path can be 
     connected->send(parts, [&](Status status) { sent = status.ok(); });
     REQUIRE(rig.run_until([&] { return receiver.over() && sent; }));
     CHECK(same(receiver.data(), data.bytes()));
+    // Last: to find out whether a socket file is stale an implementation may connect to it.
+    CHECK(rig.host(0).net.listen({path, 0}, [](std::unique_ptr<Socket>) {}).error().code() == Code::exists);
   }
   std::unique_ptr<Net::Attempt> attempt;
   Code code = Code::failed;
