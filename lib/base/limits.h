@@ -47,6 +47,12 @@ constexpr uint32_t set_operations_max = 4096;                 // operations that
 constexpr uint32_t set_undecided_max = 1024;  // undecided records of one set; beyond it writes wait
 constexpr uint32_t recovery_objects_in_flight = 4;  // per recovering disk set
 
+// Data path, servers and clients.
+constexpr uint32_t recoveries_in_flight = 16;                 // recovering disk sets of one server at a time
+constexpr uint32_t operations_per_attachment_max = 1u << 16;  // remembered by a primary for one attachment and set
+constexpr uint32_t repair_attempts_max = 4;                   // of one read that meets damage, while the block keeps changing
+constexpr uint32_t space_margin_blocks = 64;                  // a primary refuses writes with less free space on its own disk
+
 // Agreement. A message fits in message_body_bytes_max.
 constexpr uint32_t raft_command_bytes_max =
     message_body_bytes_max - (16u << 10);  // data of one log entry
