@@ -45,6 +45,13 @@ void NbdServer::remove_export(const std::string& name, Callback<void()> done) {
   connection_changed();
 }
 
+void NbdServer::drop_export(const std::string& name) {
+  const auto found = exports_.find(name);
+  if (found == exports_.end()) return;
+  std::erase_if(connections_, [&](const auto& connection) { return connection->exported() == found->second.get(); });
+  exports_.erase(found);
+}
+
 NbdServer::ConnectionCounts NbdServer::counts(const std::string& export_name) const {
   ConnectionCounts counts;
   for (const auto& connection : connections_) {

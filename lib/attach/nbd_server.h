@@ -6,7 +6,7 @@
 // is cut off with a line in the log; others are not touched.
 //
 // Ownership: devices belong to the caller. Before a device goes away remove its export and wait; or destroy the device first (that drops its
-// completions) and the server after it. Thread rule: the reactor's. Works over any io::Host.
+// completions), then at once drop_export() or the server. Thread rule: the reactor's. Works over any io::Host.
 #pragma once
 #include <map>
 #include <memory>
@@ -43,6 +43,8 @@ class NbdServer {
   Status add_export(NbdExport exported);
   // Cuts its connections off; `done` runs in a later turn, when no operation is under way on the device any more. Unknown name: done at once.
   void remove_export(const std::string& name, Callback<void()> done);
+  // For a device that was destroyed and has dropped its completions: forgets export and connections at once. Not from within its completions.
+  void drop_export(const std::string& name);
 
   struct ConnectionCounts {
     size_t connections = 0;

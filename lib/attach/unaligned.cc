@@ -21,7 +21,7 @@ struct Unaligned::Operation {
   const std::byte* from;
   bool partial;       // covers a part of a block
   uint32_t parts;     // under way
-  size_t active_at;   // index in active_
+  size_t at;          // index in reads_ or active_
   Status status;
   Done done;
 
@@ -31,8 +31,8 @@ struct Unaligned::Operation {
 Unaligned::Unaligned(client::BlockDevice& device) : device_(device) {}
 
 Unaligned::~Unaligned() {
-  for (Operation* operation : active_) delete operation;
-  for (Operation* operation : waiting_) delete operation;
+  for (const auto* list : {&reads_, &active_, &waiting_})
+    for (Operation* operation : *list) delete operation;
 }
 
 Unaligned::Operation* Unaligned::make(Kind kind, uint64_t offset, uint64_t size, Done done) {
@@ -51,7 +51,7 @@ Unaligned::Operation* Unaligned::make(Kind kind, uint64_t offset, uint64_t size,
   operation->from = nullptr;
   operation->partial = offset % block != 0 || size % block != 0;
   operation->parts = 0;
-  operation->active_at = none;
+  operation->at = none;
   operation->status = ok_status();
   operation->done = std::move(done);
   return operation.release();
@@ -60,7 +60,7 @@ Unaligned::Operation* Unaligned::make(Kind kind, uint64_t offset, uint64_t size,
 void Unaligned::read(uint64_t offset, MutableBytes into, Done done) {
   Operation* operation = make(Kind::read, offset, into.size(), std::move(done));
   operation->into = into.data();
-  ++reads_;
+  put(reads_, operation);
   start(operation);
 }
 
@@ -88,6 +88,18 @@ bool Unaligned::conflicts(const Operation& a, const Operation& b) const {
   return round_down(a.offset) < round_up(b.end()) && round_down(b.offset) < round_up(a.end());
 }
 
+void Unaligned::put(std::vector<Operation*>& list, Operation* operation) {
+  operation->at = list.size();
+  list.push_back(operation);
+}
+
+void Unaligned::remove(std::vector<Operation*>& list, Operation* operation) {
+  Operation* last = list.back();
+  list[operation->at] = last;
+  last->at = operation->at;
+  list.pop_back();
+}
+
 void Unaligned::enqueue(Operation* operation) {
   if (operation->partial) ++partial_count_;
   if (partial_count_ > 0) {
@@ -97,8 +109,7 @@ void Unaligned::enqueue(Operation* operation) {
       return;
     }
   }
-  operation->active_at = active_.size();
-  active_.push_back(operation);
+  put(active_, operation);
   start(operation);
 }
 
@@ -159,12 +170,9 @@ void Unaligned::part_done(Operation* operation, Status status) {
 
 void Unaligned::finish(Operation* operation) {
   if (operation->kind == Kind::read) {
-    --reads_;
+    remove(reads_, operation);
   } else {
-    Operation* last = active_.back();
-    active_[operation->active_at] = last;
-    last->active_at = operation->active_at;
-    active_.pop_back();
+    remove(active_, operation);
     if (operation->partial) --partial_count_;
   }
   Done done = std::move(operation->done);
@@ -186,8 +194,7 @@ void Unaligned::start_waiting() {
       continue;
     }
     waiting_.erase(here);
-    candidate->active_at = active_.size();
-    active_.push_back(candidate);
+    put(active_, candidate);
     ready.push_back(candidate);
   }
   for (Operation* operation : ready) start(operation);

@@ -4,7 +4,7 @@
 // straight through and do not wait for each other. Atomicity stays that of the device: a block is old or new.
 //
 // One adapter serves all connections to a device, else they could not be ordered: front ends of one device share it.
-// The device must outlive the adapter; the adapter must outlive its operations (idle() tells). Thread rule: the reactor's.
+// Either the operations end before the adapter goes (idle() tells), or the device goes first, which drops them. Thread rule: the reactor's.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -33,7 +33,7 @@ class Unaligned {
   void discard(uint64_t offset, uint64_t size, Done done);  // whole blocks inside the range; the rest keeps its content
   void flush(Done done);
 
-  bool idle() const { return active_.empty() && waiting_.empty() && reads_ == 0; }
+  bool idle() const { return active_.empty() && waiting_.empty() && reads_.empty(); }
 
  private:
   enum class Kind : uint8_t { read, write, zero, discard };
@@ -43,6 +43,8 @@ class Unaligned {
   Operation* make(Kind kind, uint64_t offset, uint64_t size, Done done);
   void enqueue(Operation* operation);
   bool conflicts(const Operation& a, const Operation& b) const;
+  static void put(std::vector<Operation*>& list, Operation* operation);
+  static void remove(std::vector<Operation*>& list, Operation* operation);
   void start(Operation* operation);
   void start_middle(Operation* operation, uint64_t begin, uint64_t end);
   void start_edge(Operation* operation, uint64_t block_offset);
@@ -52,11 +54,11 @@ class Unaligned {
   void start_waiting();
 
   client::BlockDevice& device_;
+  std::vector<Operation*> reads_;    // under way
   std::vector<Operation*> active_;   // changes under way
   std::vector<Operation*> waiting_;  // changes that wait for an earlier one, in order of arrival
   std::vector<std::unique_ptr<Operation>> spare_;
   size_t partial_count_ = 0;         // of both: changes with a part of a block
-  size_t reads_ = 0;
 };
 
 }  // namespace sp::attach

@@ -163,8 +163,12 @@ void MemoryDevice::flush(Done done) {
 }
 
 void MemoryDevice::set_size(uint64_t size_bytes) {
-  SP_ASSERT(state_->external.empty());
   SP_ASSERT_OP(size_bytes % limits::block_bytes, ==, 0u);
+  if (!state_->external.empty()) {
+    SP_ASSERT_OP(size_bytes, <=, state_->external.size());
+    state_->size = size_bytes;
+    return;
+  }
   if (const uint64_t within = size_bytes % chunk_bytes; size_bytes < state_->size && within != 0)
     if (auto& chunk = state_->chunks[size_bytes / chunk_bytes]; chunk != nullptr)
       std::memset(chunk.get() + within, 0, chunk_bytes - within);

@@ -26,7 +26,8 @@ class MemoryDevice final : public BlockDevice {
   void discard(uint64_t offset, uint64_t size, Done done) override;
   void flush(Done done) override;
 
-  void set_size(uint64_t size_bytes);  // thin devices only; what is cut off reads as zeros when grown again
+  // Thin: what is cut off reads as zeros when grown again. Over the caller's memory: at most its size, and content stays.
+  void set_size(uint64_t size_bytes);
   void set_read_only(bool read_only);
   void set_reordering(bool reordering);                // on at first
   void fail_all(std::optional<Code> code);             // every operation from now on; nullopt ends it

@@ -350,3 +350,21 @@ TEST_CASE("a volume that grew or shrank is served at its new size") {
   next->go("vol");
   CHECK(next->size_bytes == 1u << 20);
 }
+
+TEST_CASE("an export whose device is gone with operations under way is dropped at once") {
+  NbdStage stage;
+  stage.device->hold(true);
+  auto client = stage.connect();
+  client->go("vol");
+  client->request(Command::read, 5, 8 << 20, 0, 2);
+  client->request(Command::write, 5, 4096, 0, 1, pattern(4096, 1));
+  CHECK(stage.world.run_until([&] { return stage.device->operations_waiting() == 12; }, 1s));
+  stage.device.reset();
+  stage.server->drop_export("vol");
+  CHECK(client->wait_closed());
+  stage.device = std::make_unique<client::MemoryDevice>(stage.host.host(), 1 << 20);
+  REQUIRE(stage.server->add_export({"vol", "", false, stage.device.get()}).ok());
+  auto next = stage.connect();
+  next->go("vol");
+  CHECK(next->size_bytes == 1u << 20);
+}
