@@ -1,0 +1,152 @@
+// Reads of StoreImpl. Slots, versions and checksums are taken from memory when a read starts; what it found stays in place until it ends, because
+// slots freed meanwhile wait for it. Every block is verified before anything is answered.
+#include <algorithm>
+#include <cstring>
+
+#include "store/store_impl.h"
+
+namespace sp::store {
+
+namespace {
+
+uint64_t crc_of_zeros() {
+  static const uint64_t crc = crc64(std::array<std::byte, page_bytes>{});
+  return crc;
+}
+
+bool aligned(Bytes bytes) { return reinterpret_cast<uintptr_t>(bytes.data()) % Buffer::alignment == 0; }
+
+}  // namespace
+
+ReadCall* StoreImpl::new_read(ObjectId object, uint32_t first_block) {
+  if (reads_free_.empty()) {
+    reads_.push_back(std::make_unique<ReadCall>());
+    reads_free_.push_back(reads_.back().get());
+  }
+  ReadCall* call = reads_free_.back();
+  reads_free_.pop_back();
+  call->number = ++read_number_;
+  call->newer = nullptr;
+  call->older = read_newest_;
+  (read_newest_ != nullptr ? read_newest_->newer : read_oldest_) = call;
+  read_newest_ = call;
+  call->object = object;
+  call->first_block = first_block;
+  call->status = Status{};
+  return call;
+}
+
+void StoreImpl::read(ObjectId id, uint16_t first_block, uint16_t block_count, MutableBytes into,
+                     Callback<void(Result<std::vector<BlockRead>>)> done) {
+  ReadCall* call = new_read(id, first_block);
+  call->done = std::move(done);
+  call->into = into;
+  if (failure_) call->status = *failure_;
+  else if (block_count == 0 || uint32_t{first_block} + block_count > limits::blocks_per_object ||
+           into.size() < size_t{block_count} * page_bytes)
+    call->status = Error(Code::invalid, "a read beyond its object, or into too little memory");
+  if (call->status.ok()) {
+    const Object* object = state_.find(id);
+    for (uint32_t i = 0; i < block_count; i++) call->slots.push_back(object == nullptr ? no_slot : object->slot(first_block + i));
+  }
+  start_read(call, into);
+}
+
+void StoreImpl::read_undecided(SetId set, Version version, Callback<void(Result<Buffer>, std::vector<uint64_t>)> done) {
+  const Undecided* write = state_.find_undecided(set, version);
+  ReadCall* call = new_read(write == nullptr ? ObjectId{} : write->record.object, write == nullptr ? 0 : write->record.first_block);
+  call->done_undecided = std::move(done);
+  if (failure_) {
+    call->status = *failure_;
+  } else if (write == nullptr) {
+    call->status = Error(Code::not_found, "no undecided write with this version");
+  } else if (write->record.kind != WriteKind::data) {
+    call->status = Error(Code::invalid, "a discard has no content");
+  } else {
+    const auto slots = write->slots.view();
+    call->slots.assign(slots.begin(), slots.end());
+    call->buffer = Buffer::allocate(slots.size() * page_bytes);
+    call->into = call->buffer.mutable_bytes();
+  }
+  start_read(call, call->into);
+}
+
+void StoreImpl::start_read(ReadCall* call, Bytes target) {
+  call->detour = call->status.ok() && !aligned(target);
+  if (call->detour) call->buffer = Buffer::allocate(call->slots.size() * page_bytes);
+  std::byte* const memory = call->detour ? call->buffer.data() : call->into.data();
+  call->outstanding = 1;  // this function's own share
+  const auto count = static_cast<uint32_t>(call->slots.size());
+  for (uint32_t i = 0; i < count && call->status.ok(); i++) {
+    const uint32_t slot = call->slots[i];
+    if (slot == no_slot) {
+      call->blocks.push_back({Version{}, crc_of_zeros()});
+      continue;
+    }
+    const Descriptor& owner = state_.table().descriptor(slot);
+    if (!owner.used() || owner.object_id() != call->object || owner.block() != call->first_block + i)
+      call->status = Error(Code::damaged, "slot " + std::to_string(slot) + " belongs to another block than the one asked for");
+    call->blocks.push_back({Version::from_packed(owner.version), owner.crc});
+  }
+  for (uint32_t i = 0; i < count && call->status.ok();) {
+    uint32_t run = 1;
+    if (call->slots[i] == no_slot) {
+      std::memset(memory + size_t{i} * page_bytes, 0, page_bytes);
+    } else {
+      while (i + run < count && call->slots[i + run] == call->slots[i] + run) run++;
+      call->outstanding++;
+      disk_->read(state_.table().slot_offset(call->slots[i]), {memory + size_t{i} * page_bytes, size_t{run} * page_bytes},
+                  [this, call](Status status) { read_step(call, std::move(status)); });
+    }
+    i += run;
+  }
+  if (call->outstanding > 1) {
+    call->outstanding--;
+    return;
+  }
+  host_.reactor.post([this, call, alive = alive_] {
+    if (*alive) read_step(call, Status{});
+  });
+}
+
+void StoreImpl::read_step(ReadCall* call, Status status) {
+  if (!status.ok() && call->status.ok()) call->status = std::move(status).error().with("reading blocks");
+  if (--call->outstanding > 0) return;
+  const std::byte* const memory = call->detour ? call->buffer.data() : call->into.data();
+  for (size_t i = 0; i < call->slots.size() && call->status.ok(); i++) {
+    if (call->slots[i] == no_slot || crc64({memory + i * page_bytes, page_bytes}) == call->blocks[i].crc) continue;
+    const uint32_t slot = call->slots[i];
+    call->status = Error(Code::damaged, "block " + std::to_string(call->first_block + i) + " of object " + std::to_string(call->object.index) +
+                                            " of volume " + std::to_string(call->object.volume) + " is damaged at device offset " +
+                                            std::to_string(state_.table().slot_offset(slot)) + ": repair it from another copy");
+  }
+  if (call->status.ok() && call->detour) std::memcpy(call->into.data(), memory, call->slots.size() * page_bytes);
+  finish_read(call);
+}
+
+void StoreImpl::finish_read(ReadCall* call) {
+  (call->older != nullptr ? call->older->newer : read_oldest_) = call->newer;
+  (call->newer != nullptr ? call->newer->older : read_newest_) = call->older;
+  const bool was_waited_for = !releasing_.empty();
+  release_slots();
+  auto done = std::move(call->done);
+  auto done_undecided = std::move(call->done_undecided);
+  std::vector<BlockRead> blocks = std::move(call->blocks);
+  Buffer buffer = std::move(call->buffer);
+  Status status = std::move(call->status);
+  call->blocks.clear();
+  call->slots.clear();
+  reads_free_.push_back(call);
+  if (was_waited_for && !queue_.empty()) wake();
+  if (done) {
+    if (status.ok()) done.call_once(std::move(blocks));
+    else done.call_once(std::move(status).error());
+  } else if (done_undecided) {
+    std::vector<uint64_t> crcs;
+    for (const BlockRead& block : blocks) crcs.push_back(block.crc);
+    if (status.ok()) done_undecided.call_once(std::move(buffer), std::move(crcs));
+    else done_undecided.call_once(std::move(status).error(), {});
+  }
+}
+
+}  // namespace sp::store

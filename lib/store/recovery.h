@@ -1,0 +1,105 @@
+// Recovery: from a formatted device to a running StoreImpl.
+//
+//   superblock -> all log pages -> the last whole round -> what the log says of slots and table pages -> table pages -> the log's records -> start
+//
+// Only the last round can be torn by a crash; it is then void as a whole. Anything else that is not as it was written is damage, and said.
+// One Recovery opens one disk; it keeps itself alive until it has called `opened`.
+#pragma once
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "store/store_impl.h"
+
+namespace sp::store {
+
+class Recovery : public std::enable_shared_from_this<Recovery> {
+ public:
+  using OpenedImpl = Callback<void(Result<std::unique_ptr<StoreImpl>>)>;
+  Recovery(io::Host& host, std::unique_ptr<io::Disk> disk, const Options& options, OpenedImpl opened);
+  void run();
+
+ private:
+  struct PageInfo {
+    uint64_t lsn = 0;  // 0: no valid page at this position of the ring
+    uint64_t round_first = 0;
+    uint64_t tail_lsn = 0;
+    uint32_t session = 0;
+    uint32_t previous_session = 0;
+    uint32_t round_pages = 0;
+  };
+  struct HomeExpected {
+    uint64_t sequence = 0;  // 0: never written home
+    uint64_t dirty_since = 0;
+    uint64_t lsn = 0;
+  };
+  using Next = void (Recovery::*)();
+
+  void fail(Error error);
+  // Reads [offset, offset + size) in chunks, in order; `chunk(offset, bytes)` may fail; then calls next.
+  void read_range(uint64_t offset, uint64_t size, std::function<Status(uint64_t, Bytes)> chunk, Next next);
+  void read_chunk();
+  // Visits all records of the pages from `first` to `last` in order of lsn.
+  void read_records(uint64_t first, uint64_t last, std::function<Status(const Record&, uint64_t lsn)> visit, Next next);
+  void read_records_wrapped();
+  Status visit_page(Bytes page, uint64_t lsn) const;
+
+  void scan_log();
+  void choose_round();
+  bool round_whole(const PageInfo& round) const;
+  void verify_round();
+  void verify_data();
+  void verify_data_step(Status status);
+  void accept_round();
+  void round_is_void();
+  Status check_chain() const;
+  void survey_log();
+  void look_for_lost_log();
+  void load_tables();
+  void load_table_group();
+  Status load_page(uint32_t page, Bytes even_home, Bytes odd_home);
+  Status load_entries(uint32_t page, const TableHome& home);
+  void replay();
+  void finish();
+  void start();
+
+  const PageInfo& at(uint64_t lsn) const { return pages_[lsn % pages_.size()]; }
+  uint64_t page_offset(uint64_t lsn) const;
+
+  io::Host& host_;
+  std::unique_ptr<io::Disk> disk_;
+  Options options_;
+  OpenedImpl opened_;
+  disk::Superblock superblock_;
+  std::unique_ptr<StoreImpl> store_;
+  io::Disk* device_ = nullptr;
+  Bounds bounds_;
+
+  std::vector<PageInfo> pages_;
+  PageInfo last_;         // the accepted round; lsn 0: the log is empty
+  struct Expected {
+    uint32_t slot;
+    uint64_t crc;
+  };
+  std::vector<Expected> expected_;
+  size_t expected_at_ = 0;
+  std::vector<bool> claimed_;  // slots of which the log's window tells the owner
+  std::vector<HomeExpected> homes_;
+  uint64_t tail_ = 1;
+  uint32_t table_at_ = 0;
+  uint32_t table_reads_ = 0;
+  Buffer even_homes_;
+  Buffer odd_homes_;
+
+  Buffer chunk_;
+  uint64_t range_at_ = 0;
+  uint64_t range_end_ = 0;
+  std::function<Status(uint64_t, Bytes)> range_chunk_;
+  Next range_next_ = nullptr;
+  std::function<Status(const Record&, uint64_t)> visit_;
+  uint64_t records_first_ = 0;
+  uint64_t records_last_ = 0;
+  Next records_next_ = nullptr;
+};
+
+}  // namespace sp::store

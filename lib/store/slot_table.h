@@ -1,0 +1,130 @@
+// Slot table: for every data slot who owns it, with which version and checksum, and which slots are free.
+//
+// A slot is free, uncommitted (written or being written, its owner not yet decided and stable) or committed (part of what the table page says on the
+// device). Page images hold committed entries only. A page is dirty from the lsn of the oldest log record whose effect its newest home
+// lacks: the log's tail must not pass that lsn before the page was written home. Freeing has two steps: `clear` ends ownership, `release` lets
+// the slot be allocated again; in between stand the readers. Pure memory, no I/O.
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <set>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/ids.h"
+#include "base/result.h"
+#include "disk/superblock.h"
+#include "store/records.h"
+
+namespace sp::store {
+
+struct Descriptor {
+  uint64_t crc = 0;
+  uint64_t version = 0;
+  uint32_t volume = 0;
+  uint32_t object = 0;
+  uint32_t set = 0;
+  uint16_t block_and_flags = 0;  // 13 bits of block within the object, then flags
+  uint16_t layer = 0;            // of a snapshot chain; 0 in format version 1
+
+  static constexpr uint16_t flag_used = 0x8000;
+  static constexpr uint16_t flag_uncommitted = 0x4000;  // in memory only
+  static constexpr uint16_t block_mask = 0x1fff;
+
+  bool used() const { return (block_and_flags & flag_used) != 0; }
+  bool uncommitted() const { return (block_and_flags & flag_uncommitted) != 0; }
+  uint16_t block() const { return block_and_flags & block_mask; }
+  ObjectId object_id() const { return {volume, object}; }
+};
+static_assert(sizeof(Descriptor) == 32);
+
+struct TablePageHeader {
+  uint64_t magic;
+  uint64_t cluster;
+  uint64_t uuid;
+  uint64_t sequence;  // counts from 1; this home is number sequence % 2
+  uint32_t page;
+  uint32_t entries;
+  uint64_t reserved[2];
+  uint64_t crc;       // of the page with this field zero
+};
+static_assert(sizeof(TablePageHeader) == 64);
+static_assert(sizeof(TablePageHeader) + disk::slots_per_table_page * sizeof(Descriptor) == disk::table_page_bytes);
+constexpr uint64_t table_page_magic = 0x313042415450532f;  // "/SPTAB01"
+
+// A whole home. Code::not_found: never written in this life of the disk; Code::damaged: broken, or the page of another place.
+struct TableHome {
+  uint64_t sequence = 0;
+  Bytes entries;
+  Descriptor at(size_t index) const { return load<Descriptor>(entries.subspan(index * sizeof(Descriptor))); }
+};
+Result<TableHome> open_table_home(Bytes page, const disk::Superblock& superblock, uint32_t page_number);
+uint64_t table_home_offset(const disk::Layout& layout, uint32_t page_number, uint64_t sequence);
+
+class SlotTable {
+ public:
+  explicit SlotTable(const disk::Superblock& superblock);
+
+  uint32_t slot_count() const { return slot_count_; }
+  uint32_t page_count() const { return static_cast<uint32_t>(pages_.size()); }
+  uint64_t slot_offset(uint32_t slot) const { return superblock_.layout.data_offset + uint64_t{slot} * 4096; }
+  const Descriptor& descriptor(uint32_t slot) const;
+
+  // --- ownership
+  void claim(uint32_t slot, const Descriptor& owner);        // free -> uncommitted
+  void commit(uint32_t slot, uint64_t lsn);                  // uncommitted -> committed, page dirty since lsn
+  void clear(uint32_t slot, uint64_t lsn);                   // -> nobody's; page dirty since lsn if the entry was committed
+
+  // --- allocation. Successive calls give adjacent slots where the device allows.
+  std::optional<uint32_t> allocate();
+  void release(uint32_t slot);
+  uint32_t free_count() const { return free_count_; }
+  bool is_free(uint32_t slot) const { return (free_[slot / 64] >> (slot % 64) & 1) != 0; }
+  void rebuild_free();                                       // after recovery: what has no owner is free
+
+  // --- homes
+  struct PageState {
+    uint64_t sequence = 0;      // newest image that was, or may have been, written home
+    uint64_t dirty_since = 0;   // 0: clean
+    uint64_t intent_lsn = 0;    // the log record that vouches for `sequence`
+    bool intent_open = false;   // logged, its image not yet durable
+  };
+  const PageState& state(uint32_t page) const { return states_[page]; }
+  const std::set<std::pair<uint64_t, uint32_t>>& dirty() const { return dirty_; }
+  const std::set<std::pair<uint64_t, uint32_t>>& intents() const { return intents_; }
+  void mark_dirty(uint32_t page, uint64_t lsn);
+  // An intent was logged at lsn. `opens`: for a new image (sequence + 1, returned by next_sequence before); otherwise the old one said again.
+  uint64_t next_sequence(uint32_t page) const { return states_[page].sequence + 1; }
+  void set_intent(uint32_t page, uint64_t lsn, bool opens);
+  // The image to be written home, with the page's newest sequence; the page is clean from here on.
+  void take_image(uint32_t page, MutableBytes out);
+  void home_written(uint32_t page) { states_[page].intent_open = false; }
+
+  // --- recovery
+  void load_entry(uint32_t slot, const Descriptor& entry);   // committed, as found at home
+  void load_page_state(uint32_t page, uint64_t sequence, uint64_t intent_lsn);
+
+  uint64_t memory_bytes() const;
+
+ private:
+  struct Page {
+    Descriptor entries[disk::slots_per_table_page];
+  };
+  Descriptor& writable(uint32_t slot);
+
+  disk::Superblock superblock_;
+  uint32_t slot_count_;
+  std::vector<std::unique_ptr<Page>> pages_;
+  std::vector<PageState> states_;
+  std::set<std::pair<uint64_t, uint32_t>> dirty_;
+  std::set<std::pair<uint64_t, uint32_t>> intents_;
+  uint64_t pages_present_ = 0;
+
+  std::vector<uint64_t> free_;     // bit per slot
+  std::vector<uint64_t> summary_;  // bit per word of free_ that has a free slot
+  uint32_t free_count_ = 0;
+  uint32_t cursor_ = 0;
+};
+
+}  // namespace sp::store

@@ -1,0 +1,374 @@
+#include "store/state.h"
+
+#include <algorithm>
+
+namespace sp::store {
+
+SlotList::SlotList(std::span<const uint32_t> slots) : count_(static_cast<uint32_t>(slots.size())) {
+  uint32_t* to = few_;
+  if (count_ > std::size(few_)) {
+    many_ = std::make_unique_for_overwrite<uint32_t[]>(count_);
+    to = many_.get();
+  }
+  std::copy(slots.begin(), slots.end(), to);
+}
+
+Descriptor make_descriptor(ObjectId object, SetId set, uint32_t block, Version version, uint64_t crc) {
+  Descriptor descriptor;
+  descriptor.crc = crc;
+  descriptor.version = version.packed();
+  descriptor.volume = object.volume;
+  descriptor.object = object.index;
+  descriptor.set = set.packed();
+  descriptor.block_and_flags = static_cast<uint16_t>(block | Descriptor::flag_used);
+  return descriptor;
+}
+
+State::State(const disk::Superblock& superblock) : superblock_(superblock), table_(superblock) {}
+
+Object* State::find(ObjectId id) {
+  const auto it = objects_.find(id);
+  return it == objects_.end() ? nullptr : it->second.get();
+}
+
+const SetState* State::find_set(SetId id) const {
+  const auto it = sets_.find(id);
+  return it == sets_.end() ? nullptr : &it->second;
+}
+
+Object& State::object(ObjectId id, SetId set) {
+  auto& place = objects_[id];
+  if (!place) {
+    place = std::make_unique<Object>(id, set);
+    sets_[set].objects.emplace(id, place.get());
+    volumes_[id.volume]++;
+  }
+  SP_ASSERT(place->set == set);
+  return *place;
+}
+
+void State::erase_if_empty(Object& object) {
+  if (!object.is_empty()) return;
+  set_tombstone_lsn(object, 0);
+  const ObjectId id = object.id;
+  sets_[object.set].objects.erase(id);
+  if (--volumes_[id.volume] == 0) volumes_.erase(id.volume);
+  objects_.erase(id);
+}
+
+void State::set_tombstone_lsn(Object& object, uint64_t lsn) {
+  if (object.tombstone_lsn != 0) tombstones_.erase({object.tombstone_lsn, object.id});
+  object.tombstone_lsn = lsn;
+  if (lsn != 0) tombstones_.insert({lsn, object.id});
+}
+
+Version State::stored_version(const State& state, const Object* object, uint32_t block) {
+  if (object == nullptr) return {};
+  Version version = object->discarded(block);
+  if (const uint32_t slot = object->slot(block); slot != no_slot)
+    version = std::max(version, Version::from_packed(state.table_.descriptor(slot).version));
+  return version;
+}
+
+const Undecided* State::find_undecided(SetId id, Version version) const {
+  const SetState* state = find_set(id);
+  if (state == nullptr) return nullptr;
+  const auto it = std::lower_bound(state->undecided.begin(), state->undecided.end(), version,
+                                   [](const Undecided& u, Version v) { return u.record.version < v; });
+  return it != state->undecided.end() && it->record.version == version ? &*it : nullptr;
+}
+
+bool State::is_known(const WriteRecord& record) const {
+  if (find_undecided(record.set, record.version) != nullptr) return true;
+  const Object* object = find(record.object);
+  if (object == nullptr) return false;
+  for (uint32_t i = 0; i < record.block_count; i++)
+    if (stored_version(*this, object, record.first_block + i) < record.version) return false;
+  return true;
+}
+
+uint32_t State::growth_of(const WriteRecord& record) const {
+  if (record.kind != WriteKind::data) return 0;
+  const Object* object = find(record.object);
+  uint32_t growth = 0;
+  for (uint32_t i = 0; i < record.block_count; i++)
+    if (object == nullptr || object->slot(record.first_block + i) == no_slot) growth++;
+  return growth;
+}
+
+bool State::has_undecided(ObjectId id, uint32_t first, uint32_t count) const {
+  const Object* object = find(id);
+  if (object == nullptr || object->undecided == 0) return false;
+  const SetState* state = find_set(object->set);
+  const auto touches = [&](const Undecided& u) {
+    return u.record.object == id && u.record.first_block < first + count &&
+           first < uint32_t{u.record.first_block} + u.record.block_count;
+  };
+  return std::any_of(state->undecided.begin(), state->undecided.end(), touches);
+}
+
+uint64_t State::memory_bytes() const {
+  uint64_t bytes = table_.memory_bytes() + commits_.capacity() * sizeof(Commit) + tombstones_.size() * 64;
+  for (const auto& [id, set] : sets_) {
+    bytes += sizeof(SetState) + (set.undecided.size() + set.dropping.size()) * sizeof(Undecided) +
+             set.operations.size() * sizeof(KnownOperation);
+    for (const auto& [object_id, object] : set.objects) bytes += object->memory_bytes() + 48 + 32;  // and the nodes of both maps
+  }
+  return bytes;
+}
+
+// --- writes
+
+size_t State::operations_kept() const {
+  const uint64_t fit = superblock_.layout.log_bytes / 4 / sizeof(OperationEntry) / std::max<size_t>(sets_.size(), 1);
+  return static_cast<size_t>(std::min<uint64_t>(fit, limits::set_undecided_max));
+}
+
+void State::add_operation(SetId id, const OperationId& operation, Version version, uint64_t lsn) {
+  if (operation.client == 0) return;
+  auto& known = set(id).operations;
+  auto place = known.end();
+  while (place != known.begin() && std::prev(place)->version >= version) --place;
+  if (place != known.end() && place->version == version) {
+    place->lsn = std::max(place->lsn, lsn);
+    return;
+  }
+  known.insert(place, {operation, version, lsn});
+  while (known.size() > operations_kept()) known.pop_front();
+}
+
+void State::add_write(const WriteRecord& record, std::span<const uint32_t> slots, uint64_t lsn) {
+  SetState& state = set(record.set);
+  auto place = state.undecided.end();
+  while (place != state.undecided.begin() && std::prev(place)->record.version >= record.version) --place;
+  if (place != state.undecided.end() && place->record.version == record.version) {
+    // Given twice before the first was durable: the first one stays.
+    for (const uint32_t slot : slots) commits_.push_back({no_slot, slot, lsn});
+    return;
+  }
+  Undecided write;
+  write.record = record;
+  write.slots = SlotList(slots);
+  write.lsn = lsn;
+  write.growth = growth_of(record);
+  object(record.object, record.set).undecided++;
+  blocks_undecided_ += slots.size();
+  undecided_growth_ += write.growth;
+  undecided_log_bytes_ += write_record_bytes(slots.size());
+  state.undecided.insert(place, std::move(write));
+  add_operation(record.set, record.operation, record.version, lsn);
+  if (record.version <= state.decided) show_up_to(state, state.decided);
+}
+
+void State::show_up_to(SetState& state, Version up_to) {
+  while (!state.undecided.empty() && state.undecided.front().record.version <= up_to) {
+    Undecided write = std::move(state.undecided.front());
+    state.undecided.pop_front();
+    make_visible(write);
+    state.decide_pending = true;
+  }
+}
+
+void State::forget_undecided(Undecided& write) {
+  blocks_undecided_ -= write.slots.view().size();
+  undecided_growth_ -= write.growth;
+  undecided_log_bytes_ -= write_record_bytes(write.slots.view().size());
+  Object* owner = find(write.record.object);
+  SP_ASSERT(owner != nullptr && owner->undecided > 0);
+  owner->undecided--;
+}
+
+void State::free_undecided(Undecided& write, uint64_t lsn) {
+  for (const uint32_t slot : write.slots.view()) commits_.push_back({no_slot, slot, lsn});
+  forget_undecided(write);
+  erase_if_empty(*find(write.record.object));
+}
+
+void State::store_block(Object& owner, uint32_t block, uint32_t slot, Version version, uint64_t lsn) {
+  if (stored_version(*this, &owner, block) >= version) {
+    commits_.push_back({no_slot, slot, lsn});
+    return;
+  }
+  const uint32_t old = owner.slot(block);
+  if (old == no_slot) blocks_decided_++;
+  owner.set_slot(block, slot);
+  owner.changed = std::max(owner.changed, version);
+  commits_.push_back({slot, old, lsn});
+}
+
+void State::remove_block(Object& owner, uint32_t block, uint64_t lsn) {
+  const uint32_t old = owner.slot(block);
+  if (old == no_slot) return;
+  blocks_decided_--;
+  owner.set_slot(block, no_slot);
+  commits_.push_back({no_slot, old, lsn});
+}
+
+void State::make_visible(Undecided& write) {
+  const WriteRecord& record = write.record;
+  Object& owner = object(record.object, record.set);
+  if (record.kind == WriteKind::data) {
+    for (uint32_t i = 0; i < record.block_count; i++)
+      store_block(owner, record.first_block + i, write.slots.view()[i], record.version, write.lsn);
+  } else {
+    for (uint32_t block = owner.next_used(record.first_block); block < uint32_t{record.first_block} + record.block_count;
+         block = owner.next_used(block + 1))
+      if (stored_version(*this, &owner, block) < record.version) remove_block(owner, block, write.lsn);
+    owner.add_range(record.first_block, record.block_count, record.version);
+    owner.changed = std::max(owner.changed, record.version);
+    set_tombstone_lsn(owner, owner.tombstone_lsn == 0 ? write.lsn : std::min(owner.tombstone_lsn, write.lsn));
+  }
+  forget_undecided(write);
+}
+
+void State::decide(SetId id, Version up_to) {
+  SetState& state = set(id);
+  if (state.drops_queued > 0) {
+    state.deferred_decide = std::max(state.deferred_decide, up_to);
+    return;
+  }
+  if (up_to > state.decided) {
+    state.decided = up_to;
+    state.decide_pending = true;
+  }
+  show_up_to(state, up_to);
+}
+
+void State::begin_drop(SetId id) {
+  SetState& state = set(id);
+  state.drops_queued++;
+  for (Undecided& write : state.undecided) state.dropping.push_back(std::move(write));
+  state.undecided.clear();
+}
+
+void State::finish_drop(SetId id, uint64_t lsn) {
+  SetState& state = set(id);
+  // What became durable between the call and now was given before the call, so it goes too.
+  for (Undecided& write : state.undecided) state.dropping.push_back(std::move(write));
+  state.undecided.clear();
+  std::deque<Undecided> dropping = std::move(state.dropping);
+  state.dropping.clear();
+  for (Undecided& write : dropping) {
+    std::erase_if(state.operations, [&](const KnownOperation& known) { return known.version == write.record.version; });
+    free_undecided(write, lsn);
+  }
+  if (state.drops_queued > 0 && --state.drops_queued == 0 && !state.deferred_decide.is_zero())
+    decide(id, std::exchange(state.deferred_decide, Version{}));
+}
+
+// --- sets and recovery
+
+void State::put_set(const SetRecord& record, uint64_t lsn) {
+  SetState& state = set(record.set);
+  state.record = record;
+  state.record_lsn = lsn;
+}
+
+void State::erase_object(Object& owner, uint64_t lsn) {
+  for (uint32_t block = owner.next_used(0); block < limits::blocks_per_object; block = owner.next_used(block + 1))
+    remove_block(owner, block, lsn);
+  owner.forget_ranges(Version::from_packed(~uint64_t{0}));
+  erase_if_empty(owner);
+}
+
+void State::remove_set(SetId id, uint64_t lsn) {
+  SetState* state = find_set(id);
+  if (state == nullptr) return;
+  for (auto* writes : {&state->undecided, &state->dropping}) {
+    std::deque<Undecided> gone = std::move(*writes);
+    writes->clear();
+    for (Undecided& write : gone) free_undecided(write, lsn);
+  }
+  while (!state->objects.empty()) erase_object(*state->objects.begin()->second, lsn);
+  if (state->drops_queued > 0) {  // the drop still has to find its set
+    state->record.reset();
+    state->operations.clear();
+    state->decided = Version{};
+    state->decide_pending = state->forget_pending = false;
+    return;
+  }
+  sets_.erase(id);
+}
+
+void State::remove_volume(VolumeId volume, uint64_t lsn) {
+  for (auto& [id, state] : sets_) {
+    for (auto* writes : {&state.undecided, &state.dropping}) {
+      for (Undecided& write : *writes)
+        if (write.record.object.volume == volume) free_undecided(write, lsn);
+      std::erase_if(*writes, [volume](const Undecided& write) { return write.record.object.volume == volume; });
+    }
+    for (auto it = state.objects.lower_bound({volume, 0}); it != state.objects.end() && it->first.volume == volume;) {
+      Object& owner = *it->second;
+      ++it;
+      erase_object(owner, lsn);
+    }
+  }
+}
+
+void State::forget(SetId id, Version passed) {
+  SetState* state = find_set(id);
+  if (state == nullptr) return;
+  state->forget = std::max(state->forget, passed);
+  for (auto it = state->objects.begin(); it != state->objects.end();) {
+    Object& owner = *it->second;
+    ++it;
+    if (!owner.has_tombstone()) continue;
+    owner.forget_ranges(passed);
+    if (!owner.has_tombstone()) set_tombstone_lsn(owner, 0);
+    erase_if_empty(owner);
+  }
+}
+
+void State::add_tombstone(const ObjectBody& head, std::span<const RangeEntry> ranges, uint64_t lsn) {
+  Object& owner = object({head.volume, head.object}, SetId::from_packed(head.set));
+  owner.floor = std::max(owner.floor, Version::from_packed(head.version));
+  owner.changed = std::max(owner.changed, owner.floor);
+  for (const RangeEntry& range : ranges) {
+    owner.add_range(range.first_block, range.block_count, Version::from_packed(range.version));
+    owner.changed = std::max(owner.changed, Version::from_packed(range.version));
+  }
+  set_tombstone_lsn(owner, owner.tombstone_lsn == 0 ? lsn : std::min(owner.tombstone_lsn, lsn));
+  erase_if_empty(owner);
+}
+
+void State::add_recovered(const ObjectBody& head, const RecoveredEntry& entry, uint64_t lsn) {
+  Object& owner = object({head.volume, head.object}, SetId::from_packed(head.set));
+  store_block(owner, entry.block, entry.slot, Version::from_packed(entry.version), lsn);
+  erase_if_empty(owner);
+}
+
+void State::finish_recovered(const ObjectBody& head, std::span<const std::byte, listed_bytes> listed, uint64_t lsn) {
+  Object& owner = object({head.volume, head.object}, SetId::from_packed(head.set));
+  const Version changed = Version::from_packed(head.version);
+  for (uint32_t block = owner.next_used(0); block < limits::blocks_per_object; block = owner.next_used(block + 1)) {
+    if ((std::to_integer<uint32_t>(listed[block / 8]) >> (block % 8) & 1) != 0) continue;
+    if (stored_version(*this, &owner, block) > changed) continue;
+    remove_block(owner, block, lsn);
+    owner.add_range(block, 1, changed);
+  }
+  if (changed > owner.changed) {
+    owner.floor = changed;
+    owner.changed = changed;
+  }
+  if (owner.has_tombstone()) set_tombstone_lsn(owner, owner.tombstone_lsn == 0 ? lsn : std::min(owner.tombstone_lsn, lsn));
+  erase_if_empty(owner);
+}
+
+void State::add_repair(const ObjectBody& head, const RecoveredEntry& entry, uint64_t lsn) {
+  Object* owner = find({head.volume, head.object});
+  const uint32_t old = owner == nullptr ? no_slot : owner->slot(entry.block);
+  if (old == no_slot || table_.descriptor(old).version != entry.version) {
+    commits_.push_back({no_slot, entry.slot, lsn});
+    return;
+  }
+  owner->set_slot(entry.block, entry.slot);
+  commits_.push_back({entry.slot, old, lsn});
+}
+
+uint32_t State::settle(const Commit& commit) {
+  if (commit.commit_slot != no_slot) table_.commit(commit.commit_slot, commit.lsn);
+  if (commit.free_slot != no_slot) table_.clear(commit.free_slot, commit.lsn);
+  return commit.free_slot;
+}
+
+}  // namespace sp::store

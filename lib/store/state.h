@@ -1,0 +1,164 @@
+// State: everything that the store knows in memory, and the one place where log records take effect. The running store applies a record once its
+// round is durable; recovery applies the same records in the same order and so arrives at the same state. Pure: no I/O, no clock.
+//
+// Changes of ownership go through commits: an ordered queue of "this slot is now the block's, that one nobody's". The running store settles a
+// commit only when the round that was formed after it is durable, because a decision is remembered lazily: until then the table pages and
+// the replaced slot must stay as they were.
+#pragma once
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <set>
+#include <span>
+#include <unordered_map>
+#include <vector>
+
+#include "store/index.h"
+#include "store/records.h"
+#include "store/slot_table.h"
+#include "store/store.h"
+
+namespace sp::store {
+
+// The slots of one write; one or two of them without a heap allocation.
+class SlotList {
+ public:
+  SlotList() = default;
+  explicit SlotList(std::span<const uint32_t> slots);
+  std::span<const uint32_t> view() const { return {many_ ? many_.get() : few_, count_}; }
+
+ private:
+  uint32_t few_[2] = {no_slot, no_slot};
+  uint32_t count_ = 0;
+  std::unique_ptr<uint32_t[]> many_;
+};
+
+struct Undecided {
+  WriteRecord record;
+  SlotList slots;       // empty for a discard
+  uint64_t lsn = 0;     // of the newest log record that holds it
+  uint32_t growth = 0;  // blocks that hold nothing yet
+};
+
+struct KnownOperation {
+  OperationId id;
+  Version version;
+  uint64_t lsn = 0;
+};
+
+struct SetState {
+  std::optional<SetRecord> record;
+  uint64_t record_lsn = 0;
+  Version decided;
+  uint64_t decided_lsn = 0;      // of the newest decide record; 0: none
+  bool decide_pending = false;   // `decided` has to be logged
+  bool decide_listed = false;    // and the store has noted so
+  Version forget;
+  bool forget_pending = false;
+  uint32_t drops_queued = 0;     // while not 0, decide waits in deferred_decide
+  Version deferred_decide;
+  std::deque<Undecided> undecided;   // ascending by version
+  std::deque<Undecided> dropping;    // given to a drop that is not durable yet
+  std::deque<KnownOperation> operations;  // ascending by version
+  std::map<ObjectId, Object*> objects;
+};
+
+struct Commit {
+  uint32_t commit_slot = no_slot;
+  uint32_t free_slot = no_slot;
+  uint64_t lsn = 0;  // of the record that caused it
+};
+
+class State {
+ public:
+  explicit State(const disk::Superblock& superblock);
+
+  SlotTable& table() { return table_; }
+  const SlotTable& table() const { return table_; }
+  Object* find(ObjectId id);
+  const Object* find(ObjectId id) const { return const_cast<State*>(this)->find(id); }
+  SetState& set(SetId id) { return sets_[id]; }
+  const SetState* find_set(SetId id) const;
+  SetState* find_set(SetId id) { return const_cast<SetState*>(std::as_const(*this).find_set(id)); }
+  std::map<SetId, SetState>& sets() { return sets_; }
+  const std::map<SetId, SetState>& sets() const { return sets_; }
+
+  // --- questions
+  // The version that a write of this block must exceed: what is stored and decided, or was discarded.
+  static Version stored_version(const State& state, const Object* object, uint32_t block);
+  bool is_known(const WriteRecord& record) const;            // nothing of it is newer than what is here
+  uint32_t growth_of(const WriteRecord& record) const;
+  bool has_undecided(ObjectId object, uint32_t first, uint32_t count) const;
+  const Undecided* find_undecided(SetId set, Version version) const;
+  uint64_t blocks_decided() const { return blocks_decided_; }
+  uint64_t blocks_undecided() const { return blocks_undecided_; }
+  uint64_t undecided_growth() const { return undecided_growth_; }
+  uint64_t undecided_log_bytes() const { return undecided_log_bytes_; }
+  size_t object_count() const { return objects_.size(); }
+  const std::map<VolumeId, uint32_t>& volumes() const { return volumes_; }
+  uint64_t memory_bytes() const;
+
+  // --- effects of records. Slots of data are claimed before.
+  // A write that `decide` was already told of is visible at once.
+  void add_write(const WriteRecord& record, std::span<const uint32_t> slots, uint64_t lsn);
+  void decide(SetId set, Version up_to);
+  void begin_drop(SetId set);                    // undecided -> dropping
+  void finish_drop(SetId set, uint64_t lsn);     // frees what is dropping
+  void put_set(const SetRecord& record, uint64_t lsn);
+  void remove_set(SetId set, uint64_t lsn);
+  void remove_volume(VolumeId volume, uint64_t lsn);
+  void forget(SetId set, Version passed);
+  void add_tombstone(const ObjectBody& head, std::span<const RangeEntry> ranges, uint64_t lsn);
+  void add_recovered(const ObjectBody& head, const RecoveredEntry& entry, uint64_t lsn);
+  void finish_recovered(const ObjectBody& head, std::span<const std::byte, listed_bytes> listed, uint64_t lsn);
+  void add_repair(const ObjectBody& head, const RecoveredEntry& entry, uint64_t lsn);
+  void add_operation(SetId set, const OperationId& id, Version version, uint64_t lsn);
+
+  // --- commits
+  std::vector<Commit>& commits() { return commits_; }
+  // Makes one commit true of the table; the slot that became nobody's, or no_slot.
+  uint32_t settle(const Commit& commit);
+
+  // --- sticky state, ascending by the lsn that must stay in the log
+  const std::set<std::pair<uint64_t, ObjectId>>& tombstones() const { return tombstones_; }
+  void set_tombstone_lsn(Object& object, uint64_t lsn);
+  // Operations kept per set: limits::set_undecided_max, fewer where so many sets would fill a quarter of the log with them.
+  size_t operations_kept() const;
+
+  // --- recovery
+  // A committed entry found at home; the older of two entries of one block becomes nobody's, dirty since `tail`.
+  Status load_block(uint32_t slot, const Descriptor& entry, uint64_t tail);
+  Status replay(const Record& record, uint64_t lsn);
+
+ private:
+  Object& object(ObjectId id, SetId set);
+  void erase_if_empty(Object& object);
+  void erase_object(Object& object, uint64_t lsn);
+  void store_block(Object& object, uint32_t block, uint32_t slot, Version version, uint64_t lsn);
+  void remove_block(Object& object, uint32_t block, uint64_t lsn);
+  void make_visible(Undecided& write);
+  void show_up_to(SetState& state, Version up_to);
+  void free_undecided(Undecided& write, uint64_t lsn);
+  void forget_undecided(Undecided& write);
+  Status replay_write(const Record& record, uint64_t lsn);
+  Status replay_placed(const Record& record, uint64_t lsn);
+  Status claim_for_replay(uint32_t slot, const Descriptor& owner);
+  Status check_set_of(ObjectId id, SetId set, uint64_t lsn) const;
+
+  disk::Superblock superblock_;
+  SlotTable table_;
+  std::unordered_map<ObjectId, std::unique_ptr<Object>> objects_;  // never iterated
+  std::map<SetId, SetState> sets_;
+  std::map<VolumeId, uint32_t> volumes_;  // objects of each
+  std::vector<Commit> commits_;
+  std::set<std::pair<uint64_t, ObjectId>> tombstones_;
+  uint64_t blocks_decided_ = 0;
+  uint64_t blocks_undecided_ = 0;
+  uint64_t undecided_growth_ = 0;
+  uint64_t undecided_log_bytes_ = 0;
+};
+
+Descriptor make_descriptor(ObjectId object, SetId set, uint32_t block, Version version, uint64_t crc);
+
+}  // namespace sp::store

@@ -1,0 +1,230 @@
+// StoreImpl: the running store. Calls queue up; all that came while one round was in flight form the next. Effects on State happen when the round is
+// durable, in the order of the calls. Reclaim, in the background, frees the log: it says sticky state again, writes dirty table pages home,
+// and then moves the tail. Split over store_impl.cc (calls), rounds.cc, reads.cc and reclaim.cc; made by Recovery (recovery.h).
+#pragma once
+#include <deque>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "io/host.h"
+#include "store/round.h"
+#include "store/state.h"
+#include "store/store.h"
+
+namespace sp::store {
+
+// Bounds of the store.
+constexpr uint32_t round_pages_max = 64;
+constexpr uint32_t round_blocks_max = 2048;
+constexpr auto lazy_delay = std::chrono::milliseconds(20);   // until decisions, and the proof that the last round was whole, are written
+constexpr uint32_t home_batch_pages = 256;
+constexpr uint32_t share_for_users_percent = 95;
+constexpr uint64_t objects_min = 4096;
+constexpr uint64_t slots_per_object_least = 64;
+
+struct Operation {
+  enum class Kind : uint8_t { prepare, put_set, drop, remove_set, remove_volume, recover, repair, checkpoint };
+  Kind kind = Kind::prepare;
+  WriteRecord record;
+  std::vector<uint64_t> crcs;
+  std::vector<uint32_t> slots;
+  Buffer data;
+  size_t data_offset = 0;
+  SetRecord set_record;
+  SetId set;
+  Version version;
+  VolumeId volume = 0;
+  ObjectState source;
+  std::vector<uint16_t> carried;
+  std::vector<RecoveredEntry> entries;
+  uint64_t lsn = 0;
+  bool effective = false;  // has records in the log
+  Status outcome;
+  Store::Done done;
+};
+
+struct ReadCall {
+  uint64_t number = 0;
+  ReadCall* newer = nullptr;
+  ReadCall* older = nullptr;
+  ObjectId object;
+  uint32_t first_block = 0;
+  MutableBytes into;
+  Buffer buffer;               // of read_undecided, or the detour of an unaligned `into`
+  bool detour = false;
+  std::vector<BlockRead> blocks;
+  std::vector<uint32_t> slots;
+  uint32_t outstanding = 0;
+  Status status;
+  Callback<void(Result<std::vector<BlockRead>>)> done;
+  Callback<void(Result<Buffer>, std::vector<uint64_t>)> done_undecided;
+};
+
+class StoreImpl final : public Store {
+ public:
+  StoreImpl(io::Host& host, std::unique_ptr<io::Disk> disk, const disk::Superblock& superblock, const Options& options);
+  ~StoreImpl() override;
+
+  void prepare(const WriteRecord& record, std::span<const uint64_t> crcs, Buffer data, size_t data_offset, Done durable) override;
+  void decide(SetId set, Version up_to) override;
+  Version decided_to(SetId set) const override;
+  std::vector<WriteRecord> undecided(SetId set) const override;
+  void read_undecided(SetId set, Version version, Callback<void(Result<Buffer>, std::vector<uint64_t>)> done) override;
+  void drop_undecided(SetId set, Done done) override;
+  std::vector<std::pair<OperationId, Version>> operations(SetId set) const override;
+  void read(ObjectId object, uint16_t first_block, uint16_t block_count, MutableBytes into,
+            Callback<void(Result<std::vector<BlockRead>>)> done) override;
+  bool has_undecided(ObjectId object, uint16_t first_block, uint16_t block_count) const override;
+  std::optional<SetRecord> set_record(SetId set) const override;
+  std::vector<SetRecord> sets() const override;
+  void put_set(const SetRecord& record, Done durable) override;
+  void remove_set(SetId set, Done durable) override;
+  void remove_volume(VolumeId volume, Done durable) override;
+  std::vector<VolumeId> volumes() const override;
+  std::vector<ObjectId> changed_objects(SetId set, Version after, ObjectId cursor, size_t count_max) const override;
+  ObjectState object_state(ObjectId object) const override;
+  void apply_recovered(const ObjectState& source, std::span<const uint16_t> carried, Buffer data, Done durable) override;
+  void repair(ObjectId object, uint16_t block, Version version, uint64_t crc, Buffer data, Done durable) override;
+  void forget_tombstones(SetId set, Version passed) override;
+  void checkpoint(Done durable) override;
+  Stats stats() const override;
+  std::optional<Error> failure() const override { return failure_; }
+
+  // For recovery and check, before the store is handed out.
+  State& state() { return state_; }
+  io::Disk& disk() { return *disk_; }
+  const disk::Superblock& superblock() const { return superblock_; }
+  struct LogPosition {
+    uint64_t next_lsn = 1;
+    uint64_t tail_lsn = 1;
+    uint32_t session = 0;           // of the last round
+  };
+  const LogPosition& log_position() const { return recovered_; }
+  // Takes up the log behind what recovery found; `started` once the new session's first round is durable (at once when read-only).
+  // `keeper` lives as long as the first round's device operations, so that a reactor that ends meanwhile ends it too.
+  void start(const LogPosition& position, Done started, const std::shared_ptr<void>& keeper);
+
+ private:
+  // calls
+  Operation* new_operation(Operation::Kind kind, Done done);
+  void enqueue(Operation* operation);
+  void refuse(Done done, Error error);
+  Status check_write(const WriteRecord& record, std::span<const uint64_t> crcs, const Buffer& data, size_t data_offset) const;
+  uint64_t user_slots() const { return uint64_t{state_.table().slot_count()} * share_for_users_percent / 100; }
+  uint64_t object_limit() const { return std::max(objects_min, state_.table().slot_count() / slots_per_object_least); }
+
+  // rounds
+  enum class Taken : uint8_t { yes, wait };
+  void wake();
+  void pump();
+  void form_round();
+  Taken take(Operation& operation, uint32_t pages_limit);
+  Taken take_prepare(Operation& operation, uint32_t pages_limit);
+  Taken take_recover(Operation& operation, uint32_t pages_limit);
+  Taken take_repair(Operation& operation, uint32_t pages_limit);
+  Taken get_slots(size_t count, std::vector<uint32_t>& slots, Status& outcome);
+  uint32_t pages_for_decides() const;
+  void log_decides();
+  void log_write(const WriteRecord& record, uint8_t flags, std::span<const uint64_t> crcs, std::span<const uint32_t> slots,
+                 uint64_t& lsn);
+  void submit_round();
+  void round_step(Status status);
+  void round_durable();
+  void apply(Operation& operation);
+  void complete(std::vector<Operation*>& operations);
+  void settle_commits();
+  void release_slots();
+  void arm_lazy();
+  void decided(SetId set);
+  void fail(Error error);
+
+  // reads
+  ReadCall* new_read(ObjectId object, uint32_t first_block);
+  void start_read(ReadCall* call, Bytes alignment_of);
+  void read_step(ReadCall* call, Status status);
+  void finish_read(ReadCall* call);
+
+  // reclaim
+  uint64_t log_used() const { return next_lsn_ - stable_tail_; }
+  void consider_reclaim();
+  bool collect(uint32_t pages_limit);   // false: something is left for another round
+  bool collect_homes(uint32_t pages_limit);
+  bool collect_sets(uint32_t pages_limit);
+  bool collect_tombstones(uint32_t pages_limit);
+  bool collect_operations(SetId id, SetState& set, uint32_t pages_limit);
+  bool anything_before(uint64_t lsn) const;
+  void reclaim_after_round(uint64_t published_tail);
+  void write_homes();
+  void homes_step(Status status);
+
+  io::Host& host_;
+  disk::Superblock superblock_;
+  Options options_;
+  State state_;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+  std::optional<Error> failure_;
+  LogPosition recovered_;
+
+  // log
+  uint64_t log_pages_;
+  uint64_t log_reserve_;      // pages that only reclaim and decisions may use
+  uint64_t next_lsn_ = 1;
+  uint64_t tail_ = 1;
+  uint64_t stable_tail_ = 1;  // the tail that a durable round has told
+  uint32_t session_ = 0;
+  uint32_t previous_session_ = 0;
+
+  // rounds
+  std::deque<Operation*> queue_;
+  std::vector<std::unique_ptr<Operation>> operations_;  // all that were ever made
+  std::vector<Operation*> operations_free_;
+  RoundBuilder builder_;
+  bool round_active_ = false;
+  bool round_flushing_ = false;
+  bool waking_ = false;
+  bool want_round_ = false;
+  uint32_t round_outstanding_ = 0;
+  uint32_t round_blocks_ = 0;
+  uint32_t round_growth_ = 0;
+  uint64_t round_tail_ = 0;
+  std::vector<Operation*> round_operations_;
+  std::vector<Commit> round_commits_;
+  std::vector<Buffer> staging_;
+  std::vector<SetId> decides_pending_;
+  std::vector<SetId> forgets_pending_;
+  Done started_;
+  std::weak_ptr<void> keeper_;
+  uint64_t device_bytes_written_ = 0;
+
+  // slots that are nobody's, until the reads that were going on then are done
+  struct Releasing {
+    uint64_t read_number;
+    uint32_t slot;
+  };
+  std::deque<Releasing> releasing_;
+
+  // reads
+  std::vector<std::unique_ptr<ReadCall>> reads_;
+  std::vector<ReadCall*> reads_free_;
+  ReadCall* read_oldest_ = nullptr;
+  ReadCall* read_newest_ = nullptr;
+  uint64_t read_number_ = 0;
+
+  // reclaim
+  enum class Reclaim : uint8_t { idle, logging, homes, publishing };
+  Reclaim reclaim_ = Reclaim::idle;
+  uint64_t reclaim_target_ = 0;
+  std::vector<uint32_t> reclaim_pages_;   // with an open intent, image not yet written
+  size_t reclaim_at_ = 0;
+  uint32_t reclaim_outstanding_ = 0;
+  bool reclaim_flushing_ = false;
+  Buffer home_images_;
+  std::vector<Done> checkpoints_waiting_;
+  std::vector<Done> checkpoints_active_;
+
+  io::Timer lazy_timer_;
+  std::unique_ptr<io::Disk> disk_;        // destroyed first: its completions point here
+};
+
+}  // namespace sp::store
