@@ -103,6 +103,7 @@ void Raft::become_leader() {
   leases_before_end_ns_ = campaign_by_transfer_ ? now_ns_ + options_.election_timeout_min_ns : now_ns_;
   round_ = confirmed_round_ = 0;
   rounds_.clear();
+  snapshot_asked_round_ = UINT64_MAX;
   progress_.clear();
   apply_config_to_progress();
   term_start_ = log_.last_index() + 1;

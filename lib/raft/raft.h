@@ -56,7 +56,7 @@ struct ReadBarrier { uint64_t tag = 0; };
 struct Persisted { uint64_t ticket = 0; };
 struct Applied { Index index = 0; };                           // everything up to here has been applied
 struct Compact { Index through = 0; };                         // applied state up to here is durable: forget these entries
-struct SupplySnapshot { Index index = 0; SharedBytes bytes; }; // as Output::snapshot_wanted asked; of exactly this applied index
+struct SupplySnapshot { Index index = 0; SharedBytes bytes; }; // as snapshot_wanted asked; state exactly as of `index`; ignored above raft_snapshot_bytes_max
 struct DiskFailed {};                                          // stops this member for good
 using Event = std::variant<Tick, Receive, Propose, ChangeMembers, Transfer, ReadBarrier, Persisted, Applied, Compact, SupplySnapshot, DiskFailed>;
 
@@ -89,7 +89,7 @@ struct Output {
   std::vector<Message> messages;
   std::vector<LogEntry> apply;
   std::vector<Answer> answers;
-  bool snapshot_wanted = false;                  // a follower needs one: SupplySnapshot, of the state as applied now
+  bool snapshot_wanted = false;                  // a follower needs one: SupplySnapshot, of the state as applied now; repeated until supplied
   bool leadership_changed = false;               // role(), leader() or term() differ from before the step
   bool config_changed = false;                   // config() differs
   bool caught_up = false;                        // abstention is over: make that durable, it may vote again
@@ -244,6 +244,7 @@ class Raft {
   std::deque<Barrier> barriers_;
   std::optional<Moving> moving_;
   std::optional<Snapshot> snapshot_;      // being sent
+  uint64_t snapshot_asked_round_ = 0;
   uint64_t snapshot_checksum_ = 0;
   std::optional<Incoming> incoming_;      // being received
 };

@@ -26,7 +26,8 @@ void Raft::send_snapshot(NodeId node, Progress& p) {
     p.chunk_sent = false;
   }
   if (!snapshot_) {
-    out_.snapshot_wanted = true;
+    out_.snapshot_wanted = snapshot_asked_round_ != round_;
+    snapshot_asked_round_ = round_;
     return;
   }
   const std::vector<std::byte>& bytes = *snapshot_->bytes;
