@@ -26,8 +26,8 @@ OutputOptions as(Format format) {
 
 TEST_CASE("a table is aligned for people") {
   CHECK(sample().format(as(Format::table)) ==
-        "NAME        SIZE  COUNT  UP\n"
-        "alpha    1.5 GiB      7  yes\n"
+        "NAME       SIZE  COUNT  UP\n"
+        "alpha   1.5 GiB      7  yes\n"
         "a?b?\"\\      0 B    -12  no\n");
   auto exact = as(Format::table);
   exact.exact = exact.no_header = true;

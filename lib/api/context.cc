@@ -1,0 +1,137 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "api/calls.h"
+
+namespace sp::api {
+
+Context::Context(std::shared_ptr<Core> core, Request request, Callback<void(Response)> done)
+    : core_(std::move(core)), request_(std::move(request)), done_(std::move(done)) {
+  ++core_->in_flight;
+}
+
+Context::~Context() {
+  --core_->in_flight;
+  SP_ASSERT(!done_ || core_->closed);  // a call that forgot to answer
+}
+
+bool Context::active() const {
+  const auto& active = map().cluster.active_mgmt;
+  return active && *active == core_->options.self &&
+         core_->host.clock.now() < core_->member.lease_until();
+}
+
+void Context::respond(int status, std::string body) {
+  if (core_->closed) return;
+  SP_ASSERT(done_);
+  end_turn();
+  done_.call_once(Response{status, std::move(body)});
+}
+
+void Context::reply(std::string data) {
+  respond(200, fmt::format(R"({{"generation":{},"data":{}}})", map().index, data));
+}
+
+void Context::reply_ok() { reply(fmt::format(R"({{"ok":true,"generation":{}}})", map().index)); }
+
+void Context::fail(std::string_view name, std::string_view description) {
+  const ErrorKind* kind = error_kind(name);
+  SP_ASSERT(kind != nullptr);
+  fail(*kind, description);
+}
+
+void Context::fail(const ErrorKind& kind, std::string_view description, std::string_view active) {
+  respond(kind.http_status, error_body(kind, description, active));
+}
+
+void Context::in_turn(std::function<void()> work) {
+  SP_ASSERT(!in_turn_);
+  in_turn_ = true;
+  core_->changes.push_back([self = shared_from_this(), work = std::move(work)] { work(); });
+  if (core_->changes.size() == 1) core_->changes.front()();
+}
+
+void Context::end_turn() {
+  if (!in_turn_) return;
+  in_turn_ = false;
+  // The next one starts in a turn of the reactor of its own, so that a long queue does not become a
+  // deep stack.
+  core_->host.reactor.post([core = core_] {
+    core->changes.pop_front();
+    if (!core->closed && !core->changes.empty()) core->changes.front()();
+  });
+}
+
+void Context::command(const map::Command& command, std::function<void(uint64_t)> then) {
+  core_->member.command(
+      command, [self = shared_from_this(), then = std::move(then)](Result<uint64_t> result) {
+        if (self->core_->closed) return;
+        self->end_turn();
+        if (!result.ok()) return self->fail(result.error());
+        then(*result);
+      });
+}
+
+void Context::confirm(uint64_t index, std::function<void()> then) {
+  core_->member.confirm(index, limits::api_confirm_timeout,
+                        [self = shared_from_this(), then = std::move(then)](Status status) {
+                          if (self->core_->closed) return;
+                          if (!status.ok()) {
+                            return self->fail(
+                                error_kind(status.error().code()),
+                                "the change is agreed, but not every server has put it in force: " +
+                                    status.error().message());
+                          }
+                          then();
+                        });
+}
+
+void Context::command_and_confirm(const map::Command& command_in) {
+  command(command_in, [self = shared_from_this()](uint64_t index) {
+    self->confirm(index, [self] { self->reply_ok(); });
+  });
+}
+
+void Context::wait(std::function<bool()> over, io::Duration timeout,
+                   std::function<void(bool)> then) {
+  if (over()) return then(true);
+  if (timeout <= io::Duration::zero()) return then(false);
+  if (core_->waits.size() >= limits::api_waits_max) {
+    return fail(names::busy,
+                fmt::format("the change is agreed, but {} requests wait already: ask again",
+                            limits::api_waits_max));
+  }
+  after_wait_ = std::move(then);
+  Core::Wait wait{shared_from_this(), std::move(over),
+                  std::make_unique<io::Timer>(core_->host.reactor)};
+  wait.deadline->arm(std::min<io::Duration>(timeout, limits::api_wait_max), [core = core_.get(),
+                                                                             self = this] {
+    const auto at = std::find_if(core->waits.begin(), core->waits.end(),
+                                 [self](const Core::Wait& w) { return w.context.get() == self; });
+    SP_ASSERT(at != core->waits.end());
+    const ContextPtr context = at->context;
+    core->waits.erase(at);
+    context->after_wait_(false);
+    context->after_wait_ = nullptr;
+  });
+  core_->waits.push_back(std::move(wait));
+}
+
+void Core::look_at_waits() {
+  std::vector<ContextPtr> over;
+  for (auto at = waits.begin(); at != waits.end();) {
+    if (!at->over()) {
+      ++at;
+      continue;
+    }
+    over.push_back(std::move(at->context));
+    at = waits.erase(at);
+  }
+  for (const ContextPtr& context : over) {
+    context->after_wait_(true);
+    context->after_wait_ = nullptr;
+  }
+}
+
+}  // namespace sp::api
