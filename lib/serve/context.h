@@ -1,0 +1,78 @@
+// Context: what the parts of one server service share: its disks with their replicas, its connections, its tie to the cluster, its counters.
+// Owned by Server, outlives every part that holds a reference. Thread rule: one reactor.
+#pragma once
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "member/member.h"
+#include "serve/peers.h"
+#include "serve/replica.h"
+#include "store/store.h"
+
+namespace sp::serve {
+
+struct LocalDisk {
+  DiskId id = 0;
+  uint64_t uuid = 0;
+  std::string path;
+  std::unique_ptr<store::Store> store;
+  bool failed = false;              // nothing is asked of it any more; it stays until the server ends
+  bool failure_told = false;        // the cluster has agreed that it is failed
+  bool failure_in_flight = false;
+  std::map<SetId, std::unique_ptr<Replica>> replicas;
+
+  Replica& replica(io::Host& host, SetId set) {
+    auto& place = replicas[set];
+    if (!place) place = std::make_unique<Replica>(host, *store, id, set);
+    return *place;
+  }
+};
+
+struct Counters {
+  uint64_t reads = 0, writes = 0, duplicates = 0;
+  uint64_t activations = 0, records_equalized = 0, evictions = 0;
+  uint64_t objects_recovered = 0, bytes_recovered = 0, promotions = 0;
+  uint64_t blocks_repaired = 0, blocks_lost = 0;
+};
+
+// Where a copy is to be spoken to.
+struct Place {
+  DiskId disk = 0;
+  ServiceId server;
+  LocalDisk* local = nullptr;       // set when the disk is ours
+};
+
+struct Context {
+  io::Host& host;
+  member::Member& member;
+  wire::Identity self;
+  Peers peers;
+  std::map<DiskId, std::unique_ptr<LocalDisk>> disks;
+  std::function<void(uint64_t link, wire::Message message)> reply;
+  std::function<void()> confirm_wanted;   // somebody waits for confirmed_index to reach the map's index
+  uint64_t confirmed_index = 0;           // every live server has put the map up to here in force, or has no lease
+  uint32_t recoveries = 0;
+  Counters counters;
+
+  Context(io::Host& host_, member::Member& member_, const wire::ClusterKey& key, const wire::Identity& self_)
+      : host(host_), member(member_), self(self_), peers(host_, key, self_) {}
+
+  io::Instant now() const { return host.clock.now(); }
+  const map::Map& map() const { return member.map(); }
+  const map::DiskSet* row(SetId set) const {
+    const auto found = map().sets.find(set);
+    return found == map().sets.end() ? nullptr : &found->second;
+  }
+  LocalDisk* disk(DiskId id) {
+    const auto found = disks.find(id);
+    return found == disks.end() || found->second->failed ? nullptr : found->second.get();
+  }
+  // The cluster knows this very process, and that it holds the disk: only then was every epoch in the map made for us and not for a predecessor.
+  bool holds(DiskId id) const;
+  bool serves(DiskId id) const { return now() < member.lease_until() && holds(id); }
+  Place place(DiskId id);
+};
+
+}  // namespace sp::serve

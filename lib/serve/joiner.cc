@@ -1,0 +1,310 @@
+#include "serve/joiner.h"
+
+#include <algorithm>
+
+#include "serve/copies.h"
+#include "serve/repair.h"
+
+namespace sp::serve {
+
+namespace {
+constexpr size_t batch_objects = 65536;
+constexpr io::Duration pause_min = std::chrono::milliseconds(100);
+constexpr io::Duration pause_max = std::chrono::seconds(5);
+}  // namespace
+
+// Part of one object on its way: at most limits::io_blocks_max carried blocks.
+struct Joiner::Chunk {
+  store::ObjectState state;
+  std::vector<uint16_t> wanted;       // indices into state.blocks, of the whole object
+  size_t first = 0;                   // of this chunk in wanted
+  size_t count = 0;
+  size_t read_to = 0;                 // of this chunk
+  size_t run = 0;                     // blocks of the read at work
+  std::vector<uint16_t> carried;
+  Buffer data;                        // content of carried, in order
+};
+
+Joiner::Joiner(Primary& primary, DiskId disk) : primary_(primary), disk_(disk) {}
+Joiner::~Joiner() { leave(); }
+
+Joiner* Joiner::find(const std::weak_ptr<Primary>& weak, DiskId disk, uint32_t round, std::shared_ptr<Primary>& keep) {
+  keep = weak.lock();
+  if (!keep || keep->phase_ != Primary::Phase::active) return nullptr;
+  for (auto& joiner : keep->joiners_) {
+    if (joiner->disk_ == disk && joiner->round_ == round) return joiner.get();
+  }
+  return nullptr;
+}
+
+// For closures: finds the joiner of the same round, or returns from them.
+#define SP_JOINER_OR_RETURN(name)                                     \
+  std::shared_ptr<Primary> keep_;                                     \
+  Joiner* const name = Joiner::find(weak, disk, round, keep_);        \
+  if (name == nullptr) return
+
+void Joiner::tick() {
+  const io::Instant now = primary_.context_.now();
+  if (step_ == Step::resting && now >= next_) begin();
+  if (step_ == Step::promoting && !command_open_ && now >= next_) promote();
+}
+
+void Joiner::leave() {
+  if (holds_place_) --primary_.context_.recoveries;
+  holds_place_ = false;
+}
+
+void Joiner::stop() {
+  leave();
+  ++round_;
+  if (step_ == Step::promoting) --primary_.open_commands_;
+  if (Primary::Copy* copy = primary_.find_copy(disk_); copy != nullptr && step_ != Step::stopped && primary_.phase_ != Primary::Phase::stopped)
+    primary_.remove_copy(*copy);
+  step_ = Step::stopped;
+}
+
+void Joiner::fail(const std::string& why) {
+  if (step_ == Step::resting || step_ == Step::stopped) return;
+  SP_ASSERT(step_ != Step::promoting);
+  primary_.context_.host.log.info("recovery of a copy begins again", {{"set", primary_.set().index}, {"disk", disk_}, {"why", why}});
+  leave();
+  ++round_;
+  if (Primary::Copy* copy = primary_.find_copy(disk_)) primary_.remove_copy(*copy);
+  step_ = Step::resting;
+  pause_ = std::clamp(pause_ * 2, pause_min, pause_max);
+  next_ = primary_.context_.now() + pause_;
+  primary_.advance();   // what waited for this copy waits no more
+}
+
+void Joiner::begin() {
+  Context& context = primary_.context_;
+  if (context.recoveries >= limits::recoveries_in_flight || !context.map().disk_serves(disk_)) return;
+  ++context.recoveries;
+  holds_place_ = true;
+  step_ = Step::beginning;
+  ++round_;
+  objects_.clear();
+  object_next_ = 0;
+  cursor_ = {};
+  scanned_ = false;
+  objects_in_flight_ = 0;
+  objects_all_ = objects_done_ = 0;
+  wire::BeginEpoch request;
+  request.set = primary_.set();
+  request.disk = disk_;
+  request.epoch = primary_.epoch();
+  // In base it is complete, and may hold records that nobody else has: nothing is dropped, and it is not sent anything.
+  const auto& base = primary_.row_.base;
+  request.recovering = std::find(base.begin(), base.end(), disk_) == base.end();
+  begin_epoch(context, context.place(disk_), request,
+              [weak = primary_.weak_from_this(), disk = disk_, round = round_, recovering = request.recovering](Result<wire::BeginEpochReply> reply) {
+                SP_JOINER_OR_RETURN(joiner);
+                if (reply.ok() && reply->ok && !recovering) return joiner->start_promotion();
+                joiner->began(std::move(reply));
+              });
+}
+
+void Joiner::began(Result<wire::BeginEpochReply> reply) {
+  if (!reply.ok()) return fail(reply.error().message());
+  if (!reply->ok) {
+    if (reply->epoch > primary_.epoch()) primary_.superseded_ = true;
+    return fail(reply->text);
+  }
+  Primary::Copy* const copy = primary_.add_copy(disk_, false);
+  if (copy == nullptr) return fail("too many copies of the set");
+  after_ = reply->complete_to;
+  step_ = Step::sending;
+  primary_.pump(*copy);
+  send_more();
+}
+
+// --- objects ------------------------------------------------------------------------------------------------------------------------------
+
+void Joiner::send_more() {
+  const uint32_t round = round_;
+  while (step_ == Step::sending && round == round_ && objects_in_flight_ < limits::recovery_objects_in_flight) {
+    if (object_next_ == objects_.size()) {
+      if (!scanned_) {
+        objects_ = primary_.disk_.store->changed_objects(primary_.set(), after_, cursor_, batch_objects);
+        object_next_ = 0;
+        objects_all_ += objects_.size();
+        scanned_ = objects_.size() < batch_objects;
+        if (!objects_.empty()) cursor_ = objects_.back();
+      }
+      if (object_next_ == objects_.size()) {
+        if (scanned_ && objects_in_flight_ == 0) drain();
+        if (scanned_) return;
+        continue;
+      }
+    }
+    ++objects_in_flight_;
+    start_object(objects_[object_next_++]);
+  }
+}
+
+void Joiner::start_object(ObjectId object) {
+  auto chunk = std::make_shared<Chunk>();
+  chunk->state = primary_.disk_.store->object_state(object);
+  chunk->state.object = object;
+  for (size_t i = 0; i < chunk->state.blocks.size(); ++i) {
+    if (chunk->state.blocks[i].version > after_) chunk->wanted.push_back(static_cast<uint16_t>(i));
+  }
+  read_chunk(std::move(chunk));
+}
+
+void Joiner::read_chunk(std::shared_ptr<Chunk> chunk) {
+  chunk->count = std::min<size_t>(chunk->wanted.size() - chunk->first, limits::io_blocks_max);
+  chunk->read_to = 0;
+  chunk->carried.clear();
+  chunk->data = chunk->count == 0 ? Buffer() : Buffer::allocate(chunk->count * limits::block_bytes);
+  read_run(std::move(chunk));
+}
+
+// Reads the next run of neighbouring blocks; the data is packed, so a block that is gone meanwhile leaves no gap.
+void Joiner::read_run(std::shared_ptr<Chunk> chunk) {
+  if (chunk->read_to == chunk->count) return send_chunk(std::move(chunk));
+  const auto at = [&](size_t i) -> const store::BlockState& { return chunk->state.blocks[chunk->wanted[chunk->first + i]]; };
+  chunk->run = 1;
+  while (chunk->read_to + chunk->run < chunk->count && at(chunk->read_to + chunk->run).block == at(chunk->read_to).block + chunk->run) ++chunk->run;
+  const MutableBytes into = chunk->data.mutable_bytes().subspan(chunk->carried.size() * limits::block_bytes, chunk->run * limits::block_bytes);
+  const auto first = at(chunk->read_to).block;
+  const auto object = chunk->state.object;
+  const auto run = static_cast<uint16_t>(chunk->run);
+  auto done = [weak = primary_.weak_from_this(), disk = disk_, round = round_, chunk = std::move(chunk), into](Result<std::vector<store::BlockRead>> read) {
+    SP_JOINER_OR_RETURN(joiner);
+    if (!read.ok()) return joiner->fail(read.error().message());
+    size_t kept = 0;
+    for (size_t i = 0; i < chunk->run; ++i) {
+      const uint16_t index = chunk->wanted[chunk->first + chunk->read_to + i];
+      const store::BlockRead& block = (*read)[i];
+      if (block.version < chunk->state.blocks[index].version) continue;   // discarded meanwhile: the copy hears of that by itself
+      chunk->state.blocks[index].version = block.version;
+      chunk->state.blocks[index].crc = block.crc;
+      if (kept != i) std::copy_n(into.data() + i * limits::block_bytes, limits::block_bytes, into.data() + kept * limits::block_bytes);
+      ++kept;
+      chunk->carried.push_back(index);
+    }
+    chunk->read_to += chunk->run;
+    joiner->read_run(chunk);
+  };
+  careful_read(primary_.context_, primary_.disk_, primary_.set(), object, first, run, into, false, std::move(done));
+}
+
+void Joiner::send_chunk(std::shared_ptr<Chunk> chunk) {
+  Primary::Copy* const copy = primary_.find_copy(disk_);
+  if (copy == nullptr) return fail("the copy is gone");
+  primary_.tell_decided(*copy);   // it must have decided whatever it is sent
+  wire::RecoverObject request;
+  request.set = primary_.set();
+  request.disk = disk_;
+  request.epoch = primary_.epoch();
+  request.object = chunk->state.object;
+  request.changed = chunk->state.changed;
+  request.blocks.reserve(chunk->state.blocks.size());
+  for (const auto& block : chunk->state.blocks) request.blocks.push_back({block.block, block.version, block.crc});
+  request.carried = chunk->carried;
+  Buffer data = chunk->data;
+  const size_t bytes = chunk->carried.size() * limits::block_bytes;
+  if (bytes == 0) data = {};
+  else if (bytes != data.size()) data = Buffer::copy_of(data.bytes().first(bytes));
+  bytes_moved_ += bytes;
+  primary_.context_.counters.bytes_recovered += bytes;
+  recover_object(primary_.context_, primary_.context_.place(disk_), request, data,
+                 [weak = primary_.weak_from_this(), disk = disk_, round = round_, chunk](Result<wire::RecoverObjectReply> reply) {
+                   SP_JOINER_OR_RETURN(joiner);
+                   joiner->chunk_applied(chunk, std::move(reply));
+                 });
+}
+
+void Joiner::chunk_applied(std::shared_ptr<Chunk> chunk, Result<wire::RecoverObjectReply> reply) {
+  if (!reply.ok()) return fail(reply.error().message());
+  if (!reply->ok) return fail(reply->text);
+  chunk->first += chunk->count;
+  if (chunk->first < chunk->wanted.size()) return read_chunk(std::move(chunk));
+  --objects_in_flight_;
+  ++objects_done_;
+  ++primary_.context_.counters.objects_recovered;
+  send_more();
+}
+
+// --- the end ------------------------------------------------------------------------------------------------------------------------------
+
+void Joiner::drain() {
+  Primary::Copy* const copy = primary_.find_copy(disk_);
+  if (copy == nullptr) return fail("the copy is gone");
+  step_ = Step::draining;
+  copy->counted = true;
+  // All that was ordered until now: what was decided without it, and what waits.
+  drain_to_ = copy->sent_to;
+  if (!primary_.undecided_.empty()) drain_to_ = std::max(drain_to_, primary_.undecided_.back()->prepare.record.version);
+  progress();
+}
+
+void Joiner::progress() {
+  if (step_ != Step::draining) return;
+  const Primary::Copy* const copy = primary_.find_copy(disk_);
+  if (copy == nullptr || copy->acked_to < drain_to_) return;
+  finish();
+}
+
+void Joiner::finish() {
+  step_ = Step::finishing;
+  wire::RecoverObject request;
+  request.set = primary_.set();
+  request.disk = disk_;
+  request.epoch = primary_.epoch();
+  request.last = true;
+  request.complete_to = primary_.decided_to_;
+  recover_object(primary_.context_, primary_.context_.place(disk_), request, {},
+                 [weak = primary_.weak_from_this(), disk = disk_, round = round_](Result<wire::RecoverObjectReply> reply) {
+                   SP_JOINER_OR_RETURN(joiner);
+                   if (!reply.ok()) return joiner->fail(reply.error().message());
+                   if (!reply->ok) return joiner->fail(reply->text);
+                   joiner->start_promotion();
+                 });
+}
+
+void Joiner::start_promotion() {
+  step_ = Step::promoting;
+  promote_revision_ = primary_.row_.revision;
+  ++primary_.open_commands_;
+  promote();
+}
+
+void Joiner::row_changed() {
+  if (step_ != Step::promoting || primary_.row_.revision == promote_revision_) return;
+  --primary_.open_commands_;
+  step_ = Step::finishing;
+  fail("the set changed while its promotion was asked for");
+}
+
+void Joiner::promote() {
+  command_open_ = true;
+  map::SetPromote command;
+  command.set = primary_.set();
+  command.revision = promote_revision_;
+  command.disk = disk_;
+  primary_.context_.member.command(command, [weak = primary_.weak_from_this(), disk = disk_, round = round_](Result<uint64_t> result) {
+    SP_JOINER_OR_RETURN(joiner);
+    joiner->command_open_ = false;
+    joiner->promoted(result.ok() ? Status() : Status(result.error()));
+  });
+}
+
+// Whatever the answer, the row that follows decides: an earlier request may have been agreed though this one was refused.
+void Joiner::promoted(Status status) {
+  next_ = primary_.context_.now() + limits::command_retry;
+  if (status.ok()) ++primary_.context_.counters.promotions;
+}
+
+void Joiner::add_task(member::TaskReport& task) const {
+  task.disk = disk_;
+  task.objects_all += objects_all_;
+  task.objects_completed += objects_done_;
+  task.objects_in_flight += objects_in_flight_;
+  task.bytes_moved += bytes_moved_;
+}
+
+#undef SP_JOINER_OR_RETURN
+
+}  // namespace sp::serve

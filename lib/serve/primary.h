@@ -1,0 +1,174 @@
+// Primary: the leadership of one disk set in one epoch, on the server that holds acting[0]. Made when the map gives the epoch to us, stopped when it moves on; never reused.
+//
+// Phases: collecting (every acting copy promises the epoch and says what it holds), equalizing (undecided records become durable on all of them), confirming (an earlier primary that
+// nobody asks has stopped), asking (SetActivated), active. Invariants while active:
+//  - A write is decided when durable on every counted copy: all of acting, and a joining copy from before its promotion was asked for. Decisions are in order of version.
+//  - Nothing is decided while the row forbids it (map::may_decide); then blocks with undecided records are not read.
+//  - Nothing is answered to a reader unless lease and epoch were ours after the data had been read.
+//  - While a command is open that may put this disk out of acting (promotion of another, eviction of ourselves), reads are held.
+// Every request given to admit() is answered once, unless its link closes: in the end with stale_epoch when the epoch is over. Thread rule: one reactor.
+#pragma once
+#include <deque>
+#include <memory>
+#include <string>
+
+#include "map/set_rules.h"
+#include "serve/context.h"
+#include "serve/operations.h"
+#include "serve/records.h"
+
+namespace sp::serve {
+
+class Joiner;
+
+struct ClientRequest {
+  uint64_t link = 0;
+  uint64_t request = 0;
+  uint64_t client_start = 0;      // start id of the client process
+  bool is_write = false;
+  bool verified = false;          // content compared with its checksums
+  wire::ReadRequest read;
+  wire::WriteRequest write;
+  Buffer data;
+  io::Instant since;
+
+  SetId set() const { return is_write ? write.set : read.set; }
+  uint32_t epoch() const { return is_write ? write.epoch : read.epoch; }
+};
+
+// What one leadership leaves to the next of the same process.
+struct SetMemory {
+  Operations operations;
+  DiskId primary = 0;             // of the newest epoch seen
+  uint32_t epoch = 0;
+};
+
+class Primary : public std::enable_shared_from_this<Primary> {
+ public:
+  Primary(Context& context, LocalDisk& disk, const map::DiskSet& row, uint32_t min_copies, Operations earlier, bool confirm_first);
+  ~Primary();
+
+  void start();
+  void update_row(const map::DiskSet& row, uint32_t min_copies);   // same epoch
+  void attachments_changed();                    // fences: from the return on no write of an invalid attachment is taken or will be seen to appear
+  void admit(ClientRequest request);
+  void link_closed(uint64_t link);
+  void peer_ready(ServiceId server);
+  void tick();
+  // The epoch is over. Answers everybody.
+  Operations stop();
+
+  uint32_t epoch() const { return row_.epoch; }
+  SetId set() const { return row_.id; }
+  DiskId disk() const { return disk_.id; }
+  bool decides() const { return phase_ == Phase::active && may_decide(); }
+  uint64_t requests_waiting() const { return parked_.size(); }
+  std::string waits_for() const;                 // empty when nothing does
+  void add_tasks(std::map<DiskId, member::TaskReport>& tasks) const;
+
+ private:
+  friend class Joiner;
+  enum class Phase : uint8_t { collecting, equalizing, confirming, asking, active, stopped };
+  enum class Begin : uint8_t { idle, asked, agreed, unknown };
+  struct Copy {
+    DiskId disk = 0;             // 0: a free place
+    bool counted = false;        // decisions need it
+    uint32_t round = 0;          // tells late answers of an earlier user of this place
+    Version sent_to;             // everything newer has still to be sent
+    Version acked_to;            // newest acknowledged
+    Version told;                // decided_to as it knows it
+    Begin begin = Begin::idle;
+    uint32_t begin_round = 0;
+    io::Instant begin_since, begin_next;
+    bool create = false;
+    wire::BeginEpochReply reply;
+    io::Instant evict_next;
+    std::string trouble;
+  };
+  struct Write {                 // an ordered, undecided write
+    wire::Prepare prepare;
+    Buffer data;
+    bool loaded = false, loading = false;
+    uint32_t acked = 0;          // bit per copy
+    uint64_t link = 0, request = 0;
+    io::Instant since;
+  };
+  struct ReadCall;
+
+  // primary.cc
+  uint32_t bit(const Copy& copy) const { return 1u << (&copy - copies_.data()); }
+  uint32_t counted() const;
+  bool may_decide() const { return map::may_decide(row_, min_copies_); }
+  bool holds_reads() const { return open_commands_ > 0; }
+  Copy* add_copy(DiskId disk, bool counted);
+  void remove_copy(Copy& copy);
+  Copy* find_copy(DiskId disk);
+  void become_active();
+  void evict(Copy& copy, const std::string& why);
+  void evicted(DiskId disk, bool self, Status status);
+  void retry_evict_self();
+  bool definite(const Status& status) const;
+  bool attachment_valid(VolumeId volume, const wire::AttachmentId& attachment) const;
+  // primary_activation.cc
+  void drive();
+  void ask_begin(Copy& copy);
+  void begin_replied(size_t index, uint32_t round, Result<wire::BeginEpochReply> reply);
+  void collected();
+  bool settle_unknown();
+  void merge_records();
+  void ask_activation();
+  // primary_write.cc
+  void admit_write(ClientRequest request);
+  void order(ClientRequest request);
+  void pump(Copy& copy);
+  void load(Write& write);
+  void send(Copy& copy, Write& write);
+  void prepared(size_t index, uint32_t round, Version version, const Result<wire::PrepareReply>& reply);
+  void advance();
+  void answer(const Write& write);
+  Write* find_write(Version version);
+  void tell_decided();
+  void tell_decided(Copy& copy);
+  void check_overdue();
+  void pass_tombstones();
+  // primary_read.cc
+  void admit_read(ClientRequest request);
+  void read_done(ReadCall* call, Result<std::vector<store::BlockRead>> read);
+  // primary_requests.cc
+  bool refuse_bad(ClientRequest& request);
+  void park(ClientRequest request);
+  void retry_parked();
+  void expire_parked();
+  void reply(const ClientRequest& request, wire::DataStatus status, std::string text);
+  void reply_write(uint64_t link, uint64_t request, wire::DataStatus status, std::string text);
+
+  Context& context_;
+  LocalDisk& disk_;
+  Replica& replica_;
+  map::DiskSet row_;
+  uint32_t min_copies_;
+  bool confirm_first_;
+  uint64_t confirm_index_ = 0;
+  Phase phase_ = Phase::collecting;
+  bool superseded_ = false;          // a copy knows a newer epoch
+  std::vector<Copy> copies_;         // never moves: copies_max_ places from the start
+  std::deque<Write*> undecided_;     // ascending by version
+  Pool<Write> writes_;
+  Version decided_to_;
+  uint64_t sequence_ = 0;
+  Operations operations_;
+  bool fenced_records_ = false;      // an undecided write of an attachment that is gone: its blocks are not read until it is decided
+  std::deque<ClientRequest> parked_;
+  bool retrying_ = false, retry_again_ = false;
+  uint32_t open_commands_ = 0;       // that may put this disk out of acting
+  bool activation_asked_ = false;
+  io::Instant activation_next_;
+  bool evicting_self_ = false, evict_self_open_ = false;
+  io::Instant evict_self_next_;
+  io::Timer decided_timer_;
+  io::Instant tombstones_next_;
+  Version tombstones_told_;
+  std::vector<std::unique_ptr<Joiner>> joiners_;
+};
+
+}  // namespace sp::serve

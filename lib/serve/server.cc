@@ -1,0 +1,111 @@
+#include "serve/server.h"
+
+#include "serve/server_impl.h"
+
+namespace sp::serve {
+
+ServerImpl::ServerImpl(io::Host& host, ServerOptions options, member::Member& member)
+    : host_(host),
+      options_(std::move(options)),
+      context_(host, member, options_.key, options_.self),
+      links_(
+          host, options_.key, options_.self, [this](const Links::Peer& from, wire::Message message) { handle(from, std::move(message)); },
+          [this](uint64_t link) { link_closed(link); }),
+      tick_timer_(host.reactor) {
+  context_.reply = [this](uint64_t link, wire::Message message) { links_.reply(link, std::move(message)); };
+  context_.confirm_wanted = [this] { confirm(); };
+  context_.peers.on_ready = [this](ServiceId server) {
+    for (auto& [set, primary] : primaries_) primary->peer_ready(server);
+  };
+}
+
+ServerImpl::~ServerImpl() {
+  // Stores go first: whatever they still hold on to is dropped while everything else is alive.
+  for (auto& [id, disk] : context_.disks) disk->store.reset();
+}
+
+Result<std::unique_ptr<Server>> Server::start(io::Host& host, ServerOptions options, member::Member& member) {
+  auto server = std::make_unique<ServerImpl>(host, std::move(options), member);
+  if (Status status = server->listen(); !status.ok()) return std::move(status).error();
+  server->open_disks();
+  return std::unique_ptr<Server>(std::move(server));
+}
+
+Status ServerImpl::listen() {
+  tick_timer_.arm(limits::server_tick, [this] { tick(); });
+  return links_.listen(options_.listen);
+}
+
+void ServerImpl::tick() {
+  tick_timer_.arm(limits::server_tick, [this] { tick(); });
+  context_.peers.tick();
+  check_disks();
+  // A copy: a tick may end a leadership only by way of the map, never inside, but commands of tests may do anything.
+  for (auto& [set, primary] : primaries_) primary->tick();
+  constexpr uint32_t sweep_ticks = 20;
+  if (++ticks_ % sweep_ticks == 0) sweep();
+}
+
+member::Report ServerImpl::make_report() {
+  member::Report report;
+  update_fenced_index();
+  report.fenced_index = fenced_index_;
+  report.unreachable = context_.peers.unreachable();
+  std::map<DiskId, member::TaskReport> tasks;
+  for (const auto& [id, disk] : context_.disks) {
+    if (disk->failed) continue;
+    const auto stats = disk->store->stats();
+    report.disks.push_back({id, stats.blocks_total, stats.blocks_used, stats.objects_total, stats.objects_used, stats.memory_bytes});
+  }
+  for (const auto& [set, primary] : primaries_) {
+    primary->add_tasks(tasks);
+    if (const std::string text = primary->waits_for(); !text.empty()) report.sets.push_back({set, primary->requests_waiting(), text});
+  }
+  for (const auto& [disk, task] : tasks) report.tasks.push_back(task);
+  return report;
+}
+
+std::vector<DiskId> ServerImpl::disks() const {
+  std::vector<DiskId> out;
+  for (const auto& [id, disk] : context_.disks) {
+    if (!disk->failed) out.push_back(id);
+  }
+  return out;
+}
+
+store::Store* ServerImpl::store(DiskId id) {
+  LocalDisk* const disk = context_.disk(id);
+  return disk == nullptr ? nullptr : disk->store.get();
+}
+
+void ServerImpl::digest(DiskId id, SetId set, Callback<void(wire::DigestReply)> done) {
+  if (LocalDisk* const disk = context_.disk(id)) return disk->replica(host_, set).digest(std::move(done));
+  auto box = std::make_unique<Callback<void(wire::DigestReply)>>(std::move(done));
+  host_.reactor.post([box = std::move(box), id] {
+    wire::DigestReply reply;
+    reply.text = "disk " + std::to_string(id) + " is not held by this server";
+    box->call_once(std::move(reply));
+  });
+}
+
+void ServerImpl::checkpoint(Callback<void(Status)> done) {
+  struct Work {
+    size_t open = 1;
+    Status status;
+    Callback<void(Status)> done;
+  };
+  auto work = std::make_shared<Work>();
+  work->done = std::move(done);
+  const auto end = [work](Status status) {
+    if (!status.ok()) work->status = std::move(status);
+    if (--work->open == 0) work->done.call_once(std::move(work->status));
+  };
+  for (auto& [id, disk] : context_.disks) {
+    if (disk->failed) continue;
+    ++work->open;
+    disk->store->checkpoint(end);
+  }
+  host_.reactor.post([end] { end({}); });
+}
+
+}  // namespace sp::serve

@@ -1,0 +1,62 @@
+// Server: one server service. It holds disks, leads the disk sets whose first acting disk is one of them, keeps the copies that others lead, and answers clients.
+//
+// A disk whose store fails is given up and reported; the others go on. A disk that cannot be opened is logged and left out. The Member is the owner's: it has to be made
+// with no disks (they are registered here as they open), outlive the Server, and have its events passed on: map_changed and make_report.
+// Thread rule: one reactor. Destroying a Server ends it like a crash: everything acknowledged is durable.
+#pragma once
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "io/host.h"
+#include "member/member.h"
+#include "store/store.h"
+#include "wire/connection.h"
+#include "wire/data_messages.h"
+
+namespace sp::serve {
+
+struct Counters;
+
+struct OpenedDisk {
+  DiskId id = 0;
+  ClusterId cluster = 0;
+  uint64_t uuid = 0;
+  std::unique_ptr<store::Store> store;
+};
+using OpenDisk = std::function<void(io::Host&, const std::string& path, std::function<void(Result<OpenedDisk>)> done)>;
+
+// The disk at `path` as it was formatted: superblock, then store.
+void open_formatted_disk(io::Host& host, const std::string& path, std::function<void(Result<OpenedDisk>)> done);
+
+struct ServerOptions {
+  wire::ClusterKey key;
+  wire::Identity self;
+  io::Address listen;
+  std::vector<std::string> disk_paths;
+  OpenDisk open_disk = open_formatted_disk;
+};
+
+class Server {
+ public:
+  virtual ~Server() = default;
+
+  // Listens at once; disks follow. Fails when the address cannot be listened on.
+  static Result<std::unique_ptr<Server>> start(io::Host& host, ServerOptions options, member::Member& member);
+
+  virtual void map_changed(const std::vector<map::Change>& changes) = 0;
+  virtual member::Report make_report() = 0;
+
+  virtual io::Address address() const = 0;
+  virtual bool all_opened() const = 0;                       // every disk path was opened, or given up
+  virtual std::vector<DiskId> disks() const = 0;             // that serve
+  virtual const Counters& counters() const = 0;
+  virtual store::Store* store(DiskId disk) = 0;              // for checks; nullptr when not held
+  // The hash of all that one disk holds of one set, to compare copies at rest.
+  virtual void digest(DiskId disk, SetId set, Callback<void(wire::DigestReply)> done) = 0;
+  // Makes everything durable in its home place. For an orderly end.
+  virtual void checkpoint(Callback<void(Status)> done) = 0;
+};
+
+}  // namespace sp::serve
