@@ -1,0 +1,130 @@
+#include "state/state.h"
+
+#include <map>
+#include <utility>
+
+#include "base/checksum.h"
+#include "map/field_codec.h"
+#include "map/rows.h"
+#include "state/apply.h"
+#include "state/database.h"
+#include "state/draft.h"
+
+namespace sp::state {
+namespace {
+
+uint64_t hash_of(const map::Map& map) {
+  uint64_t sum = 0;
+  for (const map::Change& row : map::rows(map)) sum += map::row_hash(row);
+  return sum;
+}
+
+class SqliteState final : public State {
+ public:
+  SqliteState(std::unique_ptr<Database> database, map::Map map, uint64_t content_hash)
+      : database_(std::move(database)), map_(std::move(map)), content_hash_(content_hash) {
+    name_volumes();
+  }
+
+  Applied apply(uint64_t index, const map::Command& command) override {
+    SP_ASSERT_OP(index, >, map_.index);
+    Applied applied;
+    Draft draft(map_, volume_names_);
+    applied.status = state::apply(draft, command);
+    if (applied.status.ok()) {
+      uint64_t hash_change = 0;
+      applied.changes = draft.changes(hash_change);
+      content_hash_ += hash_change;
+    } else {
+      draft.roll_back();
+    }
+    map_.index = index;
+    follow_names(applied.changes);
+    keep(applied.changes);
+    return applied;
+  }
+
+  uint64_t applied_index() const override { return map_.index; }
+  uint64_t content_hash() const override { return content_hash_; }
+  const map::Map& map() const override { return map_; }
+
+  std::vector<std::byte> snapshot() const override {
+    std::vector<std::byte> bytes = map::encode(map_, true);
+    const uint64_t crc = crc64(bytes);
+    const Bytes trailer = struct_bytes(crc);
+    bytes.insert(bytes.end(), trailer.begin(), trailer.end());
+    return bytes;
+  }
+
+  Status restore(Bytes snapshot) override {
+    const Error damaged(Code::damaged, "state snapshot of " + std::to_string(snapshot.size()) + " bytes is malformed; fetch it again from another voter");
+    if (snapshot.size() < sizeof(uint64_t)) return damaged;
+    const Bytes body = snapshot.first(snapshot.size() - sizeof(uint64_t));
+    if (load<uint64_t>(snapshot.last(sizeof(uint64_t))) != crc64(body)) return damaged;
+    auto map = map::decode_map(body);
+    if (!map) return damaged;
+    const uint64_t content_hash = hash_of(*map);
+    SP_CHECK(database_->write(map::rows(*map), map->index, content_hash, true));
+    map_ = std::move(*map);
+    content_hash_ = content_hash;
+    unwritten_.clear();
+    name_volumes();
+    return {};
+  }
+
+ private:
+  // A database that cannot be written (a full file system, say) does not stop the agreed state, which is in memory: it stays as it was, whole and older, and
+  // gets what it missed with the next command. Opened before that, it is brought up to date from the log like any other that is behind.
+  void keep(const std::vector<map::Change>& changes) {
+    if (unwritten_.empty() && database_->write(changes, map_.index, content_hash_, false).ok()) return;
+    for (const map::Change& change : changes) unwritten_[{change.table, change.key}] = change;
+    std::vector<map::Change> all;
+    for (const auto& [key, change] : unwritten_) all.push_back(change);
+    if (database_->write(all, map_.index, content_hash_, false).ok()) unwritten_.clear();
+  }
+
+  void name_volumes() {
+    volume_names_.clear();
+    for (const auto& [id, volume] : map_.volumes) name_volume(id, volume.name);
+  }
+  void name_volume(VolumeId id, const std::string& name) {
+    volume_names_[name] = id;
+    name_of_[id] = name;
+  }
+  void follow_names(const std::vector<map::Change>& changes) {
+    for (const map::Change& change : changes) {
+      if (change.table != map::Table::volume) continue;
+      const VolumeId id = *map::decode_value<VolumeId>(change.key);
+      if (const auto old = name_of_.find(id); old != name_of_.end()) {
+        volume_names_.erase(old->second);
+        name_of_.erase(old);
+      }
+      if (change.row) name_volume(id, map_.volumes.at(id).name);
+    }
+  }
+
+  std::unique_ptr<Database> database_;
+  map::Map map_;
+  uint64_t content_hash_;
+  Draft::VolumeNames volume_names_;
+  std::map<VolumeId, std::string> name_of_;
+  std::map<std::pair<map::Table, std::vector<std::byte>>, map::Change> unwritten_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<State>> State::open(const std::string& path) {
+  SP_TRY(std::unique_ptr<Database> database, Database::open(path));
+  SP_TRY(Database::Loaded loaded, database->load());
+  const uint64_t content_hash = hash_of(loaded.map);
+  if (content_hash != loaded.content_hash)
+    return Error(Code::damaged, "state database " + path + ": its rows are not those of its content hash; it is rebuilt from the Raft snapshot and log");
+  return std::unique_ptr<State>(new SqliteState(std::move(database), std::move(loaded.map), content_hash));
+}
+
+Result<std::unique_ptr<State>> State::create_empty(const std::string& path) {
+  Database::remove(path);
+  return open(path);
+}
+
+}  // namespace sp::state
