@@ -177,12 +177,13 @@ StoreImpl::Taken StoreImpl::take_recover(Operation& operation, uint32_t pages_li
   const ObjectState& source = operation.source;
   constexpr size_t bytes_max = sizeof(RecordHeader) + sizeof(ObjectBody) + recovered_per_record * sizeof(RecoveredEntry);
   const size_t records = (operation.carried.size() + recovered_per_record - 1) / recovered_per_record;
-  if (builder_.pages_with(records + 1, bytes_max) > pages_limit) return Taken::wait;
+  if (builder_.pages_with(records + 1, bytes_max) + pages_for_decides() > pages_limit) return Taken::wait;
   const Object* object = state_.find(source.object);
   if (object != nullptr && object->set != source.set) {
     operation.outcome = Error(Code::invalid, "the object belongs to another disk set here: remove that set first");
     return Taken::yes;
   }
+  log_decides();  // what was decided before has to be found decided when this is replayed
   operation.entries.clear();
   std::vector<size_t> positions;
   for (size_t i = 0; i < operation.carried.size(); i++) {
@@ -220,7 +221,8 @@ StoreImpl::Taken StoreImpl::take_recover(Operation& operation, uint32_t pages_li
 }
 
 StoreImpl::Taken StoreImpl::take_repair(Operation& operation, uint32_t pages_limit) {
-  if (builder_.pages_with(1, sizeof(RecordHeader) + sizeof(ObjectBody) + sizeof(RecoveredEntry)) > pages_limit) return Taken::wait;
+  if (builder_.pages_with(1, sizeof(RecordHeader) + sizeof(ObjectBody) + sizeof(RecoveredEntry)) + pages_for_decides() > pages_limit) return Taken::wait;
+  log_decides();  // as for take_recover
   const WriteRecord& record = operation.record;
   const Object* object = state_.find(record.object);
   const uint32_t old = object == nullptr ? no_slot : object->slot(record.first_block);
@@ -344,7 +346,7 @@ void StoreImpl::apply(Operation& operation) {
     }
     case Operation::Kind::repair: {
       const WriteRecord& record = operation.record;
-      state_.add_repair({record.version.packed(), 0, record.object.volume, record.object.index, 1}, operation.entries[0], lsn);
+      state_.add_repair({record.version.packed(), 0, record.object.volume, record.object.index, 1}, operation.entries[0], false, lsn);
       break;
     }
     case Operation::Kind::checkpoint: break;

@@ -340,7 +340,11 @@ void State::add_recovered(const ObjectBody& head, const RecoveredEntry& entry, u
 void State::finish_recovered(const ObjectBody& head, std::span<const std::byte, listed_bytes> listed, uint64_t lsn) {
   Object& owner = object({head.volume, head.object}, SetId::from_packed(head.set));
   const Version changed = Version::from_packed(head.version);
-  for (uint32_t block = owner.next_used(0); block < limits::blocks_per_object; block = owner.next_used(block + 1)) {
+  // Undecided writes that the source had passed must not show a block that it does not list; else only what was here needs remembering.
+  const bool remember_all = owner.undecided > 0;
+  for (uint32_t block = 0; block < limits::blocks_per_object; block++) {
+    if (!remember_all) block = owner.next_used(block);
+    if (block == limits::blocks_per_object) break;
     if ((std::to_integer<uint32_t>(listed[block / 8]) >> (block % 8) & 1) != 0) continue;
     if (stored_version(*this, &owner, block) > changed) continue;
     remove_block(owner, block, lsn);
@@ -354,9 +358,15 @@ void State::finish_recovered(const ObjectBody& head, std::span<const std::byte, 
   erase_if_empty(owner);
 }
 
-void State::add_repair(const ObjectBody& head, const RecoveredEntry& entry, uint64_t lsn) {
-  Object* owner = find({head.volume, head.object});
+void State::add_repair(const ObjectBody& head, const RecoveredEntry& entry, bool replaying, uint64_t lsn) {
+  const ObjectId id{head.volume, head.object};
+  Object* owner = find(id);
   const uint32_t old = owner == nullptr ? no_slot : owner->slot(entry.block);
+  if (old == no_slot && replaying) {
+    // The table page may be of the time after the move, with the damaged slot's entry gone.
+    store_block(object(id, SetId::from_packed(head.set)), entry.block, entry.slot, Version::from_packed(entry.version), lsn);
+    return;
+  }
   if (old == no_slot || table_.descriptor(old).version != entry.version) {
     commits_.push_back({no_slot, entry.slot, lsn});
     return;

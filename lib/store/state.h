@@ -112,7 +112,7 @@ class State {
   void add_tombstone(const ObjectBody& head, std::span<const RangeEntry> ranges, uint64_t lsn);
   void add_recovered(const ObjectBody& head, const RecoveredEntry& entry, uint64_t lsn);
   void finish_recovered(const ObjectBody& head, std::span<const std::byte, listed_bytes> listed, uint64_t lsn);
-  void add_repair(const ObjectBody& head, const RecoveredEntry& entry, uint64_t lsn);
+  void add_repair(const ObjectBody& head, const RecoveredEntry& entry, bool replaying, uint64_t lsn);
   void add_operation(SetId set, const OperationId& id, Version version, uint64_t lsn);
 
   // --- commits

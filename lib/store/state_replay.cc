@@ -90,7 +90,7 @@ Status State::replay_placed(const Record& record, uint64_t lsn) {
     const auto entry = record.entry<ObjectBody, RecoveredEntry>(i);
     SP_CHECK(claim_for_replay(entry.slot, make_descriptor(id, SetId::from_packed(head.set), entry.block,
                                                           Version::from_packed(entry.version), entry.crc)));
-    if (record.kind == RecordKind::repair) add_repair(head, entry, lsn);
+    if (record.kind == RecordKind::repair) add_repair(head, entry, true, lsn);
     else add_recovered(head, entry, lsn);
   }
   return {};

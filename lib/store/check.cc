@@ -1,0 +1,196 @@
+#include "store/check.h"
+
+#include <algorithm>
+
+#include "store/recovery.h"
+
+namespace sp::store {
+
+namespace {
+
+constexpr uint64_t chunk_bytes = 1 << 20;
+constexpr uint32_t group_pages = 256;
+
+class Checker : public std::enable_shared_from_this<Checker> {
+ public:
+  Checker(io::Host& host, std::unique_ptr<io::Disk> disk, CheckOptions options, Callback<void(Result<Report>)> done)
+      : host_(host), disk_(std::move(disk)), options_(std::move(options)), done_(std::move(done)), chunk_(Buffer::zeroed(chunk_bytes)) {}
+
+  void run() {
+    disk::read_superblock_copies(*disk_, [self = shared_from_this()](Result<disk::SuperblockCopies> copies) {
+      if (!copies.ok()) self->finish(std::move(copies).error());
+      else self->superblocks(*copies);
+    });
+  }
+
+ private:
+  void superblocks(const disk::SuperblockCopies& copies) {
+    Result<disk::Superblock> chosen = disk::choose_superblock(copies, disk_->size_bytes());
+    if (!chosen.ok()) {
+      finish(std::move(chosen).error());
+      return;
+    }
+    report_.superblock = *chosen;
+    if (!copies.first.ok())
+      report_.add(Severity::warning, "first superblock, device offset 0", copies.first.error().message(), "the other copy is used; replace the disk soon");
+    if (!copies.last.ok())
+      report_.add(Severity::warning, "last superblock, device offset " + std::to_string(chosen->layout.device_bytes - 4096),
+                  copies.last.error().message(), "the other copy is used; if the device was enlarged this is expected");
+    Options options;
+    options.verify_only = true;
+    auto opened = [self = shared_from_this()](Result<std::unique_ptr<StoreImpl>> store) {
+      if (store.ok()) {
+        self->store_ = std::move(store).value();
+        self->tables();
+        return;
+      }
+      if (store.error().code() == Code::io) {
+        self->finish(std::move(store).error());
+        return;
+      }
+      self->report_.add(Severity::damage, "log and tables", store.error().message(),
+                        "wipe the disk with sp-disk-init and let it recover from the other copies");
+      self->finish(Status{});
+    };
+    std::make_shared<Recovery>(host_, std::move(disk_), options, std::move(opened))->run();
+  }
+
+  // The home of each page that is not the newest: its loss harms nobody today.
+  void tables() {
+    State& state = store_->state();
+    report_.objects = state.object_count();
+    report_.blocks_undecided = state.blocks_undecided();
+    report_.log_tail = store_->log_position().tail_lsn;
+    report_.log_next = store_->log_position().next_lsn;
+    report_.stats = store_->stats();
+    for (uint32_t page = 0; page < state.table().page_count(); page++)
+      if (state.table().state(page).sequence > 0) report_.table_pages_used++;
+    older_home(0);
+  }
+
+  void older_home(uint32_t from) {
+    const SlotTable& table = store_->state().table();
+    uint32_t page = from;
+    while (page < table.page_count() && table.state(page).sequence < 2) page++;
+    if (page == table.page_count()) {
+      collect_blocks();
+      return;
+    }
+    const uint64_t older = table.state(page).sequence - 1;
+    const uint64_t offset = table_home_offset(report_.superblock.layout, page, older);
+    store_->disk().read(offset, chunk_.mutable_bytes().first(page_bytes), [self = shared_from_this(), page, offset](Status status) {
+      const auto home = open_table_home(self->chunk_.bytes().first(page_bytes), self->report_.superblock, page);
+      const std::string place = "older home of table page " + std::to_string(page) + ", device offset " + std::to_string(offset);
+      if (!status.ok()) self->report_.add(Severity::warning, place, status.error().message(), "the newer home is whole; replace the disk soon");
+      else if (!home.ok())
+        self->report_.add(Severity::note, place, home.error().message() + ": torn by a crash, or damaged", "nothing: it will be overwritten");
+      self->older_home(page + 1);
+    });
+  }
+
+  struct Block {
+    uint32_t slot;
+    bool undecided;
+  };
+
+  void collect_blocks() {
+    State& state = store_->state();
+    uint64_t owned = 0;
+    for (uint32_t slot = 0; slot < state.table().slot_count(); slot++) {
+      const Descriptor& owner = state.table().descriptor(slot);
+      if (!owner.used()) continue;
+      owned++;
+      const Object* object = state.find(owner.object_id());
+      const bool decided = object != nullptr && object->slot(owner.block()) == slot;
+      blocks_.push_back({slot, !decided});
+    }
+    if (owned != state.blocks_decided() + state.blocks_undecided())
+      report_.add(Severity::damage, "slot table", std::to_string(owned) + " slots have owners, but objects and undecided writes hold " +
+                      std::to_string(state.blocks_decided() + state.blocks_undecided()),
+                  "wipe the disk with sp-disk-init and let it recover from the other copies");
+    if (!options_.read_data) blocks_.clear();
+    next_blocks();
+  }
+
+  void next_blocks() {
+    if (options_.progress) options_.progress(at_ * page_bytes, blocks_.size() * page_bytes);
+    if (at_ == blocks_.size()) {
+      finish(Status{});
+      return;
+    }
+    size_t count = 1;
+    while (at_ + count < blocks_.size() && count < chunk_bytes / page_bytes && blocks_[at_ + count].slot == blocks_[at_].slot + count) count++;
+    const uint64_t offset = store_->state().table().slot_offset(blocks_[at_].slot);
+    store_->disk().read(offset, chunk_.mutable_bytes().first(count * page_bytes), [self = shared_from_this(), count](Status status) {
+      for (size_t i = 0; i < count; i++) self->verify(self->at_ + i, self->chunk_.bytes().subspan(i * page_bytes, page_bytes), status);
+      self->at_ += count;
+      self->next_blocks();
+    });
+  }
+
+  void verify(size_t index, Bytes content, const Status& status) {
+    const uint32_t slot = blocks_[index].slot;
+    const Descriptor& owner = store_->state().table().descriptor(slot);
+    report_.blocks_verified++;
+    if (status.ok() && crc64(content) == owner.crc) return;
+    report_.blocks_damaged++;
+    report_.add(Severity::damage,
+                std::string(blocks_[index].undecided ? "undecided " : "") + "block " + std::to_string(owner.block()) + " of object " +
+                    std::to_string(owner.object) + " of volume " + std::to_string(owner.volume) + ", device offset " +
+                    std::to_string(store_->state().table().slot_offset(slot)),
+                status.ok() ? "the content does not match its checksum" : status.error().message(),
+                "the cluster repairs it from another copy when it is read or scrubbed");
+  }
+
+  void finish(Status status) {
+    // From a turn of its own: the disk may be in the middle of a completion.
+    host_.reactor.post([self = shared_from_this(), failed = std::make_unique<Status>(std::move(status))] {
+      self->store_.reset();
+      self->disk_.reset();
+      if (failed->ok()) self->done_.call_once(std::move(self->report_));
+      else self->done_.call_once(std::move(*failed).error());
+    });
+  }
+
+  io::Host& host_;
+  std::unique_ptr<io::Disk> disk_;
+  CheckOptions options_;
+  Callback<void(Result<Report>)> done_;
+  Buffer chunk_;
+  Report report_;
+  std::unique_ptr<StoreImpl> store_;
+  std::vector<Block> blocks_;
+  size_t at_ = 0;
+};
+
+}  // namespace
+
+Severity Report::worst() const {
+  Severity worst = Severity::note;
+  for (const Finding& finding : findings) worst = std::max(worst, finding.severity);
+  return blocks_damaged > 0 ? Severity::damage : worst;
+}
+
+void Report::add(Severity severity, std::string place, std::string explanation, std::string advice) {
+  if (findings.size() >= findings_max) {
+    findings_omitted++;
+    return;
+  }
+  findings.push_back({severity, std::move(place), std::move(explanation), std::move(advice)});
+}
+
+void check(io::Host& host, std::unique_ptr<io::Disk> disk, const CheckOptions& options, Callback<void(Result<Report>)> done) {
+  std::make_shared<Checker>(host, std::move(disk), options, std::move(done))->run();
+}
+
+std::optional<Location> locate(const Store& store, ObjectId id, uint16_t block) {
+  const auto& impl = static_cast<const StoreImpl&>(store);
+  const State& state = const_cast<StoreImpl&>(impl).state();
+  const Object* object = state.find(id);
+  if (object == nullptr || block >= limits::blocks_per_object || object->slot(block) == no_slot) return std::nullopt;
+  const uint32_t slot = object->slot(block);
+  const Descriptor& owner = state.table().descriptor(slot);
+  return Location{state.table().slot_offset(slot), Version::from_packed(owner.version), owner.crc};
+}
+
+}  // namespace sp::store
