@@ -1,0 +1,48 @@
+// SnapshotFile: the newest snapshots of this node's own applied state, so that the agreement log may be compacted although the state's database is never
+// flushed. Two places take turns: the newer good one counts. Each is a head page and the bytes; the head is written when the bytes are durable:
+//
+//   0 "SPSN" u32 version 1   8 index u64   16 size u64   24 crc64 of the bytes   32 crc64 of the 32 bytes before
+//
+// Any error of the disk ends its use; the log is then not compacted any more, and the beacon stops. Thread rule: one reactor.
+#pragma once
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "base/buffer.h"
+#include "io/disk.h"
+
+namespace sp::beacon {
+
+class SnapshotFile {
+ public:
+  struct Found {
+    uint64_t index = 0;
+    std::vector<std::byte> bytes;
+  };
+  struct Opened {
+    std::unique_ptr<SnapshotFile> file;
+    std::optional<Found> newest;
+  };
+  static uint64_t disk_bytes(uint64_t capacity_bytes) { return 2 * (4096 + capacity_bytes); }
+
+  // capacity_bytes: of one snapshot, a multiple of 4096.
+  static void open(std::unique_ptr<io::Disk> disk, uint64_t capacity_bytes, Callback<void(Result<std::unique_ptr<Opened>>)> done);
+  // One at a time. Code::no_space when it is larger than the capacity.
+  void write(uint64_t index, std::vector<std::byte> bytes, Callback<void(Status)> done);
+
+ private:
+  struct Opening;
+  struct Writing;
+  SnapshotFile(std::unique_ptr<io::Disk> disk, uint64_t capacity_bytes) : disk_(std::move(disk)), capacity_bytes_(capacity_bytes) {}
+  uint64_t place_offset(uint32_t place) const { return place * (4096 + capacity_bytes_); }
+  void write_piece(std::shared_ptr<Writing> writing);
+  void write_head(std::shared_ptr<Writing> writing);
+
+  std::unique_ptr<io::Disk> disk_;
+  uint64_t capacity_bytes_;
+  uint32_t next_place_ = 0;
+  bool busy_ = false;
+};
+
+}  // namespace sp::beacon
