@@ -1,0 +1,251 @@
+// Damage: flipped bytes anywhere are found or harmless, never served; what a torn last round may hide, and what it may not.
+#include <doctest/doctest.h>
+
+#include "crash/store/store_rig.h"
+#include "store/check.h"
+#include "store/log_page.h"
+
+using namespace sp;
+using namespace sp::test;
+
+namespace {
+
+constexpr SetId the_set{1, 0};
+constexpr ObjectId the_object{9, 4};
+
+// Ten blocks, decided; some through the table's homes, some still in the log only.
+FakeMedium used_disk(uint64_t slots = 600) {
+  FakeMedium medium = StoreRig::formatted(small_layout(128, slots));
+  StoreRig rig(medium);
+  REQUIRE(rig.open().ok());
+  for (uint64_t n = 1; n <= 10; n++) {
+    REQUIRE(rig.write(the_object, static_cast<uint16_t>(n), 1, Version(1, n), n).ok());
+    rig.store->decide(the_set, Version(1, n));
+    if (n == 3 || n == 5) REQUIRE(rig.checkpoint().ok());
+  }
+  rig.settle();
+  medium.settle();
+  return medium;
+}
+
+store::Report check_of(FakeMedium& medium, Status& status) {
+  StoreRig rig(medium);
+  std::optional<Status> outcome;
+  store::Report report;
+  store::check(rig.machine().host, rig.new_disk(), {}, [&](Result<store::Report> made) {
+    if (made.ok()) report = *made;
+    outcome = made.ok() ? Status{} : Status(made.error());
+  });
+  status = rig.wait(outcome);
+  return report;
+}
+
+// Never wrong content: each block reads as written, or says that it is damaged, or the whole disk does.
+enum class Verdict { whole, block_damaged, disk_damaged };
+Verdict verdict_of(FakeMedium& medium) {
+  StoreRig rig(medium);
+  const Status opened = rig.open();
+  if (!opened.ok()) {
+    CHECK((opened.error().code() == Code::damaged || opened.error().code() == Code::not_found));
+    return Verdict::disk_damaged;
+  }
+  Verdict verdict = Verdict::whole;
+  rig.store->decide(the_set, Version(1, 10));  // the newest decision is remembered lazily: it may be gone with the last log page
+  for (uint64_t n = 1; n <= 10; n++) {
+    auto read = rig.read(the_object, static_cast<uint16_t>(n));
+    if (!read.status.ok()) {
+      CHECK(read.status.error().code() == Code::damaged);
+      verdict = Verdict::block_damaged;
+    } else {
+      CHECK(read.holds(n));
+    }
+  }
+  return verdict;
+}
+
+}  // namespace
+
+TEST_CASE("a flipped byte in any region is found or harmless, and never served") {
+  const FakeMedium good = used_disk();
+  const disk::Layout layout = small_layout();
+  FakeMedium copy = good;
+  REQUIRE(verdict_of(copy) == Verdict::whole);
+  const auto flip = [&](uint64_t offset) {
+    FakeMedium medium = good;
+    medium.bytes[offset] ^= std::byte{0x10};
+    CAPTURE(offset);
+    Status status;
+    const auto report = check_of(medium, status);
+    const Verdict verdict = verdict_of(medium);
+    if (verdict != Verdict::whole && status.ok()) CHECK(report.worst() == store::Severity::damage);
+    return verdict;
+  };
+  CHECK(flip(100) == Verdict::whole);                             // one superblock of two
+  CHECK(flip(layout.device_bytes - 4000) == Verdict::whole);
+  size_t found = 0;
+  for (uint64_t offset = layout.log_offset; offset < layout.data_offset; offset += 1000) found += flip(offset) != Verdict::whole;
+  CHECK(found > 0);
+  size_t damaged_blocks = 0;
+  for (uint64_t slot = 0; slot < 12; slot++) damaged_blocks += flip(layout.data_offset + slot * 4096 + 17) == Verdict::block_damaged;
+  CHECK(damaged_blocks == 10);
+}
+
+TEST_CASE("a log page lost in the middle is damage, not the end of the log") {
+  const FakeMedium good = used_disk();
+  const disk::Layout layout = small_layout();
+  size_t damaged = 0;
+  for (uint64_t page = 0; page < 128; page++) {
+    FakeMedium medium = good;
+    std::fill_n(medium.bytes.begin() + static_cast<ptrdiff_t>(layout.log_offset + page * 4096), 4096, std::byte{0});
+    StoreRig rig(medium);
+    const Status opened = rig.open();
+    if (opened.ok()) {
+      rig.store->decide(the_set, Version(1, 10));
+      for (uint64_t n = 1; n <= 10; n++) CHECK(rig.read(the_object, static_cast<uint16_t>(n)).holds(n));
+    } else {
+      CHECK(opened.error().code() == Code::damaged);
+      CHECK(opened.error().message().find("device offset") != std::string::npos);
+      damaged++;
+    }
+  }
+  CHECK(damaged >= 5);
+}
+
+TEST_CASE("an old image of a table page in place of the newest is damage: its blocks were acknowledged") {
+  FakeMedium medium = used_disk();
+  const disk::Layout layout = small_layout();
+  // Page 0 was written home twice: sequence 1 in the odd home, 2 in the even one. Losing the newer write leaves the older valid.
+  const uint64_t even = layout.table_offset;
+  std::fill_n(medium.bytes.begin() + static_cast<ptrdiff_t>(even), 4096, std::byte{0});
+  StoreRig rig(medium);
+  const Status opened = rig.open();
+  REQUIRE_FALSE(opened.ok());
+  CHECK(opened.error().code() == Code::damaged);
+  CHECK(opened.error().message().find("table page 0") != std::string::npos);
+}
+
+TEST_CASE("the older home of a table page may be lost without harm") {
+  FakeMedium medium = used_disk();
+  const disk::Layout layout = small_layout();
+  const uint64_t odd = layout.table_offset + layout.table_bytes / 2;
+  std::fill_n(medium.bytes.begin() + static_cast<ptrdiff_t>(odd), 4096, std::byte{0x55});
+  CHECK(verdict_of(medium) == Verdict::whole);
+  Status status;
+  const auto report = check_of(medium, status);
+  CHECK(report.worst() == store::Severity::note);
+}
+
+TEST_CASE("both superblocks gone is no disk of ours; one of them is enough") {
+  FakeMedium medium = used_disk();
+  std::fill_n(medium.bytes.begin(), 4096, std::byte{0});
+  CHECK(verdict_of(medium) == Verdict::whole);
+  std::fill_n(medium.bytes.end() - 4096, 4096, std::byte{0});
+  StoreRig rig(medium);
+  CHECK(rig.open().error().code() == Code::not_found);
+}
+
+TEST_CASE("a last round whose data did not arrive is void as a whole") {
+  FakeMedium medium = used_disk();
+  {
+    StoreRig rig(medium);
+    REQUIRE(rig.open().ok());
+    rig.settle();
+    medium.settle();
+    // Two writes in one round; the crash keeps the log page and the first block only.
+    std::optional<Status> first, second;
+    const Buffer a = block_of(50), b = block_of(51);
+    const auto crc_a = crcs_of(a), crc_b = crcs_of(b);
+    rig.store->prepare(StoreRig::record(store::WriteKind::data, the_object, 20, 1, Version(1, 50)), crc_a, a, 0, [&](Status s) { first = std::move(s); });
+    rig.store->prepare(StoreRig::record(store::WriteKind::data, the_object, 22, 1, Version(1, 51)), crc_b, b, 0, [&](Status s) { second = std::move(s); });
+    medium.stop_at = medium.operations + 2;
+    rig.settle();
+    CHECK_FALSE(first.has_value());
+    REQUIRE(medium.unflushed.size() == 2);
+  }
+  auto writes = medium.unflushed;
+  medium.unflushed.clear();
+  medium.stop_at = ~uint64_t{0};
+  for (const auto& write : writes) {
+    if (write.offset < small_layout().table_offset) medium.apply(write, 0, write.bytes.size());
+    else medium.apply(write, 0, 4096);  // the joined data write: its first block only
+  }
+  StoreRig rig(medium);
+  REQUIRE(rig.open().ok());
+  CHECK(rig.store->undecided(the_set).empty());
+  rig.store->decide(the_set, Version(1, 60));
+  CHECK(rig.read(the_object, 20).zero());
+  CHECK(rig.read(the_object, 22).zero());
+  CHECK(rig.read(the_object, 10).holds(10));
+}
+
+TEST_CASE("the slot of a replaced block is not written again before the decision is durable") {
+  FakeMedium medium = StoreRig::formatted(small_layout(128, 40));
+  {
+    StoreRig rig(medium);
+    REQUIRE(rig.open().ok());
+    for (uint16_t n = 0; n < 36; n++) REQUIRE(rig.write(the_object, n, 1, Version(1, n + 1u), n + 1u).ok());
+    rig.store->decide(the_set, Version(1, 36));
+    REQUIRE(rig.checkpoint().ok());
+    rig.settle();
+    // Overwrite all again and again while slots are scarce; each time the power fails before decisions settle.
+    for (uint64_t n = 0; n < 8; n++) {
+      const uint64_t version = 100 + n;
+      REQUIRE(rig.write(the_object, static_cast<uint16_t>(n % 4), 1, Version(1, version), version).ok());
+      rig.store->decide(the_set, Version(1, version));
+    }
+  }
+  medium.unflushed.clear();
+  StoreRig rig(medium);
+  REQUIRE(rig.open().ok());
+  for (uint16_t n = 0; n < 36; n++) {
+    auto read = rig.read(the_object, n);
+    REQUIRE(read.status.ok());
+    CHECK((read.holds(n + 1u) || read.holds(100u + n) || read.holds(104u + n)));
+  }
+}
+
+TEST_CASE("a discarded block does not come back when its tombstone is forgotten") {
+  FakeMedium medium = StoreRig::formatted(small_layout());
+  {
+    StoreRig rig(medium);
+    REQUIRE(rig.open().ok());
+    REQUIRE(rig.write(the_object, 1, 1, Version(1, 1), 1).ok());
+    rig.store->decide(the_set, Version(1, 1));
+    REQUIRE(rig.checkpoint().ok());  // the entry is at home now
+    REQUIRE(rig.discard(the_object, 0, 10, Version(1, 2)).ok());
+    rig.store->decide(the_set, Version(1, 2));
+    rig.settle();
+    rig.store->forget_tombstones(the_set, Version(1, 2));
+    rig.settle();
+    // Laps of the log by another object: the discard's record leaves it.
+    for (uint64_t n = 3; n < 400; n++) {
+      REQUIRE(rig.write({9, 5}, 1, 1, Version(1, n), n).ok());
+      rig.store->decide(the_set, Version(1, n));
+    }
+    rig.settle();
+    medium.settle();
+  }
+  StoreRig rig(medium);
+  REQUIRE(rig.open().ok());
+  CHECK(rig.read(the_object, 1).zero());
+  CHECK(rig.store->object_state(the_object).blocks.empty());
+  CHECK(rig.read({9, 5}, 1).holds(399));
+}
+
+TEST_CASE("an error of the device on a write or a flush ends the store") {
+  for (uint64_t at = 0; at < 4; at++) {
+    FakeMedium medium = used_disk();
+    StoreRig rig(medium);
+    REQUIRE(rig.open().ok());
+    rig.settle();
+    medium.fail_at = medium.operations + at;
+    Status last;
+    for (uint64_t n = 20; n < 24 && last.ok(); n++) last = rig.write(the_object, 1, 1, Version(1, n), n);
+    REQUIRE_FALSE(last.ok());
+    CHECK(last.error().code() == Code::io);
+    CHECK(rig.store->failure().has_value());
+    CHECK(rig.write(the_object, 1, 1, Version(1, 90), 90).error().code() == Code::io);
+    CHECK(rig.put_set({the_set, 1, false, {}}).error().code() == Code::io);
+    CHECK(rig.read(the_object, 1).status.error().code() == Code::io);
+  }
+}
