@@ -76,7 +76,8 @@ struct FakeMedium {
   std::vector<Unflushed> unflushed;       // in order of issue
   uint64_t operations = 0;                // writes and flushes issued
   uint64_t stop_at = ~uint64_t{0};        // from this operation on nothing completes
-  bool flush_ignored = false;
+  bool hold_reads = false;                // reads wait, and see what is there when they are let go
+  std::deque<std::function<void()>> held_reads;
   uint64_t fail_at = ~uint64_t{0};        // this operation is refused with Code::io
 
   bool stopped() const { return operations >= stop_at; }
@@ -98,6 +99,14 @@ class FakeDisk final : public io::Disk {
 
   void read(uint64_t offset, MutableBytes into, io::DiskDone done) override {
     check(offset, into);
+    if (medium_.hold_reads) {
+      auto held = std::make_shared<io::DiskDone>(std::move(done));
+      medium_.held_reads.push_back([this, offset, into, held] { read_now(offset, into, std::move(*held)); });
+      return;
+    }
+    read_now(offset, into, std::move(done));
+  }
+  void read_now(uint64_t offset, MutableBytes into, io::DiskDone done) {
     std::memcpy(into.data(), medium_.bytes.data() + offset, into.size());
     for (const auto& write : medium_.unflushed) {
       const uint64_t begin = std::max(offset, write.offset);
@@ -119,7 +128,7 @@ class FakeDisk final : public io::Disk {
     const uint64_t number = medium_.operations++;
     if (number == medium_.fail_at) return finish(std::move(done), Error(Code::io, "the device refuses"));
     if (number >= medium_.stop_at) return;
-    if (!medium_.flush_ignored) medium_.settle();
+    medium_.settle();
     finish(std::move(done), Status{});
   }
   void discard(uint64_t, uint64_t, io::DiskDone done) override { finish(std::move(done), Status{}); }
