@@ -366,6 +366,21 @@ TEST_CASE_TEMPLATE_DEFINE("two hosts talk over a stream, both ways", R, conform_
   CHECK(same(at_zero.data(), back.bytes()));
 }
 
+TEST_CASE_TEMPLATE_DEFINE("one send takes thousands of parts", R, conform_net_parts) {
+  R rig;
+  Pair pair = make_pair(rig);
+  const Buffer data = pattern(30'000, 5);
+  Receiver receiver(*pair.socket[1], data.size());
+  bool sent = false;
+  {
+    std::vector<Bytes> parts;  // the array itself may go at once
+    for (size_t at = 0; at < data.size(); at += 10) parts.push_back(data.bytes().subspan(at, 10));
+    pair.socket[0]->send(parts, [&](Status status) { sent = status.ok(); });
+  }
+  REQUIRE(rig.run_until([&] { return receiver.over() && sent; }));
+  CHECK(same(receiver.data(), data.bytes()));
+}
+
 TEST_CASE_TEMPLATE_DEFINE("unix sockets work like others, and their path can be used again", R, conform_net_unix) {
   R rig;
   const std::string path = rig.unix_path("s");
@@ -608,6 +623,7 @@ TEST_CASE_TEMPLATE_DEFINE("many connections at once keep their streams apart", R
   TEST_CASE_TEMPLATE_INVOKE(conform_timer_self, RIG);                                                             \
   SP_DISK_CONFORMANCE(RIG);                                                                                       \
   TEST_CASE_TEMPLATE_INVOKE(conform_net_talk, RIG);                                                               \
+  TEST_CASE_TEMPLATE_INVOKE(conform_net_parts, RIG);                                                              \
   TEST_CASE_TEMPLATE_INVOKE(conform_net_unix, RIG);                                                               \
   TEST_CASE_TEMPLATE_INVOKE(conform_net_large, RIG);                                                              \
   TEST_CASE_TEMPLATE_INVOKE(conform_net_pressure, RIG);                                                           \

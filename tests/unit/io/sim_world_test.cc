@@ -206,6 +206,28 @@ TEST_CASE("overlapping writes that were not flushed leave one of their states pe
   CHECK(seen == std::set<int>{1, 2, 3});
 }
 
+TEST_CASE("when a crash keeps everything, the last of overlapping writes wins") {
+  SimOptions options;
+  options.disk.crash_drop = options.disk.crash_tear = options.disk.crash_garbage = 0;
+  OneDisk one(1, options);
+  REQUIRE(one.write(0, 1).ok());
+  REQUIRE(one.write(0, 2).ok());
+  one.host->kill();
+  CHECK(one.sectors_of(0, 2) == 8);
+  one.disk.reset();
+}
+
+TEST_CASE("nothing that was in flight when the crash point came completes") {
+  OneDisk one(1);
+  const Buffer data = pattern(4096, 1);
+  int done = 0;
+  for (uint64_t i = 0; i < 10; ++i) one.disk->write(i * 4096, data.bytes(), [&](Status) { ++done; });
+  one.world.disks().fail_after(one.path, 1);
+  one.disk->flush([&](Status) { ++done; });
+  one.world.run_for(10s);
+  CHECK(done == 0);
+}
+
 TEST_CASE("kill -9 loses nothing that was completed, and both orders of kill and destruction are safe") {
   for (const bool destroy_first : {false, true}) {
     Busy busy(3);
