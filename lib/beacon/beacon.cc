@@ -137,7 +137,10 @@ void BeaconImpl::started() {
   leader_part_ = std::make_unique<Leader>(host_, *consensus_, *peers_, std::move(leader),
                                           Leader::Events{[this](NodeId to, Message message) { send(to, std::move(message)); },
                                                          [this](const map::Command& command) {
-                                                           propose(map::encode(command), false, [](const Result<uint64_t>&) {});
+                                                           propose(map::encode(command), false, [this, name = map::name(command)](const Result<uint64_t>& result) {
+                                                             if (result.ok()) return;
+                                                             host_.log.warning("not agreed", {{"command", name}, {"why", result.error().message()}});
+                                                           });
                                                          }});
   distributed_ = consensus_->state().map().index;
   sessions_.replaced(consensus_->state().map());

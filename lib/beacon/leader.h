@@ -60,7 +60,7 @@ class Leader {
   struct NodeWatch {
     io::Instant heard;
     std::map<ServiceId, Service> services;
-    io::Instant proposed{INT64_MIN};                    // NodeUp or NodeDown, last
+    io::Instant proposed{INT64_MIN / 2};                   // NodeUp or NodeDown, last
   };
   struct LeaseAsk {
     NodeId node = 0;
