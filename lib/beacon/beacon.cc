@@ -54,8 +54,7 @@ class BeaconImpl final : public Beacon {
         }) {}
   ~BeaconImpl() override { *alive_ = false; }
 
-  Status begin() {
-    SP_CHECK(links_.listen(addresses_.all.at(node_)));
+  void begin() {
     Consensus::Options options;
     options.self = node_;
     options.cluster = options_.self.cluster;
@@ -77,12 +76,10 @@ class BeaconImpl final : public Beacon {
     events.settled = [this] { settled(); };
     consensus_ = std::make_unique<Consensus>(host_, std::move(options), std::move(events));
     timer_.arm(tick_interval, [this] { tick(); });
-    return {};
   }
 
   View view() const override;
   const map::Map* map() const override { return peers_ ? &consensus_->state().map() : nullptr; }
-  io::Address address() const override { return links_.address(); }
 
  private:
   // An applied entry whose proposer is told after the map has gone out.
@@ -130,6 +127,7 @@ class BeaconImpl final : public Beacon {
   std::map<uint64_t, std::pair<LinkId, uint64_t>> queries_;  // reports asked of the leader
 };
 
+// Before the log is open there is nothing to say to anybody, so nobody can connect before.
 void BeaconImpl::started() {
   Peers::Options peers{node_, consensus_->log_id(), addresses_.all};
   peers_ = std::make_unique<Peers>(host_, links_, std::move(peers));
@@ -144,6 +142,9 @@ void BeaconImpl::started() {
                                                          }});
   distributed_ = consensus_->state().map().index;
   sessions_.replaced(consensus_->state().map());
+  if (Status listening = links_.listen(addresses_.all.at(node_)); !listening.ok()) {
+    return fail(std::move(listening).error().with("listening for beacons and services"));
+  }
   peers_->tick();
 }
 
@@ -170,8 +171,7 @@ void BeaconImpl::tick() {
 // --- connections -------------------------------------------------------------------------------------------------------------------------
 
 void BeaconImpl::link_ready(LinkId id, const wire::Identity& peer) {
-  // Before the log is open there is nothing to say to anybody: who comes too early comes again.
-  const bool accepted = peers_ && !stopped_ && (peer.service.kind == ServiceKind::beacon ? peers_->ready(id, peer) : sessions_.ready(id, peer));
+  const bool accepted = !stopped_ && (peer.service.kind == ServiceKind::beacon ? peers_->ready(id, peer) : sessions_.ready(id, peer));
   if (!accepted) links_.close(id);
 }
 
@@ -182,7 +182,7 @@ void BeaconImpl::link_message(LinkId id, Message& message) {
 }
 
 void BeaconImpl::link_closed(LinkId id, const Error& why) {
-  if (stopped_ || !peers_) return;
+  if (stopped_) return;
   if (sessions_.has(id)) sessions_.closed(id, why);
   else peers_->closed(id);
 }
@@ -334,7 +334,7 @@ View BeaconImpl::view() const {
 Result<std::unique_ptr<Beacon>> Beacon::start(io::Host& host, Options options, Callback<void(const Error&)> failed) {
   SP_TRY(auto addresses, addresses_of(options));
   auto beacon = std::make_unique<BeaconImpl>(host, std::move(options), std::move(addresses), std::move(failed));
-  SP_CHECK(beacon->begin());
+  beacon->begin();
   return std::unique_ptr<Beacon>(std::move(beacon));
 }
 

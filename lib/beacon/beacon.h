@@ -3,7 +3,7 @@
 //
 // Parts: Links (connections), Peers (other beacons), Sessions (services of this node), Consensus (Raft, log, State), Proposals (commands until
 // their outcome is known), Leader (what the leading beacon does). This class only passes things between them.
-// Start returns at once; `failed` is called when the beacon cannot go on (its log, state or snapshot file), after which it only waits to be destroyed.
+// Start returns at once; `failed` is called when the beacon cannot go on (its log, state or snapshot file, or its address is in use), after which it only waits to be destroyed.
 // Thread rule: one reactor; may be destroyed at any time but inside `failed`.
 #pragma once
 #include <memory>
@@ -47,12 +47,11 @@ struct View {
 class Beacon {
  public:
   virtual ~Beacon() = default;
-  // Code::invalid: the options contradict each other; Code::exists: the address is in use; Code::io.
+  // Code::invalid: the options contradict each other. All else is found out later and told by `failed`.
   static Result<std::unique_ptr<Beacon>> start(io::Host& host, Options options, Callback<void(const Error&)> failed);
 
   virtual View view() const = 0;
   virtual const map::Map* map() const = 0;   // nullptr before it has started
-  virtual io::Address address() const = 0;
 };
 
 }  // namespace sp::beacon

@@ -26,7 +26,8 @@ void Consensus::log_opened(Result<std::unique_ptr<RaftLog::Opened>> opened) {
   if (!opened.ok()) {
     if (opened.error().code() != Code::damaged || formatted_) return fail(std::move(opened).error().with(options_.log_path));
     host_.log.error("the agreement log cannot be identified: this node comes back as a new member", {{"path", options_.log_path}, {"why", opened.error().message()}});
-    return format_log();
+    timer_.arm(io::Duration(0), [this] { format_log(); });  // in a later turn, when nothing holds the disk any more
+    return;
   }
   opened_ = std::move(opened).value();
   if (opened_->identity.node != options_.self) {

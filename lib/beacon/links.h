@@ -23,7 +23,6 @@ class Links {
   Links(io::Host& host, const wire::ClusterKey& key, const wire::Identity& self, Events events);
 
   Status listen(const io::Address& address);
-  io::Address address() const { return listener_->address(); }
   LinkId dial(const io::Address& address);
   void send(LinkId id, wire::Message message);  // dropped when the link is gone
   void close(LinkId id);                        // without an event

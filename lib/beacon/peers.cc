@@ -28,8 +28,6 @@ bool Peers::ready(LinkId id, const wire::Identity& identity) {
   peer.ready = true;
   peer.greeted = false;
   peer.heard = peer.pinged = host_.clock.now();
-  peer.backoff = limits::reconnect_backoff_min;
-  peer.told = false;
   by_link_[id] = node;
   links_.send(id, {MessageType::beacon_hello, 0, encode(wire::BeaconHello{options_.log_id}), {}});
   return true;
@@ -54,6 +52,8 @@ bool Peers::take(NodeId node, const wire::Message& message) {
       if (const auto hello = wire::decode<wire::BeaconHello>(message.body)) {
         peer.log_id = hello->log_id;
         peer.greeted = true;
+        peer.backoff = limits::reconnect_backoff_min;
+        peer.told = false;
       }
       return true;
     default:
