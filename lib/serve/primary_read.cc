@@ -61,7 +61,7 @@ void Primary::read_done(ReadCall* raw, Result<std::vector<store::BlockRead>> rea
   }
   if (!read.ok()) {
     if (read.error().code() == Code::damaged) return reply(call->request, wire::DataStatus::damaged, read.error().message());
-    return park(std::move(call->request));   // the disk has failed: the epoch is about to end
+    return park(std::move(call->request));   // the disk has failed and the epoch is about to end, or a copy that may help does not answer
   }
   wire::ReadReply body;
   body.crcs.reserve(read->size());

@@ -32,6 +32,7 @@ struct CarefulRead : std::enable_shared_from_this<CarefulRead> {
   std::vector<DiskId> others;        // copies not asked yet for this block
   store::BlockState wanted;          // what the block at work should be
   bool comparing = false;            // this copy is whole, another one is looked at
+  bool unasked = false;              // some copy could not be asked: waiting may help
   std::string why;
 
   CarefulRead(Context& context_, LocalDisk& disk_) : context(context_), disk(disk_) {}
@@ -73,6 +74,7 @@ struct CarefulRead : std::enable_shared_from_this<CarefulRead> {
 
   void ask_others() {
     others.clear();
+    unasked = false;
     if (const map::DiskSet* row = context.row(set)) {
       for (const auto* list : {&row->acting, &row->recovering, &row->base}) {
         for (const DiskId id : *list) {
@@ -90,7 +92,10 @@ struct CarefulRead : std::enable_shared_from_this<CarefulRead> {
     }
     const Place place = context.place(others.front());
     others.erase(others.begin());
-    if (!context.map().disk_serves(place.disk) && place.local == nullptr) return ask_next();
+    if (!context.map().disk_serves(place.disk) && place.local == nullptr) {
+      unasked = true;
+      return ask_next();
+    }
     wire::FetchBlock request;
     request.set = set;
     request.disk = place.disk;
@@ -105,7 +110,10 @@ struct CarefulRead : std::enable_shared_from_this<CarefulRead> {
 
   void fetched(Result<wire::FetchBlockReply> reply, Buffer data) {
     const bool whole = reply.ok() && reply->ok && data && data.size() == limits::block_bytes && crc64(data.bytes()) == reply->crc;
-    if (!whole) return ask_next();
+    if (!whole) {
+      unasked |= !reply.ok();
+      return ask_next();
+    }
     if (reply->crc != wanted.crc) {
       context.host.log.error("copies differ in the same version", {{"disk", disk.id}, {"block", block_text(object, wanted.block)}});
       if (comparing) return finish(Error(Code::damaged, block_text(object, wanted.block) + ": the copies differ"));
@@ -123,6 +131,7 @@ struct CarefulRead : std::enable_shared_from_this<CarefulRead> {
   // The block may have been written anew meanwhile: then its new content is good.
   void again_or(const std::string& text) {
     if (++attempts < limits::repair_attempts_max) return next_block();
+    if (unasked) return finish(Error(Code::transient, block_text(object, first_block + index) + " is damaged here, and copies that may have it do not answer"));
     ++context.counters.blocks_lost;
     const std::string what = block_text(object, first_block + index) + " is damaged on every copy that can be reached: " + text;
     context.host.log.error("block damaged on every copy", {{"disk", disk.id}, {"what", what}});

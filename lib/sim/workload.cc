@@ -1,0 +1,127 @@
+#include "sim/workload.h"
+
+#include <cmath>
+#include <vector>
+
+#include "base/buffer.h"
+#include "base/limits.h"
+
+namespace sp::sim {
+
+namespace {
+struct Operation {
+  enum class Kind { read, write, discard } kind = Kind::read;
+  uint64_t first = 0;       // block
+  uint32_t count = 0;
+  uint64_t started = 0;
+  std::vector<uint64_t> stamps;
+  Buffer data;
+};
+}  // namespace
+
+struct Workload::State : std::enable_shared_from_this<Workload::State> {
+  State(io::Host& host_, client::BlockDevice& device_, Linearizability& history_, uint64_t& last_stamp_, const WorkloadOptions& options_)
+      : host(host_), device(device_), history(history_), last_stamp(last_stamp_), options(options_) {}
+
+  io::Host& host;
+  client::BlockDevice& device;
+  Linearizability& history;
+  uint64_t& last_stamp;
+  WorkloadOptions options;
+  bool running = false, ended = false;
+  uint32_t in_flight = 0;
+  uint64_t completed = 0;
+  std::string failure;
+  std::vector<std::unique_ptr<io::Timer>> timers;
+
+  double draw() { return static_cast<double>((host.random.number() >> 11) + 1) * 0x1.0p-53; }
+
+  void next_in(size_t lane) {
+    const double wait = -std::log(draw()) * static_cast<double>(options.think_mean.count());
+    timers[lane]->arm(io::Duration(static_cast<int64_t>(wait)), [this, lane] { issue(lane); });
+  }
+
+  void issue(size_t lane) {
+    if (!running || ended) return;
+    auto op = std::make_shared<Operation>();
+    const double kind = draw();
+    op->kind = kind < options.reads ? Operation::Kind::read : kind < options.reads + options.discards ? Operation::Kind::discard : Operation::Kind::write;
+    // Mostly one place, at times several neighbours, across the borders of objects too.
+    op->first = host.random.below(options.blocks) * options.stride;
+    op->count = 1 + static_cast<uint32_t>(host.random.below(options.length_max));
+    const uint64_t device_blocks = device.size_bytes() / limits::block_bytes;
+    if (op->first >= device_blocks) op->first = 0;
+    op->count = static_cast<uint32_t>(std::min<uint64_t>(op->count, device_blocks - op->first));
+    op->data = Buffer::allocate(size_t{op->count} * limits::block_bytes);
+    op->started = history.next();
+    ++in_flight;
+    auto done = [self = shared_from_this(), op, lane](Status status) { self->finished(*op, lane, status); };
+    const uint64_t offset = op->first * limits::block_bytes;
+    if (op->kind == Operation::Kind::read) return device.read(offset, op->data.mutable_bytes(), std::move(done));
+    for (uint32_t i = 0; i < op->count; ++i) {
+      const BlockKey key{options.volume, op->first + i};
+      op->stamps.push_back(++last_stamp);
+      if (op->kind == Operation::Kind::discard) {
+        history.discard_started(key, op->stamps[i], op->started);
+      } else {
+        history.write_started(key, op->stamps[i], op->started);
+        encode_stamp(block(*op, i), key, op->stamps[i]);
+      }
+    }
+    if (op->kind == Operation::Kind::write) device.write(offset, op->data.bytes(), std::move(done));
+    else device.discard(offset, op->data.size(), std::move(done));
+  }
+
+  MutableBytes block(Operation& op, uint32_t i) { return op.data.mutable_bytes().subspan(size_t{i} * limits::block_bytes, limits::block_bytes); }
+
+  void finished(Operation& op, size_t lane, const Status& status) {
+    if (ended) return;
+    --in_flight;
+    const uint64_t time = history.next();
+    if (!status.ok()) {
+      // Fenced: what it wrote last may or may not be there.
+      if (status.error().code() != Code::closed && failure.empty())
+        failure = "an operation failed: " + status.error().message();
+      running = false;
+      return;
+    }
+    ++completed;
+    for (uint32_t i = 0; i < op.count; ++i) {
+      const BlockKey key{options.volume, op.first + i};
+      if (op.kind != Operation::Kind::read) {
+        history.write_ended(key, op.stamps[i], time);
+        continue;
+      }
+      const auto stamp = decode_stamp(block(op, i), key);
+      if (stamp) history.read(key, *stamp, op.started, time);
+      else if (failure.empty()) failure = "block " + std::to_string(key.block) + " reads as something that nobody wrote there";
+    }
+    if (running) next_in(lane);
+  }
+};
+
+Workload::Workload(io::Host& host, client::BlockDevice& device, Linearizability& history, uint64_t& last_stamp, const WorkloadOptions& options)
+    : state_(std::make_shared<State>(host, device, history, last_stamp, options)) {
+  for (uint32_t lane = 0; lane < options.depth; ++lane) state_->timers.push_back(std::make_unique<io::Timer>(host.reactor));
+}
+
+Workload::~Workload() {
+  state_->ended = true;
+  state_->timers.clear();
+}
+
+void Workload::start() {
+  state_->running = true;
+  for (size_t lane = 0; lane < state_->timers.size(); ++lane) state_->next_in(lane);
+}
+
+void Workload::stop() {
+  state_->running = false;
+  for (auto& timer : state_->timers) timer->cancel();
+}
+
+bool Workload::idle() const { return state_->in_flight == 0; }
+uint64_t Workload::completed() const { return state_->completed; }
+const std::string& Workload::failure() const { return state_->failure; }
+
+}  // namespace sp::sim
