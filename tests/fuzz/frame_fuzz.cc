@@ -1,0 +1,62 @@
+// Fuzz target of everything that is parsed from a connection: the first byte picks the parser, the rest is its input. Each parser has to refuse
+// or to accept without touching anything it should not; what a codec accepts has to come out as the same bytes.
+#include <cstdlib>
+
+#include "wire/beacon_messages.h"
+#include "wire/data_messages.h"
+#include "wire/frame.h"
+#include "wire/handshake.h"
+#include "wire/member_messages.h"
+
+namespace {
+
+using namespace sp;
+using namespace sp::wire;
+
+void require(bool condition) {
+  if (!condition) std::abort();
+}
+
+template <class T>
+void codec(Bytes input) {
+  if (const auto message = decode<T>(input)) {
+    const auto again = encode(*message);
+    require(Bytes(again).size() == input.size() && std::equal(input.begin(), input.end(), again.begin()));
+  }
+}
+
+void frame(Bytes input) {
+  if (input.size() < sizeof(FrameHeader)) return;
+  const auto header = parse_header(input, load<FrameHeader>(input).sequence);
+  if (!header.ok()) return;
+  require(header->body_bytes <= limits::message_body_bytes_max && header->data_bytes <= limits::message_data_bytes_max);
+  const Bytes rest = input.subspan(sizeof(FrameHeader));
+  if (rest.size() >= header->body_bytes) (void)body_matches(*header, rest.first(header->body_bytes));
+}
+
+class NoRandom final : public io::Random {
+  void fill(MutableBytes out) override { std::fill(out.begin(), out.end(), std::byte{7}); }
+};
+
+void handshake(Bytes input) {
+  if (input.size() < sizeof(Hello) + sizeof(Digest256)) return;
+  NoRandom random;
+  Handshake own(ClusterKey{}, {1, 1, {ServiceKind::server, 1, 1}, 5}, true, random);
+  if (!own.take_hello(input.first(sizeof(Hello))).ok()) return;
+  (void)own.take_proof(input.subspan(sizeof(Hello), sizeof(Digest256))).ok();
+  (void)service_text(own.peer().service);
+}
+
+using Parser = void (*)(Bytes);
+#define X(Name) codec<Name>,
+constexpr Parser parsers[] = {frame, handshake, SP_DATA_MESSAGES(X) SP_MEMBER_MESSAGES(X) SP_BEACON_MESSAGES(X)};
+#undef X
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  if (size == 0) return 0;
+  const Bytes input(reinterpret_cast<const std::byte*>(data), size);
+  parsers[data[0] % std::size(parsers)](input.subspan(1));
+  return 0;
+}
