@@ -1,6 +1,7 @@
 #include "disk/probe.h"
 
 #include <algorithm>
+#include <cstdio>
 #include <cstring>
 #include <memory>
 
@@ -101,11 +102,13 @@ void recognise_ours(const View& view, uint64_t device_bytes, std::vector<Holding
     if (bytes.empty()) continue;
     const auto superblock = decode_superblock(bytes);
     Holding holding;
-    holding.name = "cluster disk";
+    holding.name = "cluster-disk";
     holding.ours = true;
     if (superblock.ok()) {
       holding.superblock = *superblock;
-      holding.description = "disk " + std::to_string(superblock->disk) + " of cluster " + to_hex(struct_bytes(superblock->cluster));
+      char cluster[17];
+      std::snprintf(cluster, sizeof cluster, "%016llx", static_cast<unsigned long long>(superblock->cluster));
+      holding.description = "disk " + std::to_string(superblock->disk) + " of cluster " + cluster;
     } else if (superblock.error().code() == Code::not_found) {
       continue;
     } else {

@@ -9,7 +9,7 @@
 namespace sp::disk {
 
 struct Holding {
-  std::string name;         // "ext", "xfs", "btrfs", "lvm", "gpt", "mbr", "swap", "md", "luks", "zfs", "cluster disk"; what --force-overwrite repeats
+  std::string name;         // "ext", "xfs", "btrfs", "lvm", "gpt", "mbr", "swap", "md", "luks", "zfs", "cluster-disk"; what --force-overwrite repeats
   std::string description;  // for people: "disk 7 of cluster 1a2b..., formatted 2026-11-23"
   bool ours = false;
   Superblock superblock;    // when ours

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/units.h"
 #include "store/recovery.h"
 
 namespace sp::store {
@@ -191,6 +192,42 @@ std::optional<Location> locate(const Store& store, ObjectId id, uint16_t block) 
   const uint32_t slot = object->slot(block);
   const Descriptor& owner = state.table().descriptor(slot);
   return Location{state.table().slot_offset(slot), Version::from_packed(owner.version), owner.crc};
+}
+
+Result<BlockName> parse_block_name(std::string_view text) {
+  const auto malformed = [&] { return Error(Code::invalid, "'" + std::string(text) + "' is not VOLUME:OBJECT:BLOCK, three numbers"); };
+  const size_t first = text.find(':');
+  const size_t second = first == text.npos ? text.npos : text.find(':', first + 1);
+  if (second == text.npos) return malformed();
+  const auto volume = parse_number(text.substr(0, first), UINT32_MAX);
+  const auto object = parse_number(text.substr(first + 1, second - first - 1), UINT32_MAX);
+  const auto block = parse_number(text.substr(second + 1), limits::blocks_per_object - 1);
+  if (!volume.ok() || !object.ok() || !block.ok()) return malformed();
+  return BlockName{{static_cast<VolumeId>(*volume), static_cast<uint32_t>(*object)}, static_cast<uint16_t>(*block)};
+}
+
+void locate(io::Host& host, std::unique_ptr<io::Disk> disk, BlockName block, Callback<void(Result<Location>)> done) {
+  struct Call {
+    BlockName block;
+    std::unique_ptr<Store> store;
+    Callback<void(Result<Location>)> done;
+  };
+  auto call = std::make_shared<Call>(Call{block, nullptr, std::move(done)});
+  Options options;
+  options.verify_only = true;
+  Store::open(host, std::move(disk), options, [&host, call](Result<std::unique_ptr<Store>> opened) {
+    if (!opened.ok()) {
+      call->done.call_once(std::move(opened).error());
+      return;
+    }
+    call->store = std::move(opened).value();
+    host.reactor.post([call] {
+      const auto found = locate(*call->store, call->block.object, call->block.block);
+      call->store.reset();
+      if (found) call->done.call_once(*found);
+      else call->done.call_once(Error(Code::not_found, "the block holds no data on this disk"));
+    });
+  });
 }
 
 }  // namespace sp::store

@@ -58,7 +58,16 @@ struct Location {
   Version version;
   uint64_t crc = 0;
 };
+struct BlockName {
+  ObjectId object;
+  uint16_t block = 0;
+};
+// "VOLUME:OBJECT:BLOCK", decimal. Code::invalid.
+Result<BlockName> parse_block_name(std::string_view text);
+
 // Where the decided content of a block lies; nullopt when the block holds none. For a store made by Store::open.
 std::optional<Location> locate(const Store& store, ObjectId object, uint16_t block);
+// The same on a disk that nobody has open. Code::not_found when the block holds nothing.
+void locate(io::Host& host, std::unique_ptr<io::Disk> disk, BlockName block, Callback<void(Result<Location>)> done);
 
 }  // namespace sp::store
