@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "base/limits.h"
-#include "map/rows.h"
+#include "map/field_codec.h"
 #include "sim/fake_member.h"
 
 namespace sp::sim {

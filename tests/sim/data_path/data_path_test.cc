@@ -5,7 +5,8 @@
 #include <chrono>
 #include <cstdio>
 #include <fstream>
-#include <iterator>
+#include <string>
+#include <vector>
 
 #include "run.h"
 
