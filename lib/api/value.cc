@@ -143,6 +143,38 @@ Result<Value> parse_json(std::string_view text, size_t bytes_max) {
   return std::move(builder.result);
 }
 
+namespace {
+
+void write(Json& json, const Value& value) {
+  if (value.is_null())
+    json.null();
+  else if (value.boolean() != nullptr)
+    json.boolean(*value.boolean());
+  else if (value.integer() != nullptr)
+    json.number(*value.integer());
+  else if (value.real() != nullptr)
+    json.raw(fmt::format("{}", *value.real()));
+  else if (value.text() != nullptr)
+    json.text(*value.text());
+  else if (value.array() != nullptr) {
+    json.begin_array();
+    for (const Value& element : *value.array()) write(json, element);
+    json.end_array();
+  } else {
+    json.begin_object();
+    for (const auto& [name, member] : *value.object()) write(json.key(name), member);
+    json.end_object();
+  }
+}
+
+}  // namespace
+
+std::string to_json(const Value& value) {
+  Json json;
+  write(json, value);
+  return json.take();
+}
+
 void Json::comma() {
   if (!first_) out_ += ',';
   first_ = false;

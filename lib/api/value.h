@@ -30,6 +30,7 @@ class Value {
   bool is_null() const { return std::holds_alternative<std::monostate>(value_); }
   const bool* boolean() const { return std::get_if<bool>(&value_); }
   const int64_t* integer() const { return std::get_if<int64_t>(&value_); }
+  const double* real() const { return std::get_if<double>(&value_); }
   const std::string* text() const { return std::get_if<std::string>(&value_); }
   const Array* array() const { return std::get_if<Array>(&value_); }
   const Object* object() const { return std::get_if<Object>(&value_); }
@@ -50,6 +51,8 @@ class Value {
 };
 
 Result<Value> parse_json(std::string_view text, size_t bytes_max = limits::api_json_bytes_max);
+
+std::string to_json(const Value& value);
 
 // Builds JSON by appending; commas are its affair, pairing of begin and end the caller's (asserted
 // at the end).

@@ -17,7 +17,8 @@ struct Options::Level {
   CLI::Option* last = nullptr;
   std::deque<std::string> texts;                // what CLI11 fills; stable addresses
   std::vector<std::function<Status()>> checks;  // conversions, then checks
-  std::unique_ptr<Options> options;             // the handle given out for a verb
+  std::function<int()> run;
+  std::unique_ptr<Options> options;  // the handle given out for a verb
 };
 
 struct Options::Tree {
@@ -187,6 +188,21 @@ Options& Options::check(std::function<Status()> check) {
 Options& Options::action(std::function<std::optional<int>()> action) {
   tree_->actions.push_back(std::move(action));
   return *this;
+}
+
+Options& Options::run(std::function<int()> run) {
+  level_->run = std::move(run);
+  return *this;
+}
+
+int Options::execute(int argc, const char* const* argv) {
+  if (const auto code = parse(argc, argv)) return *code;
+  for (Level& level : tree_->levels) {
+    const bool chosen =
+        &level == &tree_->levels.front() ? tree_->chosen.empty() : level.app->parsed();
+    if (chosen) return level.run();
+  }
+  SP_UNREACHABLE();
 }
 
 std::optional<int> Options::parse(int argc, const char* const* argv) {

@@ -66,6 +66,11 @@ class Options {
   // Called when all is well; a value ends the program with that exit code (as --show-config does).
   Options& action(std::function<std::optional<int>()> action);
 
+  // What the verb (or the program, when it has no verbs) does; its value is the exit code.
+  Options& run(std::function<int()> run);
+  // parse(), then run() of what was chosen.
+  int execute(int argc, const char* const* argv);
+
   std::optional<int> parse(int argc, const char* const* argv);
   std::string help() const;
   const std::string& program() const;

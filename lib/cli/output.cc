@@ -57,6 +57,8 @@ std::string tsv_escaped(std::string_view text) {
 
 }  // namespace
 
+std::string cell_text(const Cell& cell, bool exact) { return plain(cell, exact); }
+
 void OutputOptions::add(Options& options) {
   options.flag("--json", json_, "Print JSON (the same as --format=json).");
   options.choice("--format", {"table", "tsv", "json"}, format_,

@@ -35,6 +35,8 @@ struct Bytes64 {  // a size in bytes
 };
 using Cell = std::variant<std::string, uint64_t, int64_t, bool, Bytes64>;
 
+std::string cell_text(const Cell& cell, bool exact);  // as in a table
+
 struct Column {
   std::string key;    // in JSON and as head of tsv
   std::string title;  // as head of the table

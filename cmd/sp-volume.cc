@@ -1,0 +1,126 @@
+// sp-volume: lists, creates, changes and deletes volumes, through the control API.
+//   sp-volume list | show NAME | status [NAME] | info NAME | create NAME | resize NAME SIZE |
+//   rename NAME NEW |
+//             update NAME | delete NAME NAME
+// Exit codes: sp(7). A change is reported as done when every server has it in force.
+#include <fmt/format.h>
+
+#include "base/units.h"
+#include "cli/remote.h"
+
+using namespace sp;
+
+namespace {
+
+struct Values {
+  std::string name, name_new, template_name, size_text;
+  std::optional<uint64_t> size, iops, bandwidth;
+  std::vector<std::string> tags;
+  bool shrink_ok = false;
+  cli::Confirmation confirmation;
+
+  std::string call(const char* name_of_call) const {
+    return std::string(name_of_call) + "/" + api::path_part(name);
+  }
+};
+
+void add_policy(cli::Options& verb, Values& v) {
+  verb.number("--iops", 0, UINT32_MAX, v.iops, "Limit of operations a second; 0: none.");
+  verb.size("--bandwidth", v.bandwidth, "Limit of bytes a second; 0: none.");
+  verb.list("--tag", "NAME=VALUE", v.tags, "Tag; may be repeated. An empty value removes it.");
+  verb.check([&v] {
+    api::Json json;
+    return cli::put_tags(json, v.tags);
+  });
+}
+
+void put_policy(api::Json& json, const Values& v) {
+  cli::put_limit(json, "iops", v.iops);
+  cli::put_limit(json, "bw", v.bandwidth);
+  if (!v.tags.empty()) (void)cli::put_tags(json.key("tags"), v.tags);  // checked above
+}
+
+int create(cli::Remote& remote, const Values& v) {
+  api::Json json;
+  json.begin_object().put("name", v.name).put("template", v.template_name);
+  if (v.size) json.put_number("size", *v.size);
+  put_policy(json, v);
+  return remote.change("VolumeCreate", json.end_object().take(),
+                       fmt::format("volume {} created", v.name));
+}
+
+int update(cli::Remote& remote, const Values& v) {
+  api::Json json;
+  put_policy(json.begin_object(), v);
+  return remote.change(v.call("VolumeUpdate"), json.end_object().take(),
+                       fmt::format("volume {} updated", v.name));
+}
+
+Status check_size(const Values& v) {
+  auto size = parse_size(v.size_text.substr(v.size_text.starts_with('+')));
+  return size.ok() ? Status() : std::move(size).error();
+}
+
+int resize(cli::Remote& remote, const Values& v) {
+  const bool add = v.size_text.starts_with('+');
+  api::Json json;
+  json.begin_object().put_number(add ? "sizeAdd" : "size", *parse_size(v.size_text.substr(add)));
+  json.put_boolean("shrinkOk", v.shrink_ok).end_object();
+  return remote.change(v.call("VolumeUpdate"), json.take(),
+                       fmt::format("volume {} resized", v.name));
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Values v;
+  cli::Options options("sp-volume", "List, create, change and delete volumes.");
+  cli::Remote remote(options);
+  const auto verb = [&](const char* name, const char* help) -> cli::Options& {
+    return options.verb(name, help).argument("NAME", v.name, "Name of the volume, or ~ID.");
+  };
+  options.verb("list", "All volumes.").run([&] {
+    return remote.list("VolumesList", cli::columns::volumes);
+  });
+  verb("show", "One volume.").run([&] {
+    return remote.show(v.call("Volume"), cli::columns::volume);
+  });
+  auto& status = options.verb("status", "Whether volumes can be used, and are whole.");
+  status.optional_argument("NAME", v.name, "Only this one.");
+  status.run([&] {
+    return remote.list_named("VolumesGetStatusQuick", cli::columns::volume_status, v.name);
+  });
+  auto& info = verb("info", "Which disks hold a volume.");
+  info.run([&] {
+    return remote.list_inside(v.call("VolumeGetInfo"), "objectsPerChain", cli::columns::chains);
+  });
+
+  auto& creating = verb("create", "Create a volume.");
+  creating.text("--template", "NAME", v.template_name, "Template: how its data is kept.")
+      .required();
+  creating.size("--size", v.size, "Size, like 10G (default: the template's).");
+  add_policy(creating, v);
+  creating.run([&] { return create(remote, v); });
+  auto& resizing = verb("resize", "Change a volume's size.");
+  resizing.argument("SIZE", v.size_text, "New size, or +SIZE to grow by.").check([&] {
+    return check_size(v);
+  });
+  resizing.flag("--shrink-ok", v.shrink_ok, "Let it shrink: what is beyond the new end is lost.");
+  resizing.run([&] { return resize(remote, v); });
+  auto& renaming =
+      verb("rename", "Give a volume another name.").argument("NEW", v.name_new, "New name.");
+  renaming.run([&] {
+    return remote.change_text(v.call("VolumeUpdate"), "rename", v.name_new,
+                              fmt::format("volume {} is now {}", v.name, v.name_new));
+  });
+  auto& updating = verb("update", "Change limits and tags.");
+  add_policy(updating, v);
+  updating.run([&] { return update(remote, v); });
+  auto& deleting = verb("delete", "Delete a volume and all of its data.");
+  v.confirmation.add(deleting, v.name);
+  deleting.run([&] {
+    return remote.destroy(v.confirmation, v.call("Volume"), v.call("VolumeDelete"),
+                          fmt::format("volume {} deleted", v.name));
+  });
+  return options.execute(argc, argv);
+}
