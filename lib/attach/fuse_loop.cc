@@ -170,11 +170,13 @@ void FuseLoop::take_over(const DeviceSpec& spec, std::unique_ptr<client::BlockDe
 }
 
 // Blocking: loop device, mount, the held descriptor and the folder, as far as they are there.
-Status FuseLoop::clear_mount(const Place& place, bool force) {
-  if (const auto node = find_loop(place.file); node) SP_CHECK(remove_loop(*node, force));
+Status FuseLoop::clear_mount(const Place& place, bool force, bool served) {
+  const auto node = find_loop(place.file);
   const std::string& path = place.mount_point;
-  // Forced: aborts the conversation, so that whatever waits for it gets an error.
-  if (force) ::umount2(path.c_str(), MNT_FORCE);
+  if (node && !force) SP_CHECK(check_unused(*node));
+  // Aborts the conversation, so that whatever waits for it gets an error. When nobody serves it, taking down would wait for ever otherwise.
+  if (force || !served) ::umount2(path.c_str(), MNT_FORCE);
+  if (node) SP_CHECK(remove_loop(*node, force || !served));
   if (::umount2(path.c_str(), force ? MNT_DETACH : 0) != 0 && errno != EINVAL && errno != ENOENT) {
     if (errno != EBUSY || ::umount2(path.c_str(), MNT_DETACH) != 0) return system_error("unmount " + path, errno);
   }
@@ -186,7 +188,9 @@ Status FuseLoop::clear_mount(const Place& place, bool force) {
 // Takes everything down. Not forced, the channel serves on to the end: taking the loop device down may flush.
 void FuseLoop::take_down(uint64_t id, bool force, Done done) {
   const auto kept = std::make_shared<Done>(std::move(done));
-  jobs_.run([place = place(id), force] { return clear_mount(place, force); },
+  const auto found = volumes_.find(id);
+  const bool served = found != volumes_.end() && found->second->channel != nullptr;
+  jobs_.run([place = place(id), force, served] { return clear_mount(place, force, served); },
             [this, id, force, kept](Status status) {
               Volume* volume = volumes_.contains(id) ? volumes_.at(id).get() : nullptr;
               if (!status.ok() || volume == nullptr || volume->channel == nullptr || force)

@@ -43,7 +43,7 @@ class FuseLoop final : public Driver {
   void failed(uint64_t id, Error error);
   void finish(uint64_t id, Result<std::string> outcome);
   void take_down(uint64_t id, bool force, Done done);
-  static Status clear_mount(const Place& place, bool force);
+  static Status clear_mount(const Place& place, bool force, bool served);
 
   io::RealHost& host_;
   std::shared_ptr<FdStore> store_;

@@ -136,13 +136,9 @@ Result<std::string> make_loop(const std::string& file, uint64_t size_bytes, bool
 std::optional<std::string> find_loop(const std::string& file) {
   for (const std::string& name : list_folder("/sys/block")) {
     if (!name.starts_with("loop")) continue;
-    const std::string node = "/dev/" + name;
-    // lo_file_name is what this module wrote at setup, and stays when the path in sysfs changes with an unmount.
-    if (!read_small_file("/sys/block/" + name + "/loop/backing_file").ok()) continue;
-    const auto loop = open_fd(node, O_RDONLY);
-    loop_info64 info{};
-    if (!loop.ok() || ::ioctl(loop->number(), LOOP_GET_STATUS64, &info) != 0) continue;
-    if (file.substr(0, LO_NAME_SIZE - 1) == reinterpret_cast<const char*>(info.lo_file_name)) return node;
+    // From sysfs, since LOOP_GET_STATUS64 asks the file system, which may have nobody to answer it now.
+    const auto backing = read_small_file("/sys/block/" + name + "/loop/backing_file");
+    if (backing.ok() && *backing == file) return "/dev/" + name;
   }
   return std::nullopt;
 }

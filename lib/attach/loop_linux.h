@@ -11,7 +11,7 @@ namespace sp::attach {
 // Makes a loop device over `file` with direct I/O and 4096-byte sectors; its node, e.g. "/dev/loop3". Checks size and direct I/O afterwards.
 Result<std::string> make_loop(const std::string& file, uint64_t size_bytes, bool read_only);
 
-// The loop device whose backing file is (or was, if it was unmounted by force) `file`.
+// The loop device whose backing file is `file`. Does not touch the file, nor the device.
 std::optional<std::string> find_loop(const std::string& file);
 
 // Takes the loop device down. In use: Code::refused with the users named and nothing changed; or with `force` the device goes at its last close.
