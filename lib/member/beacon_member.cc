@@ -207,7 +207,7 @@ void BeaconMember::send_register() {
 void BeaconMember::send_lease_request() {
   const auto anchor = anchor_;
   wire::LeaseRequest request;
-  if (anchor->events.make_report) request.report = anchor->events.make_report();
+  request.report = report();
   if (!anchor->alive || !connected()) return;
   wire::trim(request.report);
   const int64_t now = host_.clock.now().ns;
@@ -217,6 +217,18 @@ void BeaconMember::send_lease_request() {
   lease_requests_.push_back(now);
   if (lease_requests_.size() > lease_requests_kept) lease_requests_.pop_front();
   connection_->send({MessageType::lease_request, 0, encode(request), {}});
+}
+
+// May run a callback that destroys this.
+Report BeaconMember::report() {
+  const auto anchor = anchor_;
+  if (!anchor->events.make_report) return {.fenced_index = map_.index};
+  Report report = anchor->events.make_report();
+  // What came after the last change that this service was told of does not concern it, so it is in force as well.
+  if (!anchor->alive) return report;
+  if (report.fenced_index >= told_index_) report.fenced_index = std::max(report.fenced_index, map_.index);
+  report.fenced_index = std::max(report.fenced_index, fenced_sent_);  // what was in force stays so
+  return report;
 }
 
 // After a change of the map others wait until it is in force here: say so soon, not with the next regular request.
@@ -229,7 +241,7 @@ void BeaconMember::watch_fencing() {
 void BeaconMember::fencing_step() {
   if (!connected() || fenced_sent_ >= map_.index) return;
   const auto anchor = anchor_;
-  const uint64_t fenced = anchor->events.make_report().fenced_index;
+  const uint64_t fenced = report().fenced_index;
   if (anchor->alive && fenced > fenced_sent_) send_lease_request();
   if (!anchor->alive || fenced_sent_ >= map_.index || fencing_delay_ >= fencing_delay_last) return;
   fencing_delay_ *= 4;
@@ -318,7 +330,7 @@ void BeaconMember::on_map(Bytes bytes, uint64_t index) {
   if (!map) return drop_connection("the map does not decode");
   if (index < map_.index) return;  // another beacon that is behind: its deltas will bring it past ours, until then ours is newer
   map_ = std::move(*map);
-  map_.index = index;
+  map_.index = told_index_ = index;
   watch_fencing();
   const auto anchor = anchor_;
   if (anchor->events.map_changed) anchor->events.map_changed({});
@@ -339,6 +351,7 @@ void BeaconMember::on_delta(Bytes bytes, uint64_t from_index, uint64_t index) {
     changes.push_back(std::move(*change));
   }
   map_.index = index;
+  if (!changes.empty()) told_index_ = index;
   watch_fencing();
   const auto anchor = anchor_;
   if (anchor->events.map_changed && !changes.empty()) anchor->events.map_changed(changes);

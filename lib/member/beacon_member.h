@@ -61,6 +61,7 @@ class BeaconMember final : public Member {
   void tick();
   void expire();
   void send_register();
+  Report report();
   void send_lease_request();
   void watch_fencing();
   void fencing_step();
@@ -90,6 +91,7 @@ class BeaconMember final : public Member {
   io::Timer tick_timer_;
   io::Timer fencing_timer_;
   io::Duration fencing_delay_{};
+  uint64_t told_index_ = 0;            // of the newest map_changed
   uint64_t fenced_sent_ = 0;           // fenced_index of the newest report that went out
 
   io::Instant lease_until_{INT64_MIN};

@@ -40,7 +40,8 @@ struct Options {
 class Member {
  public:
   struct Events {
-    Callback<void(const std::vector<map::Change>&)> map_changed;   // empty vector: the whole map is new
+    Callback<void(const std::vector<map::Change>&)> map_changed;   // empty vector: the whole map is new. Not called when only the index rises: nothing that
+                                                                   // concerns this service changed, and its fenced_index rises by itself
     Callback<Report()> make_report;                                // asked before each lease request
   };
   virtual ~Member() = default;
