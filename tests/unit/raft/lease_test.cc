@@ -109,3 +109,22 @@ TEST_CASE("a leader that steps down refuses votes as long as its last round may 
   REQUIRE(answers.size() == 1);
   CHECK_FALSE(answers[0].refused);
 }
+
+TEST_CASE("an abstaining voter answers no vote, no pre-vote and no transfer, and does not campaign") {
+  Options options;
+  options.self = 1;
+  options.log_id = 1;
+  Restored restored;
+  restored.base.config = {{{1, 1, true}, {2, 2, true}}};
+  restored.abstain = true;
+  Raft raft(options, restored, 0);
+  for (const MessageType type : {MessageType::vote, MessageType::pre_vote})
+    for (const bool transfer : {false, true}) {
+      Message m{.type = type, .from = 2, .to = 1, .from_log = 2, .to_log = 1, .term = 5, .index = 99, .log_term = 4, .transfer = transfer};
+      const Output out = raft.step(5000 * ms, Receive{m});
+      CHECK_FALSE(out.persist.has_value());
+      CHECK(out.messages.empty());
+    }
+  raft.step(9000 * ms, Tick{});
+  CHECK(raft.role() == Role::follower);
+}
