@@ -6,6 +6,7 @@
 #include "api/calls.h"
 #include "api/fields.h"
 #include "api/views.h"
+#include "base/client_id.h"
 
 namespace sp::api {
 
@@ -40,7 +41,7 @@ struct Plan {
 std::vector<ClientId> clients(Fields& fields, const map::Map& map, std::string_view key) {
   const auto ids = fields.ids(key, 4095).value_or(std::vector<uint16_t>());
   for (const ClientId id : ids) {
-    if (map.nodes.count(id) == 0)
+    if (map.nodes.count(service_of_client(id).node) == 0)
       fields.fault(fmt::format(
           "{}: client {} does not exist: clients have the numbers of their nodes", key, id));
   }

@@ -7,6 +7,8 @@
 
 namespace sp {
 
+constexpr uint8_t client_instance_max = 63;  // so that client numbers stay below 4096
+
 constexpr ClientId client_of(NodeId node, uint8_t instance) {
   return static_cast<ClientId>(node + 64 * (instance - 1));
 }

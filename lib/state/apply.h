@@ -53,6 +53,8 @@ std::string text(SetId id);                       // "disk set 4.17"
 
 // The disks' rows are marked already; tells the sets.
 void disks_went_down(Draft& draft, const std::set<DiskId>& disks);
+// Attachments of the volume by clients that attached for themselves (base/client_id.h) and whose process is gone.
+void drop_abandoned(Draft& draft, VolumeId volume);
 void disks_came_up(Draft& draft, const std::set<DiskId>& disks);
 // Computes the placement of the group anew and retargets the sets that it changes; makes the sets of a new group.
 void place_group(Draft& draft, GroupId group);

@@ -1,6 +1,7 @@
 // Attachments, whose generations fence clients, and the key-value store.
 #include <algorithm>
 
+#include "base/client_id.h"
 #include "state/apply.h"
 
 namespace sp::state {
@@ -48,8 +49,8 @@ Status check_reassignment(const Draft& draft, const Reassignment& change) {
         return Error(Code::invalid, who(draft, change.volume) + ": client " + std::to_string(client) + " is named twice; name it once");
   for (const auto* list : {&change.read_write, &change.read_only})
     for (const ClientId client : *list)
-      if (draft.find<Node>(client) == nullptr)
-        return Error(Code::not_found, who(draft, change.volume) + ": client " + std::to_string(client) + " is not a node of this cluster");
+      if (draft.find<Node>(service_of_client(client).node) == nullptr)
+        return Error(Code::not_found, who(draft, change.volume) + ": client " + std::to_string(client) + " is not on a node of this cluster");
   return {};
 }
 
@@ -108,6 +109,7 @@ void fence(Draft& draft, const Reassignment& change) {
 
 Status reassign(Draft& draft, const Reassignment& change, bool force) {
   SP_CHECK(check_reassignment(draft, change));
+  drop_abandoned(draft, change.volume);
   if (!force) SP_CHECK(check_exclusive(draft, change));
   detach(draft, change, force);
   if (force && (!change.read_write.empty() || !change.read_only.empty())) fence(draft, change);
@@ -126,6 +128,15 @@ Status check_generation(const Draft& draft, VolumeId volume, ClientId client, ui
 }
 
 }  // namespace
+
+void drop_abandoned(Draft& draft, VolumeId volume) {
+  for (const Attachment& row : attachments_of(draft, volume)) {
+    const ServiceId id = service_of_client(row.client);
+    const Service* service = draft.find<Service>(id);
+    if (id.instance == 1 || (service != nullptr && service->up)) continue;
+    draft.erase<Attachment>(Key(volume, row.client));
+  }
+}
 
 Status apply_one(Draft& draft, const Reassign& command) {
   for (const Reassignment& change : command.volumes) SP_CHECK(reassign(draft, change, command.force));

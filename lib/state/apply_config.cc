@@ -240,6 +240,7 @@ Status apply_one(Draft& draft, const UpdateVolume& command) {
 Status apply_one(Draft& draft, const DeleteVolume& command) {
   const Volume* known = draft.find<Volume>(command.volume);
   if (known == nullptr) return no_volume(command.volume);
+  drop_abandoned(draft, command.volume);
   const auto& attachments = draft.map().attachments;
   const auto first = attachments.lower_bound({command.volume, 0});
   if (first != attachments.end() && first->first.first == command.volume)

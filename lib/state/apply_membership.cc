@@ -1,6 +1,7 @@
 // Nodes, services and disks: who is there.
 #include <algorithm>
 
+#include "base/client_id.h"
 #include "map/set_rules.h"
 #include "state/apply.h"
 
@@ -64,9 +65,23 @@ Status check_disk(const Disk& disk) {
   return {};
 }
 
+// Clients that attached for themselves and are gone with all their attachments leave no row.
+void forget_clients(Draft& draft, NodeId node) {
+  std::set<ClientId> attached;
+  for (const auto& [key, row] : draft.map().attachments) attached.insert(row.client);
+  std::vector<ServiceId> gone;
+  for (const auto& [id, service] : draft.map().services) {
+    const bool own = id.kind == ServiceKind::client && id.node == node && id.instance > 1;
+    if (own && !service.up && !attached.contains(client_of(id.node, id.instance))) gone.push_back(id);
+  }
+  for (const ServiceId id : gone) draft.erase<Service>(id);
+}
+
 Status check_service(const Draft& draft, const Service& service) {
   const ServiceId id = service.id;
-  const uint8_t instances = id.kind == ServiceKind::server ? limits::servers_per_node_max : 1;
+  const uint8_t instances = id.kind == ServiceKind::server   ? limits::servers_per_node_max
+                            : id.kind == ServiceKind::client ? client_instance_max
+                                                             : 1;
   if (id.instance == 0 || id.instance > instances)
     return Error(Code::invalid, text(id) + ": instances are 1 to " + std::to_string(instances));
   const Node* node = draft.find<Node>(id.node);
@@ -144,6 +159,7 @@ Status apply_one(Draft& draft, const ServiceUp& command) {
   const Service* known = draft.find<Service>(id);
   if (known != nullptr && known->up && known->start_id == command.service.start_id) return {};  // told twice
   if (known == nullptr && draft.map().services.size() >= limits::services_max) return Error(Code::no_space, text(id) + ": there are too many services");
+  if (id.kind == ServiceKind::client) forget_clients(draft, id.node);
   Service& row = draft.edit<Service>(id);
   row = command.service;
   row.up = true;
