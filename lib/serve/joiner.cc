@@ -21,7 +21,7 @@ struct Joiner::Chunk {
   size_t count = 0;
   size_t read_to = 0;                 // of this chunk
   size_t run = 0;                     // blocks of the read at work
-  std::vector<uint16_t> carried;
+  std::vector<store::BlockState> carried;
   Buffer data;                        // content of carried, in order
 };
 
@@ -178,11 +178,9 @@ void Joiner::read_run(std::shared_ptr<Chunk> chunk) {
       const uint16_t index = chunk->wanted[chunk->first + chunk->read_to + i];
       const store::BlockRead& block = (*read)[i];
       if (block.version < chunk->state.blocks[index].version) continue;   // discarded meanwhile: the copy hears of that by itself
-      chunk->state.blocks[index].version = block.version;
-      chunk->state.blocks[index].crc = block.crc;
       if (kept != i) std::copy_n(into.data() + i * limits::block_bytes, limits::block_bytes, into.data() + kept * limits::block_bytes);
       ++kept;
-      chunk->carried.push_back(index);
+      chunk->carried.push_back({chunk->state.blocks[index].block, block.version, block.crc});
     }
     chunk->read_to += chunk->run;
     joiner->read_run(chunk);
@@ -194,17 +192,27 @@ void Joiner::send_chunk(std::shared_ptr<Chunk> chunk) {
   Primary::Copy* const copy = primary_.find_copy(disk_);
   if (copy == nullptr) return fail("the copy is gone");
   primary_.tell_decided(*copy);   // it must have decided whatever it is sent
+  // The state as it is now. A block that was written or discarded since it was read is named and not carried: that write has been decided after the copy joined, so it has
+  // its own way there.
+  const store::ObjectState now = primary_.disk_.store->object_state(chunk->state.object);
   wire::RecoverObject request;
   request.set = primary_.set();
   request.disk = disk_;
   request.epoch = primary_.epoch();
   request.object = chunk->state.object;
-  request.changed = chunk->state.changed;
-  request.blocks.reserve(chunk->state.blocks.size());
-  for (const auto& block : chunk->state.blocks) request.blocks.push_back({block.block, block.version, block.crc});
-  request.carried = chunk->carried;
+  request.changed = std::max(now.changed, chunk->state.changed);
+  request.blocks.reserve(now.blocks.size());
+  for (const auto& block : now.blocks) request.blocks.push_back({block.block, block.version, block.crc});
   Buffer data = chunk->data;
-  const size_t bytes = chunk->carried.size() * limits::block_bytes;
+  for (size_t i = 0; i < chunk->carried.size(); ++i) {
+    const store::BlockState& read = chunk->carried[i];
+    const auto listed = std::lower_bound(now.blocks.begin(), now.blocks.end(), read.block, [](const auto& state, uint16_t block) { return state.block < block; });
+    if (listed == now.blocks.end() || listed->block != read.block || listed->version != read.version) continue;
+    const auto from = data.bytes().subspan(i * limits::block_bytes, limits::block_bytes);
+    if (request.carried.size() != i) std::copy(from.begin(), from.end(), data.data() + request.carried.size() * limits::block_bytes);
+    request.carried.push_back(read.block);
+  }
+  const size_t bytes = request.carried.size() * limits::block_bytes;
   if (bytes == 0) data = {};
   else if (bytes != data.size()) data = Buffer::copy_of(data.bytes().first(bytes));
   bytes_moved_ += bytes;

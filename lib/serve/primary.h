@@ -62,6 +62,7 @@ class Primary : public std::enable_shared_from_this<Primary> {
   SetId set() const { return row_.id; }
   DiskId disk() const { return disk_.id; }
   bool decides() const { return phase_ == Phase::active && may_decide(); }
+  bool may_serve() const { return phase_ == Phase::active && !superseded_ && !holds_reads() && context_.serves(disk_.id); }
   uint64_t requests_waiting() const { return parked_.size(); }
   std::string waits_for() const;                 // empty when nothing does
   void add_tasks(std::map<DiskId, member::TaskReport>& tasks) const;

@@ -209,8 +209,9 @@ void Replica::recover_object(const wire::RecoverObject& request, const Buffer& d
   else if (!record || !record->recovering) reply.text = "disk " + std::to_string(disk_) + " is not recovering this set";
   else if ((data ? data.size() : 0) != request.carried.size() * limits::block_bytes) reply.text = "data does not fit the carried blocks";
   for (size_t i = 0; reply.text.empty() && i < request.carried.size(); ++i) {
-    if (request.carried[i] >= request.blocks.size()) reply.text = "a carried block is not listed";
-    else if (crc64(block_of(data.bytes(), i)) != request.blocks[request.carried[i]].crc) reply.text = "a carried block does not match its checksum";
+    const auto listed = std::lower_bound(request.blocks.begin(), request.blocks.end(), request.carried[i], [](const auto& b, uint16_t block) { return b.block < block; });
+    if (listed == request.blocks.end() || listed->block != request.carried[i]) reply.text = "a carried block is not listed";
+    else if (crc64(block_of(data.bytes(), i)) != listed->crc) reply.text = "a carried block does not match its checksum";
   }
   if (!reply.text.empty()) return done(std::move(reply));
 

@@ -89,6 +89,12 @@ void ServerImpl::update_set(SetId set) {
   }
 }
 
+void ServerImpl::each_served(const std::function<void(SetId)>& visit) const {
+  for (const auto& [set, primary] : primaries_) {
+    if (primary->may_serve()) visit(set);
+  }
+}
+
 // Whether some live server may still believe that it leads an earlier epoch, without being asked in the activation of this one.
 bool ServerImpl::must_confirm(const map::DiskSet& row, const SetMemory& memory) const {
   if (row.epoch <= 1) return false;

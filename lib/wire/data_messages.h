@@ -134,7 +134,7 @@ struct RecoverBlock {
   Version version;
   uint64_t crc = 0;
 };
-struct RecoverObject {           // the primary's decided state of one object, and the content of the blocks in `carried`
+struct RecoverObject {           // the primary's decided state of one object, and the content of the blocks numbered in `carried` (block numbers)
   SetId set;
   DiskId disk = 0;
   uint32_t epoch = 0;
