@@ -74,9 +74,7 @@ void BeaconMember::on_ready() {
     drop_connection("what answers there is not a beacon; check the addresses in sp.toml");
     return;
   }
-  backoff_ = limits::reconnect_backoff_min;
-  told_unreachable_ = false;
-  host_.log.info("joined", {{"beacon", options_.beacons[next_beacon_].text()}});
+  host_.log.info("connected", {{"beacon", options_.beacons[next_beacon_].text()}});
   next_beacon_ = 0;  // the next time from the front again
   send_register();
   const auto anchor = anchor_;
@@ -96,7 +94,7 @@ void BeaconMember::on_ready() {
 // The beacon is gone, or ended the connection: map and lease grow old, commands under way have an unknown outcome.
 void BeaconMember::on_closed(const Error& why) {
   const bool was_ready = connection_->ready() || !lease_requests_.empty();
-  if (was_ready) host_.log.warning("beacon lost", {{"why", why.message()}});
+  if (was_ready && !std::exchange(told_unreachable_, true)) host_.log.warning("beacon lost", {{"why", why.message()}});
   connection_.reset();
   assembly_.reset();
   lease_requests_.clear();
@@ -104,6 +102,7 @@ void BeaconMember::on_closed(const Error& why) {
     attempt_.reset();
     next_beacon_ = 0;
     connect_timer_.arm(backoff_, [this] { connect_next(); });
+    backoff_ = std::min<io::Duration>(backoff_ * 2, limits::reconnect_backoff_max);
   } else {
     connect_failed(why);
   }
@@ -294,6 +293,9 @@ void BeaconMember::update_disks(std::vector<map::Disk> disks) {
 
 void BeaconMember::on_message(Message message) {
   heard_ = host_.clock.now();
+  // Only now: a beacon that does not take us ends the connection without a word.
+  backoff_ = limits::reconnect_backoff_min;
+  told_unreachable_ = false;
   switch (message.type) {
     case MessageType::map_full: return on_map_piece(message, true);
     case MessageType::map_delta: return on_map_piece(message, false);
