@@ -1,0 +1,81 @@
+// sp-block: follows the attachments of this host and keeps /dev/storpool/* true.
+//   sp-block [--node N] [--config PATH] [--way ublk|nbd|fuse]
+// Exit codes: 0 ended by a signal (the devices stay for a successor); 5 no way to make block
+// devices works here; others: sp(7).
+#include <cstdlib>
+
+#include "api/fields.h"
+#include "attach/fd_store_linux.h"
+#include "attach/presenters.h"
+#include "attach/ways_linux.h"
+#include "base/units.h"
+#include "cli/daemon.h"
+#include "cli/exit_code.h"
+#include "cli/identity.h"
+
+using namespace sp;
+
+namespace {
+
+struct Running {
+  std::unique_ptr<attach::DevicePresenter> presenter;
+  std::unique_ptr<attach::Follower> follower;  // destroyed first
+};
+
+Result<std::optional<attach::Way>> wanted_way(const std::string& text) {
+  if (text.empty()) return std::optional<attach::Way>();
+  SP_TRY(const attach::Way way, attach::parse_way(text));
+  return std::optional(way);
+}
+
+std::string environment(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
+Result<std::shared_ptr<void>> start(cli::Daemon& daemon, const cli::ClusterOptions& cluster,
+                                    const std::string& way_text) {
+  SP_TRY(const cli::Config config, cluster.load());
+  SP_TRY(const cli::NodeConfig node, cluster.own(config));
+  SP_TRY(const auto way, wanted_way(way_text));
+  SP_TRY(member::Options options,
+         cli::member_options(daemon.host(), config, node, ServiceKind::client, 1, {}));
+  attach::DriverOptions driver_options;
+  driver_options.run_folder = node.state_dir + "/block";
+  driver_options.holder_command = {"/proc/self/exe", "--holder"};
+  driver_options.notify_socket = environment("NOTIFY_SOCKET");
+  driver_options.passed_names = environment("LISTEN_FDNAMES");
+  SP_TRY(auto drivers, attach::make_drivers(daemon.real(), driver_options, way));
+  const attach::AttachOptions folders{.name_folder = node.block_dir,
+                                      .id_folder = node.block_dir + "-byid"};
+  auto running = std::make_shared<Running>();
+  running->presenter =
+      std::make_unique<attach::DevicePresenter>(daemon.host(), std::move(drivers), folders);
+  running->follower = std::make_unique<attach::Follower>(daemon.host(), std::move(options),
+                                                         *running->presenter, api::global_id);
+  daemon.ready("client " + std::to_string(node.id) + ", devices in " + node.block_dir);
+  return std::shared_ptr<void>(std::move(running));
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  // What make_drivers starts to hold descriptors over a restart of this service.
+  if (argc == 3 && std::string_view(argv[1]) == "--holder") {
+    const auto socket = parse_number(argv[2], INT32_MAX);
+    return socket.ok() ? attach::run_fd_holder(static_cast<int>(*socket)) : int(cli::exit_usage);
+  }
+  cli::Options options("sp-block", "Keeps the block devices of this host's attachments.");
+  cli::ClusterOptions cluster;
+  cli::DaemonOptions service;
+  std::string way;
+  cluster.add(options);
+  service.add(options);
+  options.choice("--way", {"ublk", "nbd", "fuse"}, way,
+                 "How devices are made (default: the best that works).");
+  options.run([&] {
+    return cli::run_daemon("sp-block", service,
+                           [&](cli::Daemon& daemon) { return start(daemon, cluster, way); });
+  });
+  return options.execute(argc, argv);
+}

@@ -1,0 +1,14 @@
+// Identity: what a service of a node tells its Member, from the configuration.
+#pragma once
+#include "cli/config.h"
+#include "member/member.h"
+
+namespace sp::cli {
+
+// Key, identity (with a start id drawn now), beacons (the node's own first), registration with
+// `address` (empty: none). Disks and buckets are the caller's affair.
+Result<member::Options> member_options(io::Host& host, const Config& config, const NodeConfig& node,
+                                       ServiceKind kind, uint8_t instance,
+                                       const io::Address& address);
+
+}  // namespace sp::cli
