@@ -17,7 +17,7 @@ start() {
 for way in ${WAYS:-ublk nbd}; do
   start
   [ "$(blockdev --getsize64 "$node")" = $((64 << 20)) ] && [ "$(blockdev --getss "$node")" = 4096 ]
-  mkfs.ext4 -q "$node"; mkdir -p "$work/mnt"; mount "$node" "$work/mnt"
+  rm -f "$work/sums"; timeout 60 mkfs.ext4 -F -q "$node"; mkdir -p "$work/mnt"; mount "$node" "$work/mnt"
   kill -TERM $daemon; wait_for 'grep -q "^detached.*in use: mounted" "$work/out.log"'
   (for i in $(seq 40); do head -c 500000 /dev/urandom >"$work/mnt/$i"; md5sum "$work/mnt/$i"; sync "$work/mnt/$i"; done >"$work/sums") & load=$!
   wait_for '[ "$(wc -l <"$work/sums")" -ge 3 ]'

@@ -38,6 +38,14 @@ class NbdClient {
     world_.run_until([&] { return done || closed_; }, 10s);
     REQUIRE((done || closed_));
   }
+  // Sends without waiting for the other side to take it; `all_taken()` tells.
+  void send_unwaited(Bytes bytes) {
+    sent_.emplace_back(bytes.begin(), bytes.end());
+    const Bytes part = sent_.back();
+    taken_ = false;
+    socket_->send(std::span(&part, 1), [this](const Status& status) { taken_ = status.ok(); });
+  }
+  bool all_taken() const { return taken_; }
   void stop_receiving() { stopped_ = true; }
   void resume_receiving() {
     stopped_ = false;
@@ -175,6 +183,7 @@ class NbdClient {
   std::vector<std::byte> buffer_ = std::vector<std::byte>(256 << 10);
   std::vector<std::byte> input_;
   std::vector<std::vector<std::byte>> sent_;
+  bool taken_ = true;
   bool closed_ = false, stopped_ = false, receiving_ = false;
 };
 

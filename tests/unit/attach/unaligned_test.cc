@@ -178,3 +178,17 @@ TEST_CASE("an error in one part of an unaligned write is reported, and the block
   CHECK(*code == Code::damaged);
   CHECK(stage.bytes.idle());
 }
+
+TEST_CASE("changes that wait for one another are made in the order of their arrival") {
+  Stage stage(4, 16 << 10);
+  const std::vector<std::byte> first(10, std::byte{1}), across(4096, std::byte{2}), whole(4096, std::byte{3});
+  int done = 0;
+  const auto count = [&](const Status&) { ++done; };
+  stage.bytes.write(0, first, count);
+  stage.bytes.write(5, first, count);       // waits for the first
+  stage.bytes.write(2048, across, count);   // waits for both: it ends in the next block
+  stage.bytes.write(4096, whole, count);    // waits for that one only
+  CHECK(stage.world.run_until([&] { return done == 4; }, 1s));
+  CHECK(stage.all_are(stage.content(2048, 2048), 2));
+  CHECK(stage.all_are(stage.content(4096, 4096), 3));
+}
