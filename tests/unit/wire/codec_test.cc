@@ -4,6 +4,7 @@
 
 #include "wire/beacon_messages.h"
 #include "wire/data_messages.h"
+#include "wire/frame.h"
 #include "wire/member_messages.h"
 
 using namespace sp;
@@ -186,4 +187,12 @@ TEST_CASE("a report that is too long is cut so that the reports of a whole node 
   const auto bytes = encode(report);
   CHECK(bytes.size() * (limits::servers_per_node_max + 2) < limits::message_body_bytes_max);
   CHECK(decode<Report>(bytes).has_value());
+}
+
+TEST_CASE("the worked example of sp-protocol(7) is what goes over the wire") {
+  const Message m{MessageType::lease_grant, 0, encode(LeaseGrant{1'000'000'000, 600'000'000, 42}), {}};
+  const FrameHeader header = frame_header(m, 3);
+  CHECK(to_hex(struct_bytes(header)) + to_hex(m.body) ==
+        "5350464d01006400180000000000000000000000000000000300000000000000305cc75f000000003107cff00ee05c8b"
+        "00ca9a3b000000000046c323000000002a00000000000000");
 }
