@@ -98,6 +98,24 @@ Status check_reporter(const Draft& draft, DiskId disk, ServiceId server, uint64_
   return {};
 }
 
+// The same start of a server registers again: it has opened or given up disks, or its beacon tells twice. A disk that it has reported as failed comes back by
+// DiskReturned only.
+Status update_disks(Draft& draft, const ServiceUp& command) {
+  const ServiceId id = command.service.id;
+  std::set<DiskId> named, entered;
+  for (const Disk& disk : command.disks) {
+    named.insert(disk.id);
+    const Disk* row = draft.find<Disk>(disk.id);
+    const bool same = row != nullptr && row->uuid == disk.uuid && row->server == id;
+    if (same && (row->up || !row->failure.empty())) continue;
+    take_disks_down(draft, [&disk](const Disk& other) { return other.id == disk.id; });
+    if (enter_disk(draft, id, disk)) entered.insert(disk.id);
+  }
+  take_disks_down(draft, [&](const Disk& disk) { return disk.server == id && !named.contains(disk.id); });
+  disks_came_up(draft, entered);
+  return {};
+}
+
 }  // namespace
 
 Status apply_one(Draft& draft, const InitCluster& command) {
@@ -157,7 +175,7 @@ Status apply_one(Draft& draft, const ServiceUp& command) {
     if (!held.insert(disk.id).second) return Error(Code::invalid, text(id) + " names " + disk_text(disk.id) + " twice");
   }
   const Service* known = draft.find<Service>(id);
-  if (known != nullptr && known->up && known->start_id == command.service.start_id) return {};  // told twice
+  if (known != nullptr && known->up && known->start_id == command.service.start_id) return update_disks(draft, command);
   if (known == nullptr && draft.map().services.size() >= limits::services_max) return Error(Code::no_space, text(id) + ": there are too many services");
   if (id.kind == ServiceKind::client) forget_clients(draft, id.node);
   Service& row = draft.edit<Service>(id);

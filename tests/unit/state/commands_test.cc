@@ -67,7 +67,7 @@ TEST_CASE("a server that starts again brings its disks back in a new epoch, also
     return DiskSet{};
   };
   const DiskSet before = with_disk(10);
-  world.done(service_up(server(1), 1, {}));
+  world.done(service_up(server(1), 1, {disk(10, server(1)), disk(11, server(1))}));
   CHECK_EQ(world.map().sets.at(before.id).epoch, before.epoch);  // the same start: told twice
   world.done(service_up(server(1), 99, {disk(10, server(1))}));
   CHECK(world.map().sets.at(before.id).epoch >= before.epoch + 2);
