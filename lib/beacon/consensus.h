@@ -52,6 +52,7 @@ class Consensus {
     Callback<void()> settled;                                             // after each bundle of the events above
   };
   Consensus(io::Host& host, Options options, Events events);
+  ~Consensus() { *alive_ = false; }
 
   bool running() const { return raft_ != nullptr && !failed_; }
   const raft::Raft& raft() const { return *raft_; }
@@ -86,6 +87,8 @@ class Consensus {
   io::Timer timer_;
   uint64_t log_id_ = 0;
   bool formatted_ = false;                  // this start made the log
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+  std::unique_ptr<io::Disk> formatting_;
   std::unique_ptr<RaftLog::Opened> opened_;
   std::unique_ptr<RaftLog> log_;
   std::unique_ptr<SnapshotFile> snapshots_;

@@ -19,7 +19,9 @@ void Consensus::open_log() {
   auto disk = host_.disks.open(options_.log_path, {.mode = io::OpenOptions::Mode::read_write});
   if (!disk.ok() && disk.error().code() == Code::not_found) return format_log();
   if (!disk.ok()) return fail(std::move(disk).error().with("opening the agreement log"));
-  RaftLog::open(std::move(disk).value(), options_.cluster, [this](Result<std::unique_ptr<RaftLog::Opened>> opened) { log_opened(std::move(opened)); });
+  RaftLog::open(std::move(disk).value(), options_.cluster, [this, alive = alive_](Result<std::unique_ptr<RaftLog::Opened>> opened) {
+    if (*alive) log_opened(std::move(opened));
+  });
 }
 
 void Consensus::log_opened(Result<std::unique_ptr<RaftLog::Opened>> opened) {
@@ -74,12 +76,14 @@ void Consensus::format_log() {
   formatted_ = true;
   raft::Mark base;
   if (options_.bootstrap) base.config.members.push_back({options_.self, identity.log_id, true});
-  std::shared_ptr<io::Disk> made = std::move(disk).value();
-  RaftLog::format(*made, identity, base, [this, made](Status status) mutable {
+  formatting_ = std::move(disk).value();
+  RaftLog::format(*formatting_, identity, base, [this](Status status) {
     if (!status.ok()) return fail(std::move(status).error().with("making the agreement log"));
-    made.reset();
-    // Opened again in a later turn, when nothing holds the disk any more.
-    timer_.arm(io::Duration(0), [this] { open_log(); });
+    // In a later turn: a completion must not destroy its disk.
+    timer_.arm(io::Duration(0), [this] {
+      formatting_.reset();
+      open_log();
+    });
   });
 }
 
@@ -91,10 +95,10 @@ void Consensus::open_snapshot() {
   }
   if (!disk.ok()) return fail(std::move(disk).error().with("opening the state's snapshot file"));
   const uint64_t capacity = ((*disk)->size_bytes() / 2 - page_bytes) / page_bytes * page_bytes;
-  SnapshotFile::open(std::move(disk).value(), capacity, [this](Result<std::unique_ptr<SnapshotFile::Opened>> opened) {
-    if (!opened.ok()) return fail(std::move(opened).error());
-    snapshots_ = std::move((*opened)->file);
-    open_state(std::move((*opened)->newest));
+  snapshots_ = std::make_unique<SnapshotFile>(std::move(disk).value(), capacity);
+  snapshots_->load([this](Result<std::optional<SnapshotFile::Found>> found) {
+    if (!found.ok()) return fail(std::move(found).error());
+    open_state(std::move(found).value());
   });
 }
 

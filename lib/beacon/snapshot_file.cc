@@ -29,77 +29,14 @@ uint64_t padded(uint64_t size) { return (size + page_bytes - 1) / page_bytes * p
 
 }  // namespace
 
-struct SnapshotFile::Opening {
-  std::unique_ptr<SnapshotFile> file;
-  Callback<void(Result<std::unique_ptr<Opened>>)> done;
+struct SnapshotFile::Loading {
+  Callback<void(Result<std::optional<Found>>)> done;
   Buffer page = Buffer::allocate(page_bytes);
   Buffer piece;
   std::optional<Head> heads[2];
   std::vector<uint32_t> order;  // places still to try, the best one last
   std::vector<std::byte> bytes;
-
-  static void read_head(std::shared_ptr<Opening> self, uint32_t place) {
-    auto& opening = *self;
-    if (place == 2) return choose(std::move(self));
-    opening.file->disk_->read(opening.file->place_offset(place), opening.page.mutable_bytes(), [self, place](Status status) {
-      if (!status.ok()) return fail(self, std::move(status).error());
-      const auto head = load<Head>(self->page.bytes().first(sizeof(Head)));
-      const bool good = head.magic == head_magic && head.version == 1 && head.crc == head_crc(head) && head.size <= self->file->capacity_bytes_;
-      if (good) self->heads[place] = head;
-      read_head(self, place + 1);
-    });
-  }
-  static void choose(std::shared_ptr<Opening> self) {
-    for (uint32_t place = 0; place < 2; ++place) {
-      if (self->heads[place]) self->order.push_back(place);
-    }
-    std::sort(self->order.begin(), self->order.end(),
-              [&](uint32_t a, uint32_t b) { return self->heads[a]->index < self->heads[b]->index; });
-    try_next(std::move(self));
-  }
-  static void try_next(std::shared_ptr<Opening> self) {
-    self->bytes.clear();
-    if (self->order.empty()) return finish(std::move(self), std::nullopt);
-    read_piece(std::move(self));
-  }
-  static void read_piece(std::shared_ptr<Opening> self) {
-    auto& opening = *self;
-    const uint32_t place = opening.order.back();
-    const Head& head = *opening.heads[place];
-    const uint64_t left = head.size - opening.bytes.size();
-    if (left == 0) {
-      if (crc64(opening.bytes) == head.bytes_crc) return finish(std::move(self), place);
-      opening.order.pop_back();
-      return try_next(std::move(self));
-    }
-    opening.piece = Buffer::allocate(std::min(padded(left), piece_bytes));
-    const uint64_t offset = opening.file->place_offset(place) + page_bytes + opening.bytes.size();
-    opening.file->disk_->read(offset, opening.piece.mutable_bytes(), [self, left](Status status) {
-      if (!status.ok()) return fail(self, std::move(status).error());
-      const Bytes got = self->piece.bytes().first(std::min<uint64_t>(left, self->piece.size()));
-      self->bytes.insert(self->bytes.end(), got.begin(), got.end());
-      read_piece(self);
-    });
-  }
-  static void finish(std::shared_ptr<Opening> self, std::optional<uint32_t> place) {
-    auto opened = std::make_unique<Opened>();
-    if (place) {
-      opened->newest = Found{self->heads[*place]->index, std::move(self->bytes)};
-      self->file->next_place_ = 1 - *place;
-    }
-    opened->file = std::move(self->file);
-    self->done.call_once(std::move(opened));
-  }
-  static void fail(std::shared_ptr<Opening> self, Error error) { self->done.call_once(std::move(error).with("reading the state's snapshot file")); }
 };
-
-void SnapshotFile::open(std::unique_ptr<io::Disk> disk, uint64_t capacity_bytes, Callback<void(Result<std::unique_ptr<Opened>>)> done) {
-  SP_ASSERT_OP(capacity_bytes % page_bytes, ==, 0u);
-  auto opening = std::make_shared<Opening>();
-  opening->file.reset(new SnapshotFile(std::move(disk), capacity_bytes));
-  opening->done = std::move(done);
-  Opening::read_head(std::move(opening), 0);
-}
 
 struct SnapshotFile::Writing {
   uint64_t index = 0;
@@ -109,64 +46,121 @@ struct SnapshotFile::Writing {
   Callback<void(Status)> done;
 };
 
-void SnapshotFile::write(uint64_t index, std::vector<std::byte> bytes, Callback<void(Status)> done) {
-  SP_ASSERT(!busy_);
-  busy_ = true;
-  auto writing = std::make_shared<Writing>();
-  writing->index = index;
-  writing->bytes = std::move(bytes);
-  writing->done = std::move(done);
-  write_piece(std::move(writing));
+SnapshotFile::SnapshotFile(std::unique_ptr<io::Disk> disk, uint64_t capacity_bytes) : disk_(std::move(disk)), capacity_bytes_(capacity_bytes) {
+  SP_ASSERT_OP(capacity_bytes % page_bytes, ==, 0u);
 }
 
-void SnapshotFile::write_piece(std::shared_ptr<Writing> writing) {
-  const auto next = [this, writing](Status status) {
-    if (status.ok()) return write_piece(writing);
-    busy_ = false;
-    writing->done.call_once(std::move(status));
-  };
-  if (writing->bytes.size() > capacity_bytes_) {
-    // Through a flush, so that the completion comes later than the call.
-    return disk_->flush([this, writing](Status) {
-      busy_ = false;
-      writing->done.call_once(Error(Code::no_space, "the state is larger than its snapshot file allows"));
-    });
+SnapshotFile::~SnapshotFile() { disk_.reset(); }  // before the memory that its operations use
+
+void SnapshotFile::load(Callback<void(Result<std::optional<Found>>)> done) {
+  SP_ASSERT(!loading_ && !writing_);
+  loading_ = std::make_unique<Loading>();
+  loading_->done = std::move(done);
+  load_head(0);
+}
+
+void SnapshotFile::load_head(uint32_t place) {
+  if (place == 2) {
+    for (uint32_t found = 0; found < 2; ++found) {
+      if (loading_->heads[found]) loading_->order.push_back(found);
+    }
+    std::sort(loading_->order.begin(), loading_->order.end(),
+              [this](uint32_t a, uint32_t b) { return loading_->heads[a]->index < loading_->heads[b]->index; });
+    return load_next();
   }
-  const uint64_t left = writing->bytes.size() - writing->offset;
+  disk_->read(place_offset(place), loading_->page.mutable_bytes(), [this, place](Status status) {
+    if (!status.ok()) return loaded(std::move(status).error());
+    const auto head = sp::load<Head>(loading_->page.bytes().first(sizeof(Head)));
+    const bool good = head.magic == head_magic && head.version == 1 && head.crc == head_crc(head) && head.size <= capacity_bytes_;
+    if (good) loading_->heads[place] = head;
+    load_head(place + 1);
+  });
+}
+
+void SnapshotFile::load_next() {
+  loading_->bytes.clear();
+  if (loading_->order.empty()) return loaded(std::optional<Found>());
+  load_piece();
+}
+
+void SnapshotFile::load_piece() {
+  const uint32_t place = loading_->order.back();
+  const Head& head = *loading_->heads[place];
+  const uint64_t left = head.size - loading_->bytes.size();
   if (left == 0) {
-    return disk_->flush([this, writing](Status status) {
-      if (status.ok()) return write_head(writing);
-      busy_ = false;
-      writing->done.call_once(std::move(status));
+    if (crc64(loading_->bytes) == head.bytes_crc) {
+      next_place_ = 1 - place;
+      return loaded(std::optional<Found>(Found{head.index, std::move(loading_->bytes)}));
+    }
+    loading_->order.pop_back();
+    return load_next();
+  }
+  loading_->piece = Buffer::allocate(std::min(padded(left), piece_bytes));
+  const uint64_t offset = place_offset(place) + page_bytes + loading_->bytes.size();
+  disk_->read(offset, loading_->piece.mutable_bytes(), [this, left](Status status) {
+    if (!status.ok()) return loaded(std::move(status).error());
+    const Bytes got = loading_->piece.bytes().first(std::min<uint64_t>(left, loading_->piece.size()));
+    loading_->bytes.insert(loading_->bytes.end(), got.begin(), got.end());
+    load_piece();
+  });
+}
+
+void SnapshotFile::loaded(Result<std::optional<Found>> found) {
+  const auto loading = std::move(loading_);
+  if (found.ok()) loading->done(std::move(found));
+  else loading->done(std::move(found).error().with("reading the state's snapshot file"));
+}
+
+void SnapshotFile::write(uint64_t index, std::vector<std::byte> bytes, Callback<void(Status)> done) {
+  SP_ASSERT(!loading_ && !writing_);
+  writing_ = std::make_unique<Writing>();
+  writing_->index = index;
+  writing_->bytes = std::move(bytes);
+  writing_->done = std::move(done);
+  if (writing_->bytes.size() <= capacity_bytes_) return write_piece();
+  // Through a flush, so that the completion comes later than the call.
+  disk_->flush([this](Status) { written(Error(Code::no_space, "the state is larger than its snapshot file allows")); });
+}
+
+void SnapshotFile::write_piece() {
+  const uint64_t left = writing_->bytes.size() - writing_->offset;
+  if (left == 0) {
+    return disk_->flush([this](Status status) {
+      if (!status.ok()) return written(std::move(status));
+      write_head();
     });
   }
   const uint64_t size = std::min(left, piece_bytes);
-  writing->piece = Buffer::zeroed(padded(size));
-  std::memcpy(writing->piece.data(), writing->bytes.data() + writing->offset, size);
-  const uint64_t at = place_offset(next_place_) + page_bytes + writing->offset;
-  writing->offset += size;
-  disk_->write(at, writing->piece.bytes(), next);
+  writing_->piece = Buffer::zeroed(padded(size));
+  std::memcpy(writing_->piece.data(), writing_->bytes.data() + writing_->offset, size);
+  const uint64_t at = place_offset(next_place_) + page_bytes + writing_->offset;
+  writing_->offset += size;
+  disk_->write(at, writing_->piece.bytes(), [this](Status status) {
+    if (!status.ok()) return written(std::move(status));
+    write_piece();
+  });
 }
 
-void SnapshotFile::write_head(std::shared_ptr<Writing> writing) {
+void SnapshotFile::write_head() {
   Head head;
-  head.index = writing->index;
-  head.size = writing->bytes.size();
-  head.bytes_crc = crc64(writing->bytes);
+  head.index = writing_->index;
+  head.size = writing_->bytes.size();
+  head.bytes_crc = crc64(writing_->bytes);
   head.crc = head_crc(head);
-  writing->piece = Buffer::zeroed(page_bytes);
-  std::memcpy(writing->piece.data(), &head, sizeof head);
-  disk_->write(place_offset(next_place_), writing->piece.bytes(), [this, writing](Status status) {
-    if (!status.ok()) {
-      busy_ = false;
-      return writing->done.call_once(std::move(status));
-    }
-    disk_->flush([this, writing](Status flushed) {
-      busy_ = false;
+  writing_->piece = Buffer::zeroed(page_bytes);
+  std::memcpy(writing_->piece.data(), &head, sizeof head);
+  disk_->write(place_offset(next_place_), writing_->piece.bytes(), [this](Status status) {
+    if (!status.ok()) return written(std::move(status));
+    disk_->flush([this](Status flushed) {
       if (flushed.ok()) next_place_ = 1 - next_place_;
-      writing->done.call_once(std::move(flushed));
+      written(std::move(flushed));
     });
   });
+}
+
+void SnapshotFile::written(Status status) {
+  const auto writing = std::move(writing_);
+  writing->done(std::move(status));
 }
 
 }  // namespace sp::beacon

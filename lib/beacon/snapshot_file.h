@@ -20,29 +20,35 @@ class SnapshotFile {
     uint64_t index = 0;
     std::vector<std::byte> bytes;
   };
-  struct Opened {
-    std::unique_ptr<SnapshotFile> file;
-    std::optional<Found> newest;
-  };
   static uint64_t disk_bytes(uint64_t capacity_bytes) { return 2 * (4096 + capacity_bytes); }
 
   // capacity_bytes: of one snapshot, a multiple of 4096.
-  static void open(std::unique_ptr<io::Disk> disk, uint64_t capacity_bytes, Callback<void(Result<std::unique_ptr<Opened>>)> done);
-  // One at a time. Code::no_space when it is larger than the capacity.
+  SnapshotFile(std::unique_ptr<io::Disk> disk, uint64_t capacity_bytes);
+  ~SnapshotFile();
+
+  // One call at a time of these two. A completion must not destroy the SnapshotFile; destroying it elsewhere drops the completion.
+  // The newest good snapshot, if there is one. First of all.
+  void load(Callback<void(Result<std::optional<Found>>)> done);
+  // Code::no_space when it is larger than the capacity.
   void write(uint64_t index, std::vector<std::byte> bytes, Callback<void(Status)> done);
 
  private:
-  struct Opening;
+  struct Loading;
   struct Writing;
-  SnapshotFile(std::unique_ptr<io::Disk> disk, uint64_t capacity_bytes) : disk_(std::move(disk)), capacity_bytes_(capacity_bytes) {}
   uint64_t place_offset(uint32_t place) const { return place * (4096 + capacity_bytes_); }
-  void write_piece(std::shared_ptr<Writing> writing);
-  void write_head(std::shared_ptr<Writing> writing);
+  void load_head(uint32_t place);
+  void load_next();
+  void load_piece();
+  void loaded(Result<std::optional<Found>> found);
+  void write_piece();
+  void write_head();
+  void written(Status status);
 
   std::unique_ptr<io::Disk> disk_;
   uint64_t capacity_bytes_;
   uint32_t next_place_ = 0;
-  bool busy_ = false;
+  std::unique_ptr<Loading> loading_;
+  std::unique_ptr<Writing> writing_;
 };
 
 }  // namespace sp::beacon
