@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <chrono>
+#include <thread>
+
 #include "base/units.h"
 #include "cli/exit_code.h"
 
@@ -55,6 +58,16 @@ int health_exit_code(const api::Value& status) {
   if (!status["cluster"]["quorum"].boolean_or_false()) return exit_unreachable;
   const std::string severity = status["severity"].text_or_empty();
   return severity == "ok" ? exit_done : severity == "warning" ? exit_transient : exit_failed;
+}
+
+Result<api::Value> await_health(Remote& remote) {
+  const auto deadline = std::chrono::steady_clock::now() + remote.timeout;
+  while (true) {
+    auto status = remote.get("SpStatus");
+    const bool healthy = status.ok() && health_exit_code(*status) == exit_done;
+    if (healthy || std::chrono::steady_clock::now() >= deadline) return status;
+    std::this_thread::sleep_for(std::chrono::milliseconds(500));
+  }
 }
 
 std::string health_text(const api::Value& status, const OutputOptions& output) {

@@ -1,0 +1,211 @@
+#!/usr/bin/env bash
+# local-cluster.sh: a whole cluster on this machine, of the sp-* commands and nothing else: one address 127.0.0.N a node, disks in files.
+#
+#   local-cluster.sh up     [--nodes N] [--disks M] [--size S] [--port-base P] [--witness] [--memory] [--dir D]
+#   local-cluster.sh status | down | kill NODE|all | start NODE|all | flip VOLUME   [--dir D]
+#
+# up       makes key, token, sp.toml and disks in D (once), starts all services, waits until all is well, makes placement group and template "demo"
+# --witness a further node that only votes; --memory: disks in memory (tmpfs), which survive the death of a process, not of the machine
+# kill     ends all processes of a node with SIGKILL; start brings them back
+# flip     damages blocks of one disk that holds the volume's data, and says how many
+# down     stops everything and removes D
+# As root a block device service runs on the nodes with disks; without root use sp-attach --socket. Exit codes: 0 done, 1 failed, 2 usage.
+set -euo pipefail
+
+dir=${SP_CLUSTER_DIR:-${TMPDIR:-/tmp}/sp-local-cluster}
+nodes=3 disks=2 size=1G port_base=4700 witness='' memory=''
+
+usage() { sed -n 's/^# \{0,1\}//; 2,/^$/p' "$0" >&2; exit 2; }
+fail() { echo "local-cluster.sh: $1" >&2; exit 1; }
+number() {
+  if ! [[ $2 =~ ^[0-9]+$ ]] || [ "$2" -lt "$3" ] || [ "$2" -gt "$4" ]; then fail "$1: $3 to $4, not '$2'"; fi
+}
+
+[ $# -gt 0 ] || usage
+verb=$1
+shift
+target=''
+case $verb in
+  kill | start | flip) [ $# -gt 0 ] || usage; target=$1; shift ;;
+esac
+while [ $# -gt 0 ]; do
+  case $1 in
+    --nodes) nodes=${2:?}; shift ;;
+    --disks) disks=${2:?}; shift ;;
+    --size) size=${2:?}; shift ;;
+    --dir) dir=${2:?}; shift ;;
+    --port-base) port_base=${2:?}; shift ;;
+    --witness) witness=1 ;;
+    --memory) memory=1 ;;
+    *) usage ;;
+  esac
+  shift
+done
+number --nodes "$nodes" 1 50
+number --disks "$disks" 1 50
+number --port-base "$port_base" 1024 65000
+[[ $dir == /* ]] || dir=$PWD/$dir
+
+export SP_CONFIG=$dir/sp.toml SP_NODE=1
+run=$dir/run log=$dir/log
+
+for program in sp-beacon sp-serve sp-mgmt sp-status; do
+  command -v "$program" >/dev/null || fail "$program is not in PATH: add the folder of the built programs"
+done
+
+all_nodes() { sed -nE 's/^\[node\.([0-9]+)\]$/\1/p' "$SP_CONFIG"; }
+has_disks() { grep -q "^\[node\.$1\.server\.1\]$" "$SP_CONFIG"; }
+disk_path() { if [ -n "$memory" ]; then echo "/dev/shm/sp-$(basename "$dir")-$1"; else echo "$dir/disks/$1"; fi; }
+alive() { [ -f "$run/$1.pid" ] && kill -0 "$(cat "$run/$1.pid")" 2>/dev/null; }
+
+# Waits until a command succeeds; the message says what was waited for.
+await() {
+  local what=$1 deadline=$((SECONDS + 60))
+  shift
+  until "$@" >/dev/null 2>&1; do
+    [ "$SECONDS" -lt "$deadline" ] || { "$@" || true; tail -n 3 "$log"/*.log >&2 || true; fail "waited 60 s in vain for $what"; }
+    sleep 0.1
+  done
+}
+
+launch() { # name, command...
+  local name=$1
+  shift
+  ! alive "$name" || return 0
+  setsid "$@" >>"$log/$name.log" 2>&1 </dev/null &
+  echo $! >"$run/$name.pid"
+}
+
+start_node() {
+  local node=$1 first=''
+  if [ "$node" = 1 ] && [ ! -e "$dir/bootstrapped" ]; then
+    first=--bootstrap
+    touch "$dir/bootstrapped"
+  fi
+  launch "beacon$node" sp-beacon --node "$node" $first
+  ! has_disks "$node" || launch "serve$node" sp-serve --node "$node"
+  ! has_disks "$node" || launch "mgmt$node" sp-mgmt --node "$node"
+  if [ "$(id -u)" -eq 0 ] && has_disks "$node"; then launch "block$node" sp-block --node "$node"; fi
+}
+
+stop_node() { # signal, node
+  local name pids=()
+  for name in "block$2" "mgmt$2" "serve$2" "beacon$2"; do
+    if alive "$name"; then
+      pids+=("$(cat "$run/$name.pid")")
+      kill -s "$1" "${pids[-1]}" 2>/dev/null || true
+    fi
+    rm -f "$run/$name.pid"
+  done
+  local pid deadline=$((SECONDS + 15))
+  for pid in "${pids[@]}"; do
+    while kill -0 "$pid" 2>/dev/null; do
+      [ "$SECONDS" -lt "$deadline" ] || kill -9 "$pid" 2>/dev/null || true
+      sleep 0.05
+    done
+  done
+}
+
+each_node() { # function, target
+  local node
+  if [ "$2" = all ]; then
+    for node in $(all_nodes); do "$1" "$node"; done
+  else
+    all_nodes | grep -qx "$2" || fail "there is no node $2 in $SP_CONFIG"
+    "$1" "$2"
+  fi
+}
+kill_node() { stop_node KILL "$1"; }
+end_node() { stop_node TERM "$1"; }
+
+write_config() {
+  local node disk all=$((nodes + ${witness:-0}))
+  mkdir -p "$dir/disks" "$run" "$log"
+  (umask 077 && od -An -N32 -tx1 /dev/urandom | tr -d ' \n' >"$dir/key" && od -An -N16 -tx1 /dev/urandom | tr -d ' \n' >"$dir/token")
+  {
+    printf '[cluster]\nname = "demo"\nid = "%s"\nkey_file = "%s/key"\n' "$(od -An -N8 -tx1 /dev/urandom | tr -d ' \n')" "$dir"
+    printf '\n[api]\ntoken_file = "%s/token"\nport = %d\n' "$dir" $((port_base + 1))
+    for node in $(seq "$all"); do
+      mkdir -p "$dir/state$node"
+      printf '\n[node.%d]\nname = "node%d"\naddress = "127.0.0.%d"\nbeacon_port = %d\n' "$node" "$node" "$node" "$port_base"
+      printf 'state_dir = "%s/state%d"\n' "$dir" "$node"
+      [ "$node" -eq 1 ] || printf 'block_dir = "/dev/storpool-node%d"\n' "$node"
+      [ "$node" -le "$nodes" ] || continue
+      printf 'mgmt = true\n[node.%d.server.1]\nport = %d\ndisks = [' "$node" $((port_base + 11))
+      for disk in $(seq "$disks"); do
+        printf '%s"%s%s"' "$([ "$disk" -eq 1 ] || echo ', ')" "${memory:+memory:}" "$(disk_path $((node * 100 + disk)))"
+      done
+      printf ']\n'
+    done
+  } >"$SP_CONFIG.new"
+  mv "$SP_CONFIG.new" "$SP_CONFIG"
+}
+
+make_disks() {
+  local node disk
+  for node in $(seq "$nodes"); do
+    for disk in $(seq "$disks"); do
+      sp-disk-init --node "$node" --id $((node * 100 + disk)) --size "$size" --sparse "$(disk_path $((node * 100 + disk)))" >>"$log/init.log" 2>&1 ||
+        { cat "$log/init.log" >&2; fail "sp-disk-init failed"; }
+    done
+  done
+}
+
+disks_up() { [ "$(sp-disk list --format=tsv --no-header --timeout 2s | awk -F'\t' '$3 == -1' | wc -l)" -eq "$1" ]; }
+
+up() {
+  if [ ! -e "$SP_CONFIG" ]; then
+    write_config
+    make_disks
+  fi
+  each_node start_node all
+  await "a quorum and an active management service" sp-template list --timeout 2s
+  await "all disks" disks_up "$(grep -oE '"[^"]*"' <<<"$(grep '^disks = ' "$SP_CONFIG")" | wc -l)"
+  if ! sp-template show demo >/dev/null 2>&1; then
+    local ids
+    ids=$(sp-disk list --format=tsv --no-header | cut -f1)
+    # shellcheck disable=SC2086
+    sp-placement add demo $ids >/dev/null
+    sp-template create demo --place-all demo --copies "$((nodes < 3 ? nodes : 3))" >/dev/null
+  fi
+  sp-status --wait healthy --timeout 60s
+  echo "the cluster runs; export SP_CONFIG=$SP_CONFIG SP_NODE=1"
+}
+
+# A byte in each of some blocks of a disk, beyond its first quarter, where data is.
+flip() {
+  local disk file blocks block done=0
+  disk=$(sp-volume info "$1" --format=tsv --no-header | head -1 | cut -f2 | cut -d, -f1)
+  file=$(disk_path "$disk")
+  [ -f "$file" ] || file=/dev/shm/sp-$(basename "$dir")-$disk
+  blocks=$(($(stat -c %s "$file") / 4096))
+  for ((block = blocks / 4; block < blocks && done < 64; block += blocks / 4096 + 1)); do
+    [ "$(dd if="$file" bs=4096 skip="$block" count=1 status=none | tr -d '\0' | head -c 1 | wc -c)" -eq 1 ] || continue
+    dd if=/dev/urandom of="$file" bs=1 seek=$((block * 4096 + 1000)) count=8 conv=notrunc status=none
+    done=$((done + 1))
+  done
+  [ "$done" -gt 0 ] || fail "disk $disk holds nothing to damage"
+  echo "$done blocks of disk $disk damaged"
+}
+
+down() {
+  [ -e "$SP_CONFIG" ] || { echo "there is no cluster in $dir"; return; }
+  each_node end_node all
+  rm -f /dev/shm/"sp-$(basename "$dir")-"*
+  rm -rf "${dir:?}"
+}
+
+case $verb in
+  up) up ;;
+  down) down ;;
+  status | kill | start | flip)
+    [ -e "$SP_CONFIG" ] || fail "there is no cluster in $dir: run up first"
+    case $verb in
+      status) sp-status ;;
+      kill) each_node kill_node "$target" ;;
+      start) each_node start_node "$target" ;;
+      flip) flip "$target" ;;
+    esac
+    ;;
+  *) usage ;;
+esac
