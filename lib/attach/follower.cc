@@ -2,6 +2,8 @@
 
 #include <vector>
 
+#include "base/client_id.h"
+
 namespace sp::attach {
 
 using namespace std::chrono_literals;
@@ -57,7 +59,7 @@ Follower::Follower(io::Host& host, member::Options options, Presenter& presenter
     : host_(host),
       presenter_(presenter),
       id_text_(id_text),
-      client_(options.self.service.node),
+      client_(client_of(options.self.service.node, options.self.service.instance)),
       retry_(host.reactor) {
   servers_ = client::make_servers(host, options.key, options.self);
   member::Member::Events events;

@@ -28,7 +28,20 @@ void ServerImpl::handle(const Links::Peer& from, wire::Message message) {
   links_.close(from.link);
 }
 
+void ServerImpl::answer_digest(const Links::Peer& from, const wire::Message& message) {
+  const auto body = wire::decode<wire::Digest>(message.body);
+  if (!body) return links_.close(from.link);
+  const auto reply = [this, link = from.link, request = message.request](wire::DigestReply digest) {
+    answer(link, request, MessageType::digest_reply, digest);
+  };
+  if (LocalDisk* const disk = context_.disk(body->disk)) return disk->replica(host_, body->set).digest(reply);
+  wire::DigestReply refusal;
+  refusal.text = "disk " + std::to_string(body->disk) + " is not held by this server";
+  reply(refusal);
+}
+
 void ServerImpl::handle_client(const Links::Peer& from, wire::Message message) {
+  if (message.type == MessageType::digest) return answer_digest(from, message);
   ClientRequest request;
   request.link = from.link;
   request.request = message.request;
@@ -147,12 +160,6 @@ void ServerImpl::handle_copy(const Links::Peer& from, wire::Message message) {
           answer(link, request, MessageType::fetch_block_reply, reply, std::move(data));
           LocalDisk* const disk = context_.disk(id);
           if (damaged && disk != nullptr) mend_block(context_, *disk, set, object, block);
-        });
-      });
-    case MessageType::digest:
-      return with.operator()<wire::Digest, wire::DigestReply>(MessageType::digest_reply, [&](LocalDisk& disk, const wire::Digest& body) {
-        disk.replica(host_, body.set).digest([this, link, request](wire::DigestReply reply) {
-          answer(link, request, MessageType::digest_reply, reply);
         });
       });
     default: return links_.close(link);

@@ -49,6 +49,7 @@ class ServerImpl final : public Server {
   // server_dispatch.cc
   void handle(const Links::Peer& from, wire::Message message);
   void handle_client(const Links::Peer& from, wire::Message message);
+  void answer_digest(const Links::Peer& from, const wire::Message& message);
   void handle_copy(const Links::Peer& from, wire::Message message);
   void refuse(const ClientRequest& request);
   void prepare(uint64_t link, const wire::Message& message);

@@ -13,11 +13,11 @@ namespace sp::wire {
 enum class MessageType : uint8_t {
   ping = 1, pong = 2,  // no body; a ping is answered by a pong with its request number
   // 32..: data requests (wire/data_messages.h)
-  read = 32, read_reply = 33, write = 34, write_reply = 35,
+  read = 32, read_reply = 33, write = 34, write_reply = 35, digest = 36, digest_reply = 37,
   // 64..: between the copies of a set
   begin_epoch = 64, begin_epoch_reply = 65, prepare = 66, prepare_reply = 67, decided = 68,
   fetch_undecided = 69, fetch_undecided_reply = 70, recover_begin = 71, recover_begin_reply = 72,
-  recover_object = 73, recover_object_reply = 74, fetch_block = 75, fetch_block_reply = 76, digest = 77, digest_reply = 78,
+  recover_object = 73, recover_object_reply = 74, fetch_block = 75, fetch_block_reply = 76,
   // 96..: services and their beacon (wire/member_messages.h)
   register_ = 96, map_full = 97, map_delta = 98, lease_request = 99, lease_grant = 100, command = 101, command_reply = 102,
   reports_query = 103, reports_reply = 104, confirmed = 105,
