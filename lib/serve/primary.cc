@@ -96,10 +96,9 @@ void Primary::become_active() {
   phase_ = Phase::active;
   ++context_.counters.activations;
   context_.host.log.info("set activated", {{"group", set().group}, {"set", set().index}, {"epoch", epoch()}, {"copies", row_.acting.size()}});
-  attachments_changed();
-  advance();
+  advance();   // what was inherited is decided before anything is read
   tell_decided();
-  retry_parked();
+  attachments_changed();
 }
 
 bool Primary::definite(const Status& status) const {

@@ -3,7 +3,7 @@
 // Phases: collecting (every acting copy promises the epoch and says what it holds), equalizing (undecided records become durable on all of them), confirming (an earlier primary that
 // nobody asks has stopped), asking (SetActivated), active. Invariants while active:
 //  - A write is decided when durable on every counted copy: all of acting, and a joining copy from before its promotion was asked for. Decisions are in order of version.
-//  - Nothing is decided while the row forbids it (map::may_decide); then blocks with undecided records are not read.
+//  - Nothing is decided while the row forbids it (map::may_decide). Blocks with undecided records are not read then, nor with records of earlier epochs.
 //  - Nothing is answered to a reader unless lease and epoch were ours after the data had been read.
 //  - While a command is open that may put this disk out of acting (promotion of another, eviction of ourselves), reads are held.
 // Every request given to admit() is answered once, unless its link closes: in the end with stale_epoch when the epoch is over. Thread rule: one reactor.
@@ -100,6 +100,8 @@ class Primary : public std::enable_shared_from_this<Primary> {
   uint32_t bit(const Copy& copy) const { return 1u << (&copy - copies_.data()); }
   uint32_t counted() const;
   bool may_decide() const { return map::may_decide(row_, min_copies_); }
+  // Undecided records of earlier epochs: they may have been decided and read then.
+  bool inherits() const { return !undecided_.empty() && undecided_.front()->prepare.record.version.epoch() < epoch(); }
   bool holds_reads() const { return open_commands_ > 0; }
   Copy* add_copy(DiskId disk, bool counted);
   void remove_copy(Copy& copy);

@@ -13,7 +13,7 @@ struct Primary::ReadCall {
 void Primary::admit_read(ClientRequest request) {
   const wire::ReadRequest& r = request.read;
   if (!context_.serves(disk_.id) || holds_reads()) return park(std::move(request));
-  if ((!may_decide() || fenced_records_) && disk_.store->has_undecided(r.object, r.first_block, r.block_count)) return park(std::move(request));
+  if ((!may_decide() || fenced_records_ || inherits()) && disk_.store->has_undecided(r.object, r.first_block, r.block_count)) return park(std::move(request));
   ++context_.counters.reads;
   auto call = std::make_unique<ReadCall>();
   call->data = Buffer::allocate(size_t{r.block_count} * limits::block_bytes);

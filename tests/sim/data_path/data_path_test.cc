@@ -46,6 +46,7 @@ TEST_CASE("whatever fails, acknowledged writes stay, reads are explained, and ev
     simulated += result.simulated_seconds;
     if (result.failure.empty()) continue;
     ++failed;
+    std::fflush(stdout);
     std::printf("seed %llu: %s\n  replay: sim_data_path --seed %llu --runs 1 --verbose\n", static_cast<unsigned long long>(seed), result.failure.c_str(),
                 static_cast<unsigned long long>(seed));
   }
