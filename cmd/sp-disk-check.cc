@@ -1,9 +1,11 @@
-// sp-disk-check: reads everything that a disk holds, with its server stopped, and says what is wrong, where, and what to do. Writes nothing.
+// sp-disk-check: reads everything that a disk holds, with its server stopped, and says what is
+// wrong, where, and what to do. Writes nothing.
 //
 //   sp-disk-check [--no-data] [--summary] DEVICE
 //   sp-disk-check --locate VOLUME:OBJECT:BLOCK DEVICE
 //
-// Exit codes: 0 clean; 3 no such device, no such block; 5 a server holds the device; 9 something is damaged; others as in sp(7).
+// Exit codes: 0 clean; 3 no such device, no such block; 5 a server holds the device; 9 something is
+// damaged; others as in sp(7).
 #include <unistd.h>
 
 #include <cstdio>
@@ -21,25 +23,39 @@ namespace {
 constexpr const char* program = "sp-disk-check";
 constexpr const char* severities[] = {"note", "warning", "damage"};
 
-void print_report(const std::string& device, const store::Report& report, bool summary_only, const cli::OutputOptions& output) {
-  cli::Table findings({{"severity", "SEVERITY"}, {"place", "PLACE"}, {"explanation", "EXPLANATION"}, {"advice", "WHAT TO DO"}});
+void print_report(const std::string& device, const store::Report& report, bool summary_only,
+                  const cli::OutputOptions& output) {
+  cli::Table findings({{"severity", "SEVERITY"},
+                       {"place", "PLACE"},
+                       {"explanation", "EXPLANATION"},
+                       {"advice", "WHAT TO DO"}});
   for (const store::Finding& finding : report.findings)
-    findings.add({std::string(severities[static_cast<int>(finding.severity)]), finding.place, finding.explanation, finding.advice});
+    findings.add({std::string(severities[static_cast<int>(finding.severity)]), finding.place,
+                  finding.explanation, finding.advice});
   const bool people = output.format == cli::Format::table;
   if (!summary_only && (!people || findings.rows() > 0)) findings.print(output);
   if (!summary_only && !people) return;
-  cli::Table summary({{"device", "DEVICE"}, {"disk", "DISK"}, {"objects", "OBJECTS"}, {"blocks_verified", "BLOCKS VERIFIED"},
-                      {"blocks_damaged", "DAMAGED"}, {"blocks_undecided", "UNDECIDED"}, {"findings", "FINDINGS"}, {"state", "STATE"}});
+  cli::Table summary({{"device", "DEVICE"},
+                      {"disk", "DISK"},
+                      {"objects", "OBJECTS"},
+                      {"blocks_verified", "BLOCKS VERIFIED"},
+                      {"blocks_damaged", "DAMAGED"},
+                      {"blocks_undecided", "UNDECIDED"},
+                      {"findings", "FINDINGS"},
+                      {"state", "STATE"}});
   const bool damaged = report.worst() == store::Severity::damage;
-  summary.add({device, uint64_t{report.superblock.disk}, report.objects, report.blocks_verified, report.blocks_damaged, report.blocks_undecided,
-               report.findings.size() + report.findings_omitted, std::string(damaged ? "damaged" : "clean")});
+  summary.add({device, uint64_t{report.superblock.disk}, report.objects, report.blocks_verified,
+               report.blocks_damaged, report.blocks_undecided,
+               report.findings.size() + report.findings_omitted,
+               std::string(damaged ? "damaged" : "clean")});
   summary.print(output);
 }
 
 int print_location(const Result<store::Location>& found, const cli::OutputOptions& output) {
   if (!found.ok()) return cli::fail(program, found.error());
   cli::Table table({{"offset", "OFFSET"}, {"version", "VERSION"}, {"crc64", "CRC64"}});
-  const std::string version = std::to_string(found->version.epoch()) + "." + std::to_string(found->version.sequence());
+  const std::string version =
+      std::to_string(found->version.epoch()) + "." + std::to_string(found->version.sequence());
   char crc[17];
   std::snprintf(crc, sizeof crc, "%016llx", static_cast<unsigned long long>(found->crc));
   table.add({found->device_offset, version, std::string(crc)});
@@ -55,13 +71,16 @@ int main(int argc, char** argv) {
   bool no_data = false, summary = false;
   cli::OutputOptions output;
   options.argument("DEVICE", device, "Device or file of the disk; its server must be stopped.")
-      .flag("--no-data", no_data, "Verify superblocks, log and tables only, not the content of blocks.")
+      .flag("--no-data", no_data,
+            "Verify superblocks, log and tables only, not the content of blocks.")
       .flag("--summary", summary, "Print the counts only, not the findings.")
-      .text("--locate", "VOLUME:OBJECT:BLOCK", where, "Print where on the device a block lies, instead of checking.");
+      .text("--locate", "VOLUME:OBJECT:BLOCK", where,
+            "Print where on the device a block lies, instead of checking.");
   output.add(options);
   if (auto code = options.parse(argc, argv)) return *code;
 
-  auto block = where.empty() ? Result<store::BlockName>(store::BlockName{}) : store::parse_block_name(where);
+  auto block =
+      where.empty() ? Result<store::BlockName>(store::BlockName{}) : store::parse_block_name(where);
   if (!block.ok()) return cli::fail(program, block.error());
   auto real = io::RealHost::create({.name = program, .log_least = LogLevel::warning});
   if (!real.ok()) return cli::fail(program, real.error());
@@ -73,16 +92,21 @@ int main(int argc, char** argv) {
   constexpr auto long_enough = std::chrono::hours(24 * 365);
   if (!where.empty()) {
     std::optional<Result<store::Location>> found;
-    store::locate(host, std::move(*disk), *block, [&found](Result<store::Location> result) { found = std::move(result); });
+    store::locate(host, std::move(*disk), *block,
+                  [&found](Result<store::Location> result) { found = std::move(result); });
     (*real)->run_until([&found] { return found.has_value(); }, long_enough);
     return print_location(*found, output);
   }
   store::CheckOptions how;
   how.read_data = !no_data;
   if (isatty(STDERR_FILENO) == 1)
-    how.progress = [](uint64_t done, uint64_t total) { std::fprintf(stderr, "\r%s of %s verified ", format_size(done).c_str(), format_size(total).c_str()); };
+    how.progress = [](uint64_t done, uint64_t total) {
+      std::fprintf(stderr, "\r%s of %s verified ", format_size(done).c_str(),
+                   format_size(total).c_str());
+    };
   std::optional<Result<store::Report>> report;
-  store::check(host, std::move(*disk), how, [&report](Result<store::Report> result) { report = std::move(result); });
+  store::check(host, std::move(*disk), how,
+               [&report](Result<store::Report> result) { report = std::move(result); });
   (*real)->run_until([&report] { return report.has_value(); }, long_enough);
   if (how.progress) std::fputs("\n", stderr);
   if (!report->ok()) return cli::fail(program, report->error());

@@ -1,5 +1,6 @@
-// Discover: the block devices of this machine, for `sp-disk-init --list`. Outside the seam of io: it reads sysfs and the devices themselves, and only
-// commands use it, never a service. Partitions are listed by themselves; loop and RAM devices only when they have a size.
+// Discover: the block devices of this machine, for `sp-disk-init --list`. Outside the seam of io:
+// it reads sysfs and the devices themselves, and only commands use it, never a service. Partitions
+// are listed by themselves; loop and RAM devices only when they have a size.
 #pragma once
 #include <string>
 #include <vector>
@@ -10,15 +11,16 @@
 namespace sp::disk {
 
 struct Device {
-  std::string path;        // "/dev/nvme0n1"
-  std::string model;       // empty where the device tells none
+  std::string path;   // "/dev/nvme0n1"
+  std::string model;  // empty where the device tells none
   std::string serial;
   uint64_t size_bytes = 0;
   bool rotational = false;
   bool read_only = false;
-  std::string used_by;     // "mounted at /", "held by dm-0", "partitioned"; empty when nobody in this kernel uses it
+  std::string used_by;  // "mounted at /", "held by dm-0", "partitioned"; empty when nobody in this
+                        // kernel uses it
   std::vector<Holding> holds;
-  std::string problem;     // why it could not be looked at, e.g. permission; empty otherwise
+  std::string problem;  // why it could not be looked at, e.g. permission; empty otherwise
 };
 
 // In order of path. Code::io when sysfs cannot be read.

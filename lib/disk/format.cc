@@ -1,4 +1,5 @@
-// Formatting in steps, each of which waits for the one before: old superblocks away, regions, first superblock, last superblock.
+// Formatting in steps, each of which waits for the one before: old superblocks away, regions, first
+// superblock, last superblock.
 #include <algorithm>
 #include <memory>
 #include <vector>
@@ -17,15 +18,20 @@ class Formatter : public std::enable_shared_from_this<Formatter> {
  public:
   Formatter(io::Disk& disk, Superblock superblock, const FormatOptions& options,
             Callback<void(Result<Superblock>)> done)
-      : disk_(disk), superblock_(std::move(superblock)), options_(options), done_(std::move(done)),
-        zeros_(Buffer::zeroed(chunk_bytes)), page_(Buffer::copy_of(encode_superblock(superblock_))) {}
+      : disk_(disk),
+        superblock_(std::move(superblock)),
+        options_(options),
+        done_(std::move(done)),
+        zeros_(Buffer::zeroed(chunk_bytes)),
+        page_(Buffer::copy_of(encode_superblock(superblock_))) {}
 
   void start() {
     const Layout& layout = superblock_.layout;
     plan_.push_back({0, superblock_bytes, false});
     plan_.push_back({last_offset(), superblock_bytes, false});
     plan_flush();
-    const uint64_t zero_end = options_.write_in_full ? last_offset() : layout.log_offset + layout.log_bytes;
+    const uint64_t zero_end =
+        options_.write_in_full ? last_offset() : layout.log_offset + layout.log_bytes;
     for (uint64_t at = superblock_bytes; at < zero_end; at += chunk_bytes)
       plan_.push_back({at, std::min(chunk_bytes, zero_end - at), false});
     plan_flush();
@@ -38,7 +44,9 @@ class Formatter : public std::enable_shared_from_this<Formatter> {
       return;
     }
     const uint64_t rest = layout.table_offset;
-    disk_.discard(rest, last_offset() - rest, [self = shared_from_this()](Status status) { self->completed(std::move(status)); });
+    disk_.discard(rest, last_offset() - rest, [self = shared_from_this()](Status status) {
+      self->completed(std::move(status));
+    });
   }
 
  private:
@@ -67,8 +75,11 @@ class Formatter : public std::enable_shared_from_this<Formatter> {
     const Step step = plan_[at_++];
     auto done = [self = shared_from_this()](Status status) { self->completed(std::move(status)); };
     if (options_.progress) options_.progress(step.offset, superblock_.layout.device_bytes);
-    if (step.size == 0) disk_.flush(std::move(done));
-    else disk_.write(step.offset, (step.superblock ? page_ : zeros_).bytes().first(step.size), std::move(done));
+    if (step.size == 0)
+      disk_.flush(std::move(done));
+    else
+      disk_.write(step.offset, (step.superblock ? page_ : zeros_).bytes().first(step.size),
+                  std::move(done));
   }
 
   io::Disk& disk_;
@@ -81,7 +92,8 @@ class Formatter : public std::enable_shared_from_this<Formatter> {
   size_t at_ = 0;
 };
 
-Result<Superblock> plan_superblock(io::Host& host, const io::Disk& disk, const FormatOptions& options) {
+Result<Superblock> plan_superblock(io::Host& host, const io::Disk& disk,
+                                   const FormatOptions& options) {
   if (options.cluster == 0) return Error(Code::invalid, "a cluster id of 0 is no cluster");
   if (options.disk == 0 || options.disk >= limits::disks_max)
     return Error(Code::invalid, "disk ids go from 1 to " + std::to_string(limits::disks_max - 1));
@@ -90,7 +102,8 @@ Result<Superblock> plan_superblock(io::Host& host, const io::Disk& disk, const F
   superblock.disk = options.disk;
   superblock.uuid = host.random.number() | 1;  // never 0
   superblock.created_ms = host.clock.wall_ms();
-  if (options.layout) superblock.layout = *options.layout;
+  if (options.layout)
+    superblock.layout = *options.layout;
   else {
     SP_TRY(superblock.layout, plan_layout(disk.size_bytes()));
   }
@@ -102,7 +115,8 @@ Result<Superblock> plan_superblock(io::Host& host, const io::Disk& disk, const F
 
 }  // namespace
 
-void format(io::Host& host, io::Disk& disk, const FormatOptions& options, Callback<void(Result<Superblock>)> done) {
+void format(io::Host& host, io::Disk& disk, const FormatOptions& options,
+            Callback<void(Result<Superblock>)> done) {
   Result<Superblock> superblock = plan_superblock(host, disk, options);
   if (!superblock.ok()) {
     struct Refusal {
@@ -110,7 +124,8 @@ void format(io::Host& host, io::Disk& disk, const FormatOptions& options, Callba
       Callback<void(Result<Superblock>)> done;
     };
     auto refusal = std::make_unique<Refusal>(Refusal{superblock.error(), std::move(done)});
-    host.reactor.post([refusal = std::move(refusal)] { refusal->done.call_once(std::move(refusal->error)); });
+    host.reactor.post(
+        [refusal = std::move(refusal)] { refusal->done.call_once(std::move(refusal->error)); });
     return;
   }
   std::make_shared<Formatter>(disk, *superblock, options, std::move(done))->start();

@@ -26,7 +26,8 @@ class Initialiser : public std::enable_shared_from_this<Initialiser> {
         self->finish(std::move(holds).error());
         return;
       }
-      if (Status allowed = may_overwrite(self->request_.path, *holds, self->request_.overwrite); !allowed.ok()) {
+      if (Status allowed = may_overwrite(self->request_.path, *holds, self->request_.overwrite);
+          !allowed.ok()) {
         self->finish(std::move(allowed).error());
         return;
       }
@@ -39,13 +40,19 @@ class Initialiser : public std::enable_shared_from_this<Initialiser> {
     if (const std::string user = device_user(request_.path); !user.empty())
       return Error(Code::refused, request_.path + " is in use (" + user + "): release it first");
     io::OpenOptions options;
-    options.mode = request_.dry_run ? io::OpenOptions::Mode::read_only : io::OpenOptions::Mode::read_write;
+    options.mode =
+        request_.dry_run ? io::OpenOptions::Mode::read_only : io::OpenOptions::Mode::read_write;
     auto disk = host_.disks.open(request_.path, options);
     if (request_.create_bytes) {
-      if (disk.ok()) return Error(Code::exists, request_.path + " exists: remove it, or leave out --size to format it as it is");
+      if (disk.ok())
+        return Error(
+            Code::exists,
+            request_.path + " exists: remove it, or leave out --size to format it as it is");
       if (disk.error().code() != Code::not_found) return std::move(disk).error();
       SP_CHECK(plan_layout(*request_.create_bytes));
-      if (request_.dry_run) return Error(Code::not_found, request_.path + " would be made with " + std::to_string(*request_.create_bytes) + " bytes");
+      if (request_.dry_run)
+        return Error(Code::not_found, request_.path + " would be made with " +
+                                          std::to_string(*request_.create_bytes) + " bytes");
       options.mode = io::OpenOptions::Mode::create;
       options.size_bytes = *request_.create_bytes;
       disk = host_.disks.open(request_.path, options);
@@ -76,12 +83,14 @@ class Initialiser : public std::enable_shared_from_this<Initialiser> {
       finish(planned);
       return;
     }
-    format(host_, *disk_, options, [self = shared_from_this()](Result<Superblock> made) { self->finish(std::move(made)); });
+    format(host_, *disk_, options,
+           [self = shared_from_this()](Result<Superblock> made) { self->finish(std::move(made)); });
   }
 
   // In a turn of its own: the disk may be in the middle of a completion.
   void finish(Result<Superblock> result) {
-    host_.reactor.post([self = shared_from_this(), outcome = std::make_unique<Result<Superblock>>(std::move(result))] {
+    host_.reactor.post([self = shared_from_this(),
+                        outcome = std::make_unique<Result<Superblock>>(std::move(result))] {
       self->disk_.reset();
       self->done_.call_once(std::move(*outcome));
     });
@@ -95,7 +104,8 @@ class Initialiser : public std::enable_shared_from_this<Initialiser> {
 
 }  // namespace
 
-Status may_overwrite(const std::string& path, const std::vector<Holding>& holds, const std::vector<std::string>& allowed) {
+Status may_overwrite(const std::string& path, const std::vector<Holding>& holds,
+                     const std::vector<std::string>& allowed) {
   std::string found;
   std::string words;
   for (const Holding& holding : holds) {
@@ -107,7 +117,8 @@ Status may_overwrite(const std::string& path, const std::vector<Holding>& holds,
   return Error(Code::refused, path + " holds " + found + ": to lose it, add" + words);
 }
 
-void initialise(io::Host& host, const InitRequest& request, Callback<void(Result<Superblock>)> done) {
+void initialise(io::Host& host, const InitRequest& request,
+                Callback<void(Result<Superblock>)> done) {
   std::make_shared<Initialiser>(host, request, std::move(done))->run();
 }
 

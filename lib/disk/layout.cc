@@ -8,9 +8,10 @@ namespace sp::disk {
 namespace {
 
 constexpr uint64_t page = 4096;
-constexpr uint64_t log_start = 64 << 10;      // leaves room behind the first superblock, and aligns what follows
+constexpr uint64_t log_start =
+    64 << 10;  // leaves room behind the first superblock, and aligns what follows
 constexpr uint64_t region_alignment = 64 << 10;
-constexpr uint64_t slots_max = 0xffff'fff0;   // slot numbers are 32 bits wide
+constexpr uint64_t slots_max = 0xffff'fff0;  // slot numbers are 32 bits wide
 
 uint64_t round_up(uint64_t value, uint64_t unit) { return (value + unit - 1) / unit * unit; }
 
@@ -18,8 +19,8 @@ uint64_t round_up(uint64_t value, uint64_t unit) { return (value + unit - 1) / u
 
 Result<Layout> plan_layout(uint64_t device_bytes) {
   if (device_bytes < device_bytes_min)
-    return Error(Code::invalid, "the device has " + format_size(device_bytes) + "; a disk needs at least " +
-                                    format_size(device_bytes_min));
+    return Error(Code::invalid, "the device has " + format_size(device_bytes) +
+                                    "; a disk needs at least " + format_size(device_bytes_min));
   Layout layout;
   layout.device_bytes = device_bytes / page * page;
   const uint64_t floor = std::min<uint64_t>(16 << 20, layout.device_bytes / 8);
@@ -28,8 +29,9 @@ Result<Layout> plan_layout(uint64_t device_bytes) {
 
   layout.table_offset = round_up(layout.log_offset + layout.log_bytes, region_alignment);
   const uint64_t end = layout.device_bytes - superblock_bytes;
-  const uint64_t blocks = (end - layout.table_offset - region_alignment) / page;  // less the worst of aligning the data
-  constexpr uint64_t group = slots_per_table_page + 2;                            // two homes and their slots
+  const uint64_t blocks =
+      (end - layout.table_offset - region_alignment) / page;  // less the worst of aligning the data
+  constexpr uint64_t group = slots_per_table_page + 2;        // two homes and their slots
   uint64_t pages = blocks / group;
   uint64_t slots = pages * slots_per_table_page;
   if (blocks % group > 2) {
@@ -51,20 +53,25 @@ Status check_layout(const Layout& layout) {
     return Error(Code::damaged, std::string("the superblock's layout is impossible: ") + rule);
   };
   constexpr uint64_t bytes_max = uint64_t{1} << 60;
-  for (const uint64_t value : {layout.device_bytes, layout.log_offset, layout.log_bytes, layout.table_offset,
-                               layout.table_bytes, layout.data_offset, layout.data_bytes}) {
+  for (const uint64_t value :
+       {layout.device_bytes, layout.log_offset, layout.log_bytes, layout.table_offset,
+        layout.table_bytes, layout.data_offset, layout.data_bytes}) {
     if (value % page != 0) return broken("a region is not aligned to 4096");
     if (value > bytes_max) return broken("a region is beyond any device");
   }
   if (layout.log_offset < superblock_bytes) return broken("the log covers the first superblock");
   if (log_page_count(layout) < log_pages_min) return broken("the log is too small");
-  if (layout.table_offset < layout.log_offset + layout.log_bytes) return broken("the tables overlap the log");
-  if (layout.data_offset < layout.table_offset + layout.table_bytes) return broken("the data overlap the tables");
+  if (layout.table_offset < layout.log_offset + layout.log_bytes)
+    return broken("the tables overlap the log");
+  if (layout.data_offset < layout.table_offset + layout.table_bytes)
+    return broken("the data overlap the tables");
   if (layout.device_bytes < layout.data_offset + layout.data_bytes + superblock_bytes)
     return broken("the data go beyond the device");
-  if (slot_count(layout) == 0 || slot_count(layout) > slots_max) return broken("the number of slots is out of range");
+  if (slot_count(layout) == 0 || slot_count(layout) > slots_max)
+    return broken("the number of slots is out of range");
   if (layout.table_bytes % (2 * page) != 0 ||
-      table_page_count(layout) != (slot_count(layout) + slots_per_table_page - 1) / slots_per_table_page)
+      table_page_count(layout) !=
+          (slot_count(layout) + slots_per_table_page - 1) / slots_per_table_page)
     return broken("the tables do not fit the number of slots");
   return {};
 }

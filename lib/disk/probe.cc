@@ -34,7 +34,8 @@ constexpr Signature signatures[] = {
     {"exfat", "an exFAT file system", 3, "EXFAT   "sv},
     {"f2fs", "an F2FS file system", 1024, "\x10\x20\xf5\xf2"sv},
     {"squashfs", "a squashfs image", 0, "hsqs"sv},
-    {"bcachefs", "a bcachefs or bcache device", 4096 + 24, "\xc6\x85\x73\xf6\x4e\x1a\x45\xca\x82\x65\xf5\x7f\x48\xba\x6d\x81"sv},
+    {"bcachefs", "a bcachefs or bcache device", 4096 + 24,
+     "\xc6\x85\x73\xf6\x4e\x1a\x45\xca\x82\x65\xf5\x7f\x48\xba\x6d\x81"sv},
     {"lvm", "an LVM physical volume", 512, "LABELONE"sv},
     {"lvm", "an LVM physical volume", 0, "LABELONE"sv},
     {"lvm", "an LVM physical volume", 1024, "LABELONE"sv},
@@ -54,10 +55,12 @@ constexpr Signature signatures[] = {
 
 class View {
  public:
-  View(std::span<const ProbeWindow> windows, uint64_t device_bytes) : windows_(windows), device_bytes_(device_bytes) {}
+  View(std::span<const ProbeWindow> windows, uint64_t device_bytes)
+      : windows_(windows), device_bytes_(device_bytes) {}
 
   bool holds(int64_t offset, std::string_view magic) const {
-    const uint64_t at = offset >= 0 ? static_cast<uint64_t>(offset) : device_bytes_ - static_cast<uint64_t>(-offset);
+    const uint64_t at = offset >= 0 ? static_cast<uint64_t>(offset)
+                                    : device_bytes_ - static_cast<uint64_t>(-offset);
     const Bytes bytes = find(at, magic.size());
     return !bytes.empty() && std::memcmp(bytes.data(), magic.data(), magic.size()) == 0;
   }
@@ -73,7 +76,8 @@ class View {
   uint64_t device_bytes_;
 };
 
-// A boot sector: its mark alone is also that of FAT, so at least one partition entry has to make sense.
+// A boot sector: its mark alone is also that of FAT, so at least one partition entry has to make
+// sense.
 bool is_mbr(const View& view) {
   if (!view.holds(510, "\x55\xaa"sv)) return false;
   const Bytes entries = view.find(446, 64);
@@ -92,7 +96,8 @@ bool is_md_at_end(const View& view, uint64_t device_bytes) {
   const uint64_t old_place = (device_bytes & ~uint64_t{0xffff}) - 0x10000;
   const uint64_t place = (device_bytes / 512 - 16) / 8 * 8 * 512;
   constexpr auto magic = "\xfc\x4e\x2b\xa9"sv;
-  return view.holds(static_cast<int64_t>(old_place), magic) || view.holds(static_cast<int64_t>(place), magic);
+  return view.holds(static_cast<int64_t>(old_place), magic) ||
+         view.holds(static_cast<int64_t>(place), magic);
 }
 
 void recognise_ours(const View& view, uint64_t device_bytes, std::vector<Holding>& found) {
@@ -107,7 +112,8 @@ void recognise_ours(const View& view, uint64_t device_bytes, std::vector<Holding
     if (superblock.ok()) {
       holding.superblock = *superblock;
       char cluster[17];
-      std::snprintf(cluster, sizeof cluster, "%016llx", static_cast<unsigned long long>(superblock->cluster));
+      std::snprintf(cluster, sizeof cluster, "%016llx",
+                    static_cast<unsigned long long>(superblock->cluster));
       holding.description = "disk " + std::to_string(superblock->disk) + " of cluster " + cluster;
     } else if (superblock.error().code() == Code::not_found) {
       continue;
@@ -138,7 +144,8 @@ std::vector<Holding> recognise(std::span<const ProbeWindow> windows, uint64_t de
   recognise_ours(view, device_bytes, found);
   const auto add = [&found](const char* name, const char* description) {
     const auto same = [name](const Holding& holding) { return holding.name == name; };
-    if (std::none_of(found.begin(), found.end(), same)) found.push_back({name, description, false, {}});
+    if (std::none_of(found.begin(), found.end(), same))
+      found.push_back({name, description, false, {}});
   };
   for (const Signature& signature : signatures)
     if (view.holds(signature.offset, signature.magic)) add(signature.name, signature.description);
@@ -161,10 +168,12 @@ void probe(io::Host&, io::Disk& disk, Callback<void(Result<std::vector<Holding>>
     if (!status.ok()) probing->status = std::move(status);
     if (--probing->left > 0) return;
     if (!probing->status.ok()) {
-      probing->done.call_once(std::move(probing->status).error().with("looking what the device holds"));
+      probing->done.call_once(
+          std::move(probing->status).error().with("looking what the device holds"));
       return;
     }
-    const ProbeWindow windows[] = {{0, probing->head.bytes().first(head)}, {probing->tail_offset, probing->tail.bytes().first(tail)}};
+    const ProbeWindow windows[] = {{0, probing->head.bytes().first(head)},
+                                   {probing->tail_offset, probing->tail.bytes().first(tail)}};
     probing->done.call_once(recognise(windows, probing->device_bytes));
   };
   disk.read(0, probing->head.mutable_bytes().first(head), finished);

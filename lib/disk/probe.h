@@ -1,5 +1,6 @@
-// Probe: what a device holds, by the signatures that others leave: so that nothing is formatted over by mistake. Reads the first 128 KiB, 8 KiB around
-// known places, and the last MiB; writes nothing.
+// Probe: what a device holds, by the signatures that others leave: so that nothing is formatted
+// over by mistake. Reads the first 128 KiB, 8 KiB around known places, and the last MiB; writes
+// nothing.
 #pragma once
 #include <string>
 #include <vector>
@@ -9,10 +10,11 @@
 namespace sp::disk {
 
 struct Holding {
-  std::string name;         // "ext", "xfs", "btrfs", "lvm", "gpt", "mbr", "swap", "md", "luks", "zfs", "cluster-disk"; what --force-overwrite repeats
+  std::string name;  // "ext", "xfs", "btrfs", "lvm", "gpt", "mbr", "swap", "md", "luks", "zfs",
+                     // "cluster-disk"; what --force-overwrite repeats
   std::string description;  // for people: "disk 7 of cluster 1a2b..., formatted 2026-11-23"
   bool ours = false;
-  Superblock superblock;    // when ours
+  Superblock superblock;  // when ours
 };
 
 // One device as a set of windows; absent ranges read as zeros. Pure, for tests.

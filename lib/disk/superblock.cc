@@ -63,7 +63,8 @@ Result<Superblock> decode_superblock(Bytes page) {
   if (raw.crc != crc64(page.first(offsetof(Raw, crc))))
     return Error(Code::damaged, "a superblock whose checksum does not match");
   if (raw.version != format_version || raw.block_bytes != 4096)
-    return Error(Code::invalid, "disk format version " + std::to_string(raw.version) + "; this program knows version " +
+    return Error(Code::invalid, "disk format version " + std::to_string(raw.version) +
+                                    "; this program knows version " +
                                     std::to_string(format_version));
   Superblock superblock;
   superblock.cluster = raw.cluster;
@@ -93,7 +94,8 @@ void read_superblock_copies(io::Disk& disk, Callback<void(Result<SuperblockCopie
   };
   const uint64_t size = disk.size_bytes() / superblock_bytes * superblock_bytes;
   if (size < 2 * superblock_bytes) {
-    // Too small for anything: the first copy stands for both, and is read twice so that completion is the same.
+    // Too small for anything: the first copy stands for both, and is read twice so that completion
+    // is the same.
     disk.read(0, reading->first.mutable_bytes().first(size == 0 ? 0 : superblock_bytes), finished);
     disk.read(0, reading->last.mutable_bytes().first(size == 0 ? 0 : superblock_bytes), finished);
     return;
@@ -105,17 +107,23 @@ void read_superblock_copies(io::Disk& disk, Callback<void(Result<SuperblockCopie
 Result<Superblock> choose_superblock(const SuperblockCopies& copies, uint64_t device_bytes) {
   const auto& [first, last] = copies;
   if (first.ok() && last.ok() && encode_superblock(*first) != encode_superblock(*last))
-    return Error(Code::damaged, "the two superblocks disagree: format the disk again, or look at both with sp-disk-check");
+    return Error(
+        Code::damaged,
+        "the two superblocks disagree: format the disk again, or look at both with sp-disk-check");
   if (!first.ok() && !last.ok()) {
-    const bool both_absent = first.error().code() == Code::not_found && last.error().code() == Code::not_found;
-    if (both_absent) return Error(Code::not_found, "not a disk of a cluster: no superblock in its first and last 4 KiB");
+    const bool both_absent =
+        first.error().code() == Code::not_found && last.error().code() == Code::not_found;
+    if (both_absent)
+      return Error(Code::not_found,
+                   "not a disk of a cluster: no superblock in its first and last 4 KiB");
     Error error = first.error().code() != Code::not_found ? first.error() : last.error();
     return std::move(error).with("neither copy of the superblock can be used");
   }
   Superblock superblock = first.ok() ? *first : *last;
   if (superblock.layout.device_bytes > device_bytes)
     return Error(Code::damaged, "the device has " + format_size(device_bytes) + " but had " +
-                                    format_size(superblock.layout.device_bytes) + " when it was formatted");
+                                    format_size(superblock.layout.device_bytes) +
+                                    " when it was formatted");
   return superblock;
 }
 

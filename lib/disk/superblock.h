@@ -1,5 +1,6 @@
-// Superblock: what makes a device a disk of a cluster. Two identical copies, in the first and the last 4 KiB of the device, each with its own CRC-64; either
-// one suffices to find everything else. Layout and worked example: sp-disk-format(5).
+// Superblock: what makes a device a disk of a cluster. Two identical copies, in the first and the
+// last 4 KiB of the device, each with its own CRC-64; either one suffices to find everything else.
+// Layout and worked example: sp-disk-format(5).
 #pragma once
 #include <array>
 #include <cstdint>
@@ -15,21 +16,22 @@ namespace sp::disk {
 
 constexpr uint32_t format_version = 1;
 
-// The regions of a disk in bytes, computed once by format and stored, so that later versions may compute otherwise.
+// The regions of a disk in bytes, computed once by format and stored, so that later versions may
+// compute otherwise.
 struct Layout {
   uint64_t device_bytes = 0;
   uint64_t log_offset = 0;
   uint64_t log_bytes = 0;
-  uint64_t table_offset = 0;   // both homes of all slot table pages
+  uint64_t table_offset = 0;  // both homes of all slot table pages
   uint64_t table_bytes = 0;
   uint64_t data_offset = 0;
-  uint64_t data_bytes = 0;     // 4096 a slot
+  uint64_t data_bytes = 0;  // 4096 a slot
 };
 
 struct Superblock {
   ClusterId cluster = 0;
   DiskId disk = 0;
-  uint64_t uuid = 0;           // drawn at format: tells a re-made disk from its predecessor
+  uint64_t uuid = 0;  // drawn at format: tells a re-made disk from its predecessor
   int64_t created_ms = 0;
   Layout layout;
 };
@@ -38,35 +40,43 @@ constexpr uint32_t superblock_bytes = 4096;
 constexpr uint32_t table_page_bytes = 4096;
 constexpr uint32_t slots_per_table_page = 126;
 constexpr uint64_t device_bytes_min = 32ull << 20;
-constexpr uint32_t log_pages_min = 128;              // of any layout; plan_layout gives at least 1024
+constexpr uint32_t log_pages_min = 128;  // of any layout; plan_layout gives at least 1024
 
 inline uint64_t log_page_count(const Layout& layout) { return layout.log_bytes / 4096; }
 inline uint64_t slot_count(const Layout& layout) { return layout.data_bytes / 4096; }
-inline uint64_t table_page_count(const Layout& layout) { return layout.table_bytes / 2 / table_page_bytes; }
+inline uint64_t table_page_count(const Layout& layout) {
+  return layout.table_bytes / 2 / table_page_bytes;
+}
 
-// Regions in order, aligned, inside the device, with one table page for every 126 slots. Code::damaged says which rule is broken.
+// Regions in order, aligned, inside the device, with one table page for every 126 slots.
+// Code::damaged says which rule is broken.
 Status check_layout(const Layout& layout);
 
-// The layout for a device of this size. Code::invalid below the smallest useful size (named in the message).
+// The layout for a device of this size. Code::invalid below the smallest useful size (named in the
+// message).
 Result<Layout> plan_layout(uint64_t device_bytes);
 
 struct FormatOptions {
   ClusterId cluster = 0;
   DiskId disk = 0;
-  bool write_in_full = true;   // files: write every byte once, so that later writes need no allocation
-  std::optional<Layout> layout;                             // instead of plan_layout's: tests with tiny logs
+  bool write_in_full =
+      true;  // files: write every byte once, so that later writes need no allocation
+  std::optional<Layout> layout;  // instead of plan_layout's: tests with tiny logs
   std::function<void(uint64_t done, uint64_t total)> progress;  // bytes written
 };
 
-// Writes log, tables and superblocks; the last copy of the superblock is written last, after a flush. Refusal of used devices is
-// `probe`'s and the command's affair.
-void format(io::Host& host, io::Disk& disk, const FormatOptions& options, Callback<void(Result<Superblock>)> done);
+// Writes log, tables and superblocks; the last copy of the superblock is written last, after a
+// flush. Refusal of used devices is `probe`'s and the command's affair.
+void format(io::Host& host, io::Disk& disk, const FormatOptions& options,
+            Callback<void(Result<Superblock>)> done);
 
-// The 4096 bytes of a copy, and back. Code::not_found: these bytes never were a superblock; Code::damaged: they were.
+// The 4096 bytes of a copy, and back. Code::not_found: these bytes never were a superblock;
+// Code::damaged: they were.
 std::array<std::byte, superblock_bytes> encode_superblock(const Superblock& superblock);
 Result<Superblock> decode_superblock(Bytes page);
 
-// Reads and checks both copies. Code::not_found: not a disk of ours; Code::damaged: it was, but neither copy is whole, or they disagree.
+// Reads and checks both copies. Code::not_found: not a disk of ours; Code::damaged: it was, but
+// neither copy is whole, or they disagree.
 void read_superblock(io::Host& host, io::Disk& disk, Callback<void(Result<Superblock>)> done);
 
 // Both copies as they are, for checks: first, last.

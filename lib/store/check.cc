@@ -14,14 +14,22 @@ constexpr uint32_t group_pages = 256;
 
 class Checker : public std::enable_shared_from_this<Checker> {
  public:
-  Checker(io::Host& host, std::unique_ptr<io::Disk> disk, CheckOptions options, Callback<void(Result<Report>)> done)
-      : host_(host), disk_(std::move(disk)), options_(std::move(options)), done_(std::move(done)), chunk_(Buffer::zeroed(chunk_bytes)) {}
+  Checker(io::Host& host, std::unique_ptr<io::Disk> disk, CheckOptions options,
+          Callback<void(Result<Report>)> done)
+      : host_(host),
+        disk_(std::move(disk)),
+        options_(std::move(options)),
+        done_(std::move(done)),
+        chunk_(Buffer::zeroed(chunk_bytes)) {}
 
   void run() {
-    disk::read_superblock_copies(*disk_, [self = shared_from_this()](Result<disk::SuperblockCopies> copies) {
-      if (!copies.ok()) self->finish(std::move(copies).error());
-      else self->superblocks(*copies);
-    });
+    disk::read_superblock_copies(
+        *disk_, [self = shared_from_this()](Result<disk::SuperblockCopies> copies) {
+          if (!copies.ok())
+            self->finish(std::move(copies).error());
+          else
+            self->superblocks(*copies);
+        });
   }
 
  private:
@@ -33,10 +41,14 @@ class Checker : public std::enable_shared_from_this<Checker> {
     }
     report_.superblock = *chosen;
     if (!copies.first.ok())
-      report_.add(Severity::warning, "first superblock, device offset 0", copies.first.error().message(), "the other copy is used; replace the disk soon");
+      report_.add(Severity::warning, "first superblock, device offset 0",
+                  copies.first.error().message(), "the other copy is used; replace the disk soon");
     if (!copies.last.ok())
-      report_.add(Severity::warning, "last superblock, device offset " + std::to_string(chosen->layout.device_bytes - 4096),
-                  copies.last.error().message(), "the other copy is used; if the device was enlarged this is expected");
+      report_.add(
+          Severity::warning,
+          "last superblock, device offset " + std::to_string(chosen->layout.device_bytes - 4096),
+          copies.last.error().message(),
+          "the other copy is used; if the device was enlarged this is expected");
     Options options;
     options.verify_only = true;
     auto opened = [self = shared_from_this()](Result<std::unique_ptr<StoreImpl>> store) {
@@ -79,14 +91,22 @@ class Checker : public std::enable_shared_from_this<Checker> {
     }
     const uint64_t older = table.state(page).sequence - 1;
     const uint64_t offset = table_home_offset(report_.superblock.layout, page, older);
-    store_->disk().read(offset, chunk_.mutable_bytes().first(page_bytes), [self = shared_from_this(), page, offset](Status status) {
-      const auto home = open_table_home(self->chunk_.bytes().first(page_bytes), self->report_.superblock, page);
-      const std::string place = "older home of table page " + std::to_string(page) + ", device offset " + std::to_string(offset);
-      if (!status.ok()) self->report_.add(Severity::warning, place, status.error().message(), "the newer home is whole; replace the disk soon");
-      else if (!home.ok())
-        self->report_.add(Severity::note, place, home.error().message() + ": torn by a crash, or damaged", "nothing: it will be overwritten");
-      self->older_home(page + 1);
-    });
+    store_->disk().read(
+        offset, chunk_.mutable_bytes().first(page_bytes),
+        [self = shared_from_this(), page, offset](Status status) {
+          const auto home = open_table_home(self->chunk_.bytes().first(page_bytes),
+                                            self->report_.superblock, page);
+          const std::string place = "older home of table page " + std::to_string(page) +
+                                    ", device offset " + std::to_string(offset);
+          if (!status.ok())
+            self->report_.add(Severity::warning, place, status.error().message(),
+                              "the newer home is whole; replace the disk soon");
+          else if (!home.ok())
+            self->report_.add(Severity::note, place,
+                              home.error().message() + ": torn by a crash, or damaged",
+                              "nothing: it will be overwritten");
+          self->older_home(page + 1);
+        });
   }
 
   struct Block {
@@ -106,7 +126,9 @@ class Checker : public std::enable_shared_from_this<Checker> {
       blocks_.push_back({slot, !decided});
     }
     if (owned != state.blocks_decided() + state.blocks_undecided())
-      report_.add(Severity::damage, "slot table", std::to_string(owned) + " slots have owners, but objects and undecided writes hold " +
+      report_.add(Severity::damage, "slot table",
+                  std::to_string(owned) +
+                      " slots have owners, but objects and undecided writes hold " +
                       std::to_string(state.blocks_decided() + state.blocks_undecided()),
                   "wipe the disk with sp-disk-init and let it recover from the other copies");
     if (!options_.read_data) blocks_.clear();
@@ -120,13 +142,19 @@ class Checker : public std::enable_shared_from_this<Checker> {
       return;
     }
     size_t count = 1;
-    while (at_ + count < blocks_.size() && count < chunk_bytes / page_bytes && blocks_[at_ + count].slot == blocks_[at_].slot + count) count++;
+    while (at_ + count < blocks_.size() && count < chunk_bytes / page_bytes &&
+           blocks_[at_ + count].slot == blocks_[at_].slot + count)
+      count++;
     const uint64_t offset = store_->state().table().slot_offset(blocks_[at_].slot);
-    store_->disk().read(offset, chunk_.mutable_bytes().first(count * page_bytes), [self = shared_from_this(), count](Status status) {
-      for (size_t i = 0; i < count; i++) self->verify(self->at_ + i, self->chunk_.bytes().subspan(i * page_bytes, page_bytes), status);
-      self->at_ += count;
-      self->next_blocks();
-    });
+    store_->disk().read(offset, chunk_.mutable_bytes().first(count * page_bytes),
+                        [self = shared_from_this(), count](Status status) {
+                          for (size_t i = 0; i < count; i++)
+                            self->verify(self->at_ + i,
+                                         self->chunk_.bytes().subspan(i * page_bytes, page_bytes),
+                                         status);
+                          self->at_ += count;
+                          self->next_blocks();
+                        });
   }
 
   void verify(size_t index, Bytes content, const Status& status) {
@@ -136,8 +164,9 @@ class Checker : public std::enable_shared_from_this<Checker> {
     if (status.ok() && crc64(content) == owner.crc) return;
     report_.blocks_damaged++;
     report_.add(Severity::damage,
-                std::string(blocks_[index].undecided ? "undecided " : "") + "block " + std::to_string(owner.block()) + " of object " +
-                    std::to_string(owner.object) + " of volume " + std::to_string(owner.volume) + ", device offset " +
+                std::string(blocks_[index].undecided ? "undecided " : "") + "block " +
+                    std::to_string(owner.block()) + " of object " + std::to_string(owner.object) +
+                    " of volume " + std::to_string(owner.volume) + ", device offset " +
                     std::to_string(store_->state().table().slot_offset(slot)),
                 status.ok() ? "the content does not match its checksum" : status.error().message(),
                 "the cluster repairs it from another copy when it is read or scrubbed");
@@ -145,12 +174,15 @@ class Checker : public std::enable_shared_from_this<Checker> {
 
   void finish(Status status) {
     // From a turn of its own: the disk may be in the middle of a completion.
-    host_.reactor.post([self = shared_from_this(), failed = std::make_unique<Status>(std::move(status))] {
-      self->store_.reset();
-      self->disk_.reset();
-      if (failed->ok()) self->done_.call_once(std::move(self->report_));
-      else self->done_.call_once(std::move(*failed).error());
-    });
+    host_.reactor.post(
+        [self = shared_from_this(), failed = std::make_unique<Status>(std::move(status))] {
+          self->store_.reset();
+          self->disk_.reset();
+          if (failed->ok())
+            self->done_.call_once(std::move(self->report_));
+          else
+            self->done_.call_once(std::move(*failed).error());
+        });
   }
 
   io::Host& host_;
@@ -172,7 +204,8 @@ Severity Report::worst() const {
   return blocks_damaged > 0 ? Severity::damage : worst;
 }
 
-void Report::add(Severity severity, std::string place, std::string explanation, std::string advice) {
+void Report::add(Severity severity, std::string place, std::string explanation,
+                 std::string advice) {
   if (findings.size() >= findings_max) {
     findings_omitted++;
     return;
@@ -180,7 +213,8 @@ void Report::add(Severity severity, std::string place, std::string explanation, 
   findings.push_back({severity, std::move(place), std::move(explanation), std::move(advice)});
 }
 
-void check(io::Host& host, std::unique_ptr<io::Disk> disk, const CheckOptions& options, Callback<void(Result<Report>)> done) {
+void check(io::Host& host, std::unique_ptr<io::Disk> disk, const CheckOptions& options,
+           Callback<void(Result<Report>)> done) {
   std::make_shared<Checker>(host, std::move(disk), options, std::move(done))->run();
 }
 
@@ -188,14 +222,18 @@ std::optional<Location> locate(const Store& store, ObjectId id, uint16_t block) 
   const auto& impl = static_cast<const StoreImpl&>(store);
   const State& state = const_cast<StoreImpl&>(impl).state();
   const Object* object = state.find(id);
-  if (object == nullptr || block >= limits::blocks_per_object || object->slot(block) == no_slot) return std::nullopt;
+  if (object == nullptr || block >= limits::blocks_per_object || object->slot(block) == no_slot)
+    return std::nullopt;
   const uint32_t slot = object->slot(block);
   const Descriptor& owner = state.table().descriptor(slot);
   return Location{state.table().slot_offset(slot), Version::from_packed(owner.version), owner.crc};
 }
 
 Result<BlockName> parse_block_name(std::string_view text) {
-  const auto malformed = [&] { return Error(Code::invalid, "'" + std::string(text) + "' is not VOLUME:OBJECT:BLOCK, three numbers"); };
+  const auto malformed = [&] {
+    return Error(Code::invalid,
+                 "'" + std::string(text) + "' is not VOLUME:OBJECT:BLOCK, three numbers");
+  };
   const size_t first = text.find(':');
   const size_t second = first == text.npos ? text.npos : text.find(':', first + 1);
   if (second == text.npos) return malformed();
@@ -203,10 +241,12 @@ Result<BlockName> parse_block_name(std::string_view text) {
   const auto object = parse_number(text.substr(first + 1, second - first - 1), UINT32_MAX);
   const auto block = parse_number(text.substr(second + 1), limits::blocks_per_object - 1);
   if (!volume.ok() || !object.ok() || !block.ok()) return malformed();
-  return BlockName{{static_cast<VolumeId>(*volume), static_cast<uint32_t>(*object)}, static_cast<uint16_t>(*block)};
+  return BlockName{{static_cast<VolumeId>(*volume), static_cast<uint32_t>(*object)},
+                   static_cast<uint16_t>(*block)};
 }
 
-void locate(io::Host& host, std::unique_ptr<io::Disk> disk, BlockName block, Callback<void(Result<Location>)> done) {
+void locate(io::Host& host, std::unique_ptr<io::Disk> disk, BlockName block,
+            Callback<void(Result<Location>)> done) {
   struct Call {
     BlockName block;
     std::unique_ptr<Store> store;
@@ -224,8 +264,10 @@ void locate(io::Host& host, std::unique_ptr<io::Disk> disk, BlockName block, Cal
     host.reactor.post([call] {
       const auto found = locate(*call->store, call->block.object, call->block.block);
       call->store.reset();
-      if (found) call->done.call_once(*found);
-      else call->done.call_once(Error(Code::not_found, "the block holds no data on this disk"));
+      if (found)
+        call->done.call_once(*found);
+      else
+        call->done.call_once(Error(Code::not_found, "the block holds no data on this disk"));
     });
   });
 }

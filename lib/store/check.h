@@ -1,5 +1,6 @@
-// Check: reads everything that a disk holds and says what is wrong, where, and what to do. Writes nothing. Also answers where on the device
-// a block lies, for administrators and for tests that damage one.
+// Check: reads everything that a disk holds and says what is wrong, where, and what to do. Writes
+// nothing. Also answers where on the device a block lies, for administrators and for tests that
+// damage one.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -22,7 +23,7 @@ enum class Severity : uint8_t {
 
 struct Finding {
   Severity severity = Severity::note;
-  std::string place;        // "block 3 of object 7 of volume 12, device offset 1069056"
+  std::string place;  // "block 3 of object 7 of volume 12, device offset 1069056"
   std::string explanation;
   std::string advice;
 };
@@ -30,7 +31,7 @@ struct Finding {
 struct Report {
   disk::Superblock superblock;
   std::vector<Finding> findings;
-  uint64_t findings_omitted = 0;   // beyond findings_max
+  uint64_t findings_omitted = 0;  // beyond findings_max
   uint64_t blocks_verified = 0;
   uint64_t blocks_undecided = 0;
   uint64_t blocks_damaged = 0;
@@ -46,12 +47,14 @@ struct Report {
 };
 
 struct CheckOptions {
-  bool read_data = true;           // false: metadata only
+  bool read_data = true;                                        // false: metadata only
   std::function<void(uint64_t done, uint64_t total)> progress;  // in bytes of data
 };
 
-// An Error only when the device cannot be read at all, or is no disk of ours; damage is in the report.
-void check(io::Host& host, std::unique_ptr<io::Disk> disk, const CheckOptions& options, Callback<void(Result<Report>)> done);
+// An Error only when the device cannot be read at all, or is no disk of ours; damage is in the
+// report.
+void check(io::Host& host, std::unique_ptr<io::Disk> disk, const CheckOptions& options,
+           Callback<void(Result<Report>)> done);
 
 struct Location {
   uint64_t device_offset = 0;
@@ -65,9 +68,11 @@ struct BlockName {
 // "VOLUME:OBJECT:BLOCK", decimal. Code::invalid.
 Result<BlockName> parse_block_name(std::string_view text);
 
-// Where the decided content of a block lies; nullopt when the block holds none. For a store made by Store::open.
+// Where the decided content of a block lies; nullopt when the block holds none. For a store made by
+// Store::open.
 std::optional<Location> locate(const Store& store, ObjectId object, uint16_t block);
 // The same on a disk that nobody has open. Code::not_found when the block holds nothing.
-void locate(io::Host& host, std::unique_ptr<io::Disk> disk, BlockName block, Callback<void(Result<Location>)> done);
+void locate(io::Host& host, std::unique_ptr<io::Disk> disk, BlockName block,
+            Callback<void(Result<Location>)> done);
 
 }  // namespace sp::store

@@ -15,7 +15,9 @@ void Object::set_slot(uint32_t block, uint32_t slot) {
   if (place == no_slot && slot != no_slot) blocks_used_++;
   if (place != no_slot && slot == no_slot) blocks_used_--;
   place = slot;
-  if (slot == no_slot && std::all_of(chunk->begin(), chunk->end(), [](uint32_t s) { return s == no_slot; })) chunk.reset();
+  if (slot == no_slot &&
+      std::all_of(chunk->begin(), chunk->end(), [](uint32_t s) { return s == no_slot; }))
+    chunk.reset();
 }
 
 uint32_t Object::next_used(uint32_t from) const {
@@ -31,15 +33,17 @@ uint32_t Object::next_used(uint32_t from) const {
 }
 
 Version Object::discarded(uint32_t block) const {
-  auto after = std::upper_bound(ranges_.begin(), ranges_.end(), block,
-                                [](uint32_t value, const DiscardRange& range) { return value < range.first; });
+  auto after = std::upper_bound(
+      ranges_.begin(), ranges_.end(), block,
+      [](uint32_t value, const DiscardRange& range) { return value < range.first; });
   if (after == ranges_.begin()) return {};
   const DiscardRange& range = *std::prev(after);
   return block < range.end() ? range.version : Version{};
 }
 
 void Object::add_range(uint32_t first, uint32_t count, Version version) {
-  // Rebuilt from its pieces: where two overlap, the newer stays. At most one range per block, so this is bounded.
+  // Rebuilt from its pieces: where two overlap, the newer stays. At most one range per block, so
+  // this is bounded.
   std::vector<DiscardRange> out;
   out.reserve(ranges_.size() + 2);
   const auto append = [&out](uint32_t from, uint32_t to, Version v) {

@@ -1,6 +1,7 @@
-// Index: where the decided blocks of each object lie, and what was discarded. Slots are held in chunks of 64 blocks, so that sparse objects stay small.
-// Discards are remembered as ranges with a version until they are forgotten: a recovered or late older write must not bring such a block back.
-// Pure memory.
+// Index: where the decided blocks of each object lie, and what was discarded. Slots are held in
+// chunks of 64 blocks, so that sparse objects stay small. Discards are remembered as ranges with a
+// version until they are forgotten: a recovered or late older write must not bring such a block
+// back. Pure memory.
 #pragma once
 #include <array>
 #include <cstdint>
@@ -29,8 +30,9 @@ class Object {
 
   const ObjectId id;
   const SetId set;
-  Version changed;             // newest decided write or discard
-  Version floor;               // `changed` of the copy that this object was recovered from, while no block or range says so
+  Version changed;  // newest decided write or discard
+  Version floor;    // `changed` of the copy that this object was recovered from, while no block or
+                    // range says so
   uint64_t tombstone_lsn = 0;  // the oldest log record that ranges and floor need; 0: neither
   uint32_t undecided = 0;      // undecided writes that name this object
 

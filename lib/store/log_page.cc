@@ -26,7 +26,8 @@ void seal_log_page(MutableBytes page, const disk::Superblock& superblock, LogPag
   header.uuid = superblock.uuid;
   header.crc = 0;
   std::memcpy(page.data(), &header, sizeof header);
-  std::memset(page.data() + sizeof header + header.record_bytes, 0, log_payload_bytes - header.record_bytes);
+  std::memset(page.data() + sizeof header + header.record_bytes, 0,
+              log_payload_bytes - header.record_bytes);
   header.crc = page_crc(page);
   std::memcpy(page.data(), &header, sizeof header);
 }
@@ -34,12 +35,16 @@ void seal_log_page(MutableBytes page, const disk::Superblock& superblock, LogPag
 Result<LogPageHeader> open_log_page(Bytes page, const disk::Superblock& superblock) {
   SP_ASSERT_OP(page.size(), ==, page_bytes);
   const auto header = load<LogPageHeader>(page);
-  if (header.magic != log_page_magic || header.cluster != superblock.cluster || header.uuid != superblock.uuid)
+  if (header.magic != log_page_magic || header.cluster != superblock.cluster ||
+      header.uuid != superblock.uuid)
     return Error(Code::not_found, "no log page of this disk");
-  if (header.crc != page_crc(page)) return Error(Code::damaged, "a log page whose checksum does not match");
-  if (header.lsn == 0 || header.round_first == 0 || header.round_first > header.lsn || header.round_pages == 0 ||
-      header.lsn - header.round_first >= header.round_pages || header.tail_lsn == 0 || header.tail_lsn > header.lsn ||
-      header.stable_lsn > header.round_first || header.record_bytes > log_payload_bytes || header.session == 0)
+  if (header.crc != page_crc(page))
+    return Error(Code::damaged, "a log page whose checksum does not match");
+  if (header.lsn == 0 || header.round_first == 0 || header.round_first > header.lsn ||
+      header.round_pages == 0 || header.lsn - header.round_first >= header.round_pages ||
+      header.tail_lsn == 0 || header.tail_lsn > header.lsn ||
+      header.stable_lsn > header.round_first || header.record_bytes > log_payload_bytes ||
+      header.session == 0)
     return Error(Code::damaged, "a log page with an impossible header");
   return header;
 }

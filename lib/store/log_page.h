@@ -1,5 +1,6 @@
-// Log page: 4 KiB of the log ring. The header says where the page belongs (ring position = lsn mod pages), to which round, and from where the
-// log is still needed; the payload holds records. Encoding seals, decoding checks everything that a single page can prove of itself.
+// Log page: 4 KiB of the log ring. The header says where the page belongs (ring position = lsn mod
+// pages), to which round, and from where the log is still needed; the payload holds records.
+// Encoding seals, decoding checks everything that a single page can prove of itself.
 #pragma once
 #include <cstdint>
 
@@ -15,15 +16,15 @@ struct LogPageHeader {
   uint64_t magic;
   uint64_t cluster;
   uint64_t uuid;
-  uint64_t lsn;          // counts from 1
-  uint64_t round_first;  // lsn of the first page of this round
-  uint64_t stable_lsn;   // all rounds below are durable and whole
-  uint64_t tail_lsn;     // pages below are no longer needed
-  uint32_t session;      // counts the openings of the disk for writing
+  uint64_t lsn;               // counts from 1
+  uint64_t round_first;       // lsn of the first page of this round
+  uint64_t stable_lsn;        // all rounds below are durable and whole
+  uint64_t tail_lsn;          // pages below are no longer needed
+  uint32_t session;           // counts the openings of the disk for writing
   uint32_t previous_session;  // of the round that ends at round_first - 1
   uint32_t round_pages;
   uint32_t record_bytes;
-  uint64_t crc;          // of the page with this field zero
+  uint64_t crc;  // of the page with this field zero
 };
 static_assert(sizeof(LogPageHeader) == 80);
 constexpr uint64_t log_page_magic = 0x3130474f4c50532f;  // "/SPLOG01"
@@ -31,7 +32,8 @@ constexpr size_t log_payload_bytes = page_bytes - sizeof(LogPageHeader);
 
 void seal_log_page(MutableBytes page, const disk::Superblock& superblock, LogPageHeader header);
 
-// Code::not_found: not a log page of this disk (never written, or of an earlier life of the device); Code::damaged: of this disk but broken.
+// Code::not_found: not a log page of this disk (never written, or of an earlier life of the
+// device); Code::damaged: of this disk but broken.
 Result<LogPageHeader> open_log_page(Bytes page, const disk::Superblock& superblock);
 
 inline Bytes log_payload(Bytes page, const LogPageHeader& header) {

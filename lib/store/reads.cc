@@ -1,5 +1,6 @@
-// Reads of StoreImpl. Slots, versions and checksums are taken from memory when a read starts; what it found stays in place until it ends, because
-// slots freed meanwhile wait for it. Every block is verified before anything is answered.
+// Reads of StoreImpl. Slots, versions and checksums are taken from memory when a read starts; what
+// it found stays in place until it ends, because slots freed meanwhile wait for it. Every block is
+// verified before anything is answered.
 #include <algorithm>
 #include <cstring>
 
@@ -14,7 +15,9 @@ uint64_t crc_of_zeros() {
   return crc;
 }
 
-bool aligned(Bytes bytes) { return reinterpret_cast<uintptr_t>(bytes.data()) % Buffer::alignment == 0; }
+bool aligned(Bytes bytes) {
+  return reinterpret_cast<uintptr_t>(bytes.data()) % Buffer::alignment == 0;
+}
 
 }  // namespace
 
@@ -41,20 +44,24 @@ void StoreImpl::read(ObjectId id, uint16_t first_block, uint16_t block_count, Mu
   ReadCall* call = new_read(id, first_block);
   call->done = std::move(done);
   call->into = into;
-  if (failure_) call->status = *failure_;
+  if (failure_)
+    call->status = *failure_;
   else if (block_count == 0 || uint32_t{first_block} + block_count > limits::blocks_per_object ||
            into.size() < size_t{block_count} * page_bytes)
     call->status = Error(Code::invalid, "a read beyond its object, or into too little memory");
   if (call->status.ok()) {
     const Object* object = state_.find(id);
-    for (uint32_t i = 0; i < block_count; i++) call->slots.push_back(object == nullptr ? no_slot : object->slot(first_block + i));
+    for (uint32_t i = 0; i < block_count; i++)
+      call->slots.push_back(object == nullptr ? no_slot : object->slot(first_block + i));
   }
   start_read(call, into);
 }
 
-void StoreImpl::read_undecided(SetId set, Version version, Callback<void(Result<Buffer>, std::vector<uint64_t>)> done) {
+void StoreImpl::read_undecided(SetId set, Version version,
+                               Callback<void(Result<Buffer>, std::vector<uint64_t>)> done) {
   const Undecided* write = state_.find_undecided(set, version);
-  ReadCall* call = new_read(write == nullptr ? ObjectId{} : write->record.object, write == nullptr ? 0 : write->record.first_block);
+  ReadCall* call = new_read(write == nullptr ? ObjectId{} : write->record.object,
+                            write == nullptr ? 0 : write->record.first_block);
   call->done_undecided = std::move(done);
   if (failure_) {
     call->status = *failure_;
@@ -84,8 +91,10 @@ void StoreImpl::start_read(ReadCall* call, Bytes target) {
       continue;
     }
     const Descriptor& owner = state_.table().descriptor(slot);
-    if (!owner.used() || owner.object_id() != call->object || owner.block() != call->first_block + i)
-      call->status = Error(Code::damaged, "slot " + std::to_string(slot) + " belongs to another block than the one asked for");
+    if (!owner.used() || owner.object_id() != call->object ||
+        owner.block() != call->first_block + i)
+      call->status = Error(Code::damaged, "slot " + std::to_string(slot) +
+                                              " belongs to another block than the one asked for");
     call->blocks.push_back({Version::from_packed(owner.version), owner.crc});
   }
   for (uint32_t i = 0; i < count && call->status.ok();) {
@@ -95,7 +104,8 @@ void StoreImpl::start_read(ReadCall* call, Bytes target) {
     } else {
       while (i + run < count && call->slots[i + run] == call->slots[i] + run) run++;
       call->outstanding++;
-      disk_->read(state_.table().slot_offset(call->slots[i]), {memory + size_t{i} * page_bytes, size_t{run} * page_bytes},
+      disk_->read(state_.table().slot_offset(call->slots[i]),
+                  {memory + size_t{i} * page_bytes, size_t{run} * page_bytes},
                   [this, call](Status status) { read_step(call, std::move(status)); });
     }
     i += run;
@@ -110,17 +120,24 @@ void StoreImpl::start_read(ReadCall* call, Bytes target) {
 }
 
 void StoreImpl::read_step(ReadCall* call, Status status) {
-  if (!status.ok() && call->status.ok()) call->status = std::move(status).error().with("reading blocks");
+  if (!status.ok() && call->status.ok())
+    call->status = std::move(status).error().with("reading blocks");
   if (--call->outstanding > 0) return;
   const std::byte* const memory = call->detour ? call->buffer.data() : call->into.data();
   for (size_t i = 0; i < call->slots.size() && call->status.ok(); i++) {
-    if (call->slots[i] == no_slot || crc64({memory + i * page_bytes, page_bytes}) == call->blocks[i].crc) continue;
+    if (call->slots[i] == no_slot ||
+        crc64({memory + i * page_bytes, page_bytes}) == call->blocks[i].crc)
+      continue;
     const uint32_t slot = call->slots[i];
-    call->status = Error(Code::damaged, "block " + std::to_string(call->first_block + i) + " of object " + std::to_string(call->object.index) +
-                                            " of volume " + std::to_string(call->object.volume) + " is damaged at device offset " +
-                                            std::to_string(state_.table().slot_offset(slot)) + ": repair it from another copy");
+    call->status = Error(Code::damaged, "block " + std::to_string(call->first_block + i) +
+                                            " of object " + std::to_string(call->object.index) +
+                                            " of volume " + std::to_string(call->object.volume) +
+                                            " is damaged at device offset " +
+                                            std::to_string(state_.table().slot_offset(slot)) +
+                                            ": repair it from another copy");
   }
-  if (call->status.ok() && call->detour) std::memcpy(call->into.data(), memory, call->slots.size() * page_bytes);
+  if (call->status.ok() && call->detour)
+    std::memcpy(call->into.data(), memory, call->slots.size() * page_bytes);
   finish_read(call);
 }
 
@@ -139,13 +156,17 @@ void StoreImpl::finish_read(ReadCall* call) {
   reads_free_.push_back(call);
   if (was_waited_for && !queue_.empty()) wake();
   if (done) {
-    if (status.ok()) done.call_once(std::move(blocks));
-    else done.call_once(std::move(status).error());
+    if (status.ok())
+      done.call_once(std::move(blocks));
+    else
+      done.call_once(std::move(status).error());
   } else if (done_undecided) {
     std::vector<uint64_t> crcs;
     for (const BlockRead& block : blocks) crcs.push_back(block.crc);
-    if (status.ok()) done_undecided.call_once(std::move(buffer), std::move(crcs));
-    else done_undecided.call_once(std::move(status).error(), {});
+    if (status.ok())
+      done_undecided.call_once(std::move(buffer), std::move(crcs));
+    else
+      done_undecided.call_once(std::move(status).error(), {});
   }
 }
 

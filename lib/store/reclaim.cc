@@ -1,8 +1,8 @@
 // Reclaim of StoreImpl: freeing the oldest part of the log.
 //
-//   logging    rounds carry again what only the pages below the target hold, and announce the images of dirty table pages
-//   homes      those images are written, then a flush
-//   publishing a round tells the new tail; only when it is durable may the pages below be overwritten
+//   logging    rounds carry again what only the pages below the target hold, and announce the
+//   images of dirty table pages homes      those images are written, then a flush publishing a
+//   round tells the new tail; only when it is durable may the pages below be overwritten
 #include <algorithm>
 
 #include "store/store_impl.h"
@@ -32,10 +32,12 @@ bool StoreImpl::collect_operations(SetId id, SetState& set, uint32_t pages_limit
   std::vector<KnownOperation*> known;
   const auto flush = [&] {
     if (entries.empty()) return true;
-    const size_t bytes = sizeof(RecordHeader) + sizeof(SetVersionBody) + entries.size() * sizeof(OperationEntry);
+    const size_t bytes =
+        sizeof(RecordHeader) + sizeof(SetVersionBody) + entries.size() * sizeof(OperationEntry);
     if (builder_.pages_with(1, bytes) > pages_limit) return false;
     const SetVersionBody head{0, id.packed(), static_cast<uint32_t>(entries.size())};
-    const uint64_t lsn = builder_.append(RecordKind::operations, 0, {struct_bytes(head), std::as_bytes(std::span(entries))});
+    const uint64_t lsn = builder_.append(RecordKind::operations, 0,
+                                         {struct_bytes(head), std::as_bytes(std::span(entries))});
     for (KnownOperation* operation : known) operation->lsn = lsn;
     entries.clear();
     known.clear();
@@ -43,7 +45,8 @@ bool StoreImpl::collect_operations(SetId id, SetState& set, uint32_t pages_limit
   };
   for (KnownOperation& operation : set.operations) {
     if (operation.lsn >= reclaim_target_) continue;
-    entries.push_back({operation.version.packed(), operation.id.number, operation.id.generation, operation.id.client, 0});
+    entries.push_back({operation.version.packed(), operation.id.number, operation.id.generation,
+                       operation.id.client, 0});
     known.push_back(&operation);
     if (entries.size() == entries_per_record && !flush()) return false;
   }
@@ -64,7 +67,8 @@ bool StoreImpl::collect_sets(uint32_t pages_limit) {
       }
     }
     if (set.record && set.record_lsn < reclaim_target_) {
-      const SetBody body{set.record->complete_to.packed(), id.packed(), set.record->epoch, set.record->recovering ? 1u : 0u, 0};
+      const SetBody body{set.record->complete_to.packed(), id.packed(), set.record->epoch,
+                         set.record->recovering ? 1u : 0u, 0};
       if (builder_.pages_with(1, sizeof(RecordHeader) + sizeof body) > pages_limit) return false;
       set.record_lsn = builder_.append(RecordKind::set, 0, {struct_bytes(body)});
     }
@@ -82,15 +86,20 @@ bool StoreImpl::collect_tombstones(uint32_t pages_limit) {
   while (!state_.tombstones().empty() && state_.tombstones().begin()->first < reclaim_target_) {
     Object& object = *state_.find(state_.tombstones().begin()->second);
     std::vector<RangeEntry> entries;
-    for (const DiscardRange& range : object.ranges()) entries.push_back({range.version.packed(), range.first, range.count, 0});
-    ObjectBody head{object.floor.packed(), object.set.packed(), object.id.volume, object.id.index, 0};
+    for (const DiscardRange& range : object.ranges())
+      entries.push_back({range.version.packed(), range.first, range.count, 0});
+    ObjectBody head{object.floor.packed(), object.set.packed(), object.id.volume, object.id.index,
+                    0};
     const size_t records = entries.size() / ranges_per_record + 1;
-    const size_t bytes = sizeof(RecordHeader) + sizeof head + std::min(entries.size(), ranges_per_record) * sizeof(RangeEntry);
+    const size_t bytes = sizeof(RecordHeader) + sizeof head +
+                         std::min(entries.size(), ranges_per_record) * sizeof(RangeEntry);
     if (builder_.pages_with(records, bytes) > pages_limit) return false;
     uint64_t first_lsn = 0;
     for (size_t at = 0; first_lsn == 0 || at < entries.size(); at += head.count) {
       head.count = static_cast<uint32_t>(std::min(ranges_per_record, entries.size() - at));
-      const uint64_t lsn = builder_.append(RecordKind::tombstone, 0, {struct_bytes(head), std::as_bytes(std::span(entries).subspan(at, head.count))});
+      const uint64_t lsn = builder_.append(
+          RecordKind::tombstone, 0,
+          {struct_bytes(head), std::as_bytes(std::span(entries).subspan(at, head.count))});
       if (first_lsn == 0) first_lsn = lsn;
     }
     state_.set_tombstone_lsn(object, first_lsn);
@@ -115,14 +124,17 @@ bool StoreImpl::collect_homes(uint32_t pages_limit) {
   for (const auto& [lsn, page] : table.intents()) {
     if (lsn >= reclaim_target_) break;
     const auto& state = table.state(page);
-    if (state.intent_open || (state.dirty_since != 0 && state.dirty_since < reclaim_target_)) continue;
+    if (state.intent_open || (state.dirty_since != 0 && state.dirty_since < reclaim_target_))
+      continue;
     items.push_back({page, false});
     entries.push_back({state.sequence, home_complete, page, 0});
   }
   for (size_t at = 0; at < items.size();) {
     const size_t count = std::min(entries_per_record, items.size() - at);
-    if (builder_.pages_with(1, sizeof(RecordHeader) + count * sizeof(HomeEntry)) > pages_limit) return false;
-    const uint64_t lsn = builder_.append(RecordKind::homes, 0, {std::as_bytes(std::span(entries).subspan(at, count))});
+    if (builder_.pages_with(1, sizeof(RecordHeader) + count * sizeof(HomeEntry)) > pages_limit)
+      return false;
+    const uint64_t lsn = builder_.append(RecordKind::homes, 0,
+                                         {std::as_bytes(std::span(entries).subspan(at, count))});
     for (size_t i = at; i < at + count; i++) {
       table.set_intent(items[i].page, lsn, items[i].opens);
       if (items[i].opens) reclaim_pages_.push_back(items[i].page);
@@ -132,7 +144,8 @@ bool StoreImpl::collect_homes(uint32_t pages_limit) {
   return true;
 }
 
-// Whether something still needs log pages below lsn, apart from table pages whose images are announced.
+// Whether something still needs log pages below lsn, apart from table pages whose images are
+// announced.
 bool StoreImpl::anything_before(uint64_t lsn) const {
   const SlotTable& table = state_.table();
   for (const auto& [since, page] : table.dirty()) {
@@ -144,7 +157,7 @@ bool StoreImpl::anything_before(uint64_t lsn) const {
     return true;
   }
   if (!state_.tombstones().empty() && state_.tombstones().begin()->first < lsn) return true;
-  for (const Commit& commit : const_cast<State&>(state_).commits())
+  for (const Commit& commit : state_.commits())
     if (commit.lsn < lsn) return true;
   for (const auto& [id, set] : state_.sets()) {
     if (set.record && set.record_lsn < lsn) return true;
@@ -185,9 +198,11 @@ void StoreImpl::write_homes() {
     return;
   }
   for (size_t i = reclaim_at_; i < end; i++)
-    table.take_image(reclaim_pages_[i], home_images_.mutable_bytes().subspan((i - reclaim_at_) * page_bytes, page_bytes));
+    table.take_image(reclaim_pages_[i], home_images_.mutable_bytes().subspan(
+                                            (i - reclaim_at_) * page_bytes, page_bytes));
   const auto offset_of = [&](size_t i) {
-    return table_home_offset(superblock_.layout, reclaim_pages_[i], table.state(reclaim_pages_[i]).sequence);
+    return table_home_offset(superblock_.layout, reclaim_pages_[i],
+                             table.state(reclaim_pages_[i]).sequence);
   };
   reclaim_outstanding_ = 1;
   const size_t first = reclaim_at_;
@@ -197,7 +212,8 @@ void StoreImpl::write_homes() {
     while (i + run < end && offset_of(i + run) == offset_of(i) + run * page_bytes) run++;
     reclaim_outstanding_++;
     device_bytes_written_ += run * page_bytes;
-    disk_->write(offset_of(i), home_images_.bytes().subspan((i - first) * page_bytes, run * page_bytes), step);
+    disk_->write(offset_of(i),
+                 home_images_.bytes().subspan((i - first) * page_bytes, run * page_bytes), step);
     i += run;
   }
   reclaim_outstanding_--;

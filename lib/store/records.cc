@@ -10,8 +10,11 @@ bool write_valid(const Record& record, const Bounds& bounds) {
   if (record.body.size() < sizeof(WriteBody)) return false;
   const auto body = record.head<WriteBody>();
   if (body.block_count == 0 || uint32_t{body.first_block} + body.block_count > blocks) return false;
-  if (body.write_kind == static_cast<uint16_t>(WriteKind::discard)) return record.body.size() == sizeof(WriteBody);
-  if (body.write_kind != static_cast<uint16_t>(WriteKind::data) || body.block_count > limits::io_blocks_max) return false;
+  if (body.write_kind == static_cast<uint16_t>(WriteKind::discard))
+    return record.body.size() == sizeof(WriteBody);
+  if (body.write_kind != static_cast<uint16_t>(WriteKind::data) ||
+      body.block_count > limits::io_blocks_max)
+    return false;
   if (record.body.size() != sizeof(WriteBody) + size_t{12} * body.block_count) return false;
   for (size_t i = 0; i < body.block_count; i++)
     if (write_slot(record, i) >= bounds.slots) return false;
@@ -33,10 +36,13 @@ bool placed_valid(const Record& record, const Bounds& bounds, size_t count_min, 
 bool tombstone_valid(const Record& record) {
   if (record.body.size() < sizeof(ObjectBody)) return false;
   const auto head = record.head<ObjectBody>();
-  if (head.count > ranges_per_record || record.body.size() != sizeof(ObjectBody) + head.count * sizeof(RangeEntry)) return false;
+  if (head.count > ranges_per_record ||
+      record.body.size() != sizeof(ObjectBody) + head.count * sizeof(RangeEntry))
+    return false;
   for (size_t i = 0; i < head.count; i++) {
     const auto entry = record.entry<ObjectBody, RangeEntry>(i);
-    if (entry.block_count == 0 || uint32_t{entry.first_block} + entry.block_count > blocks) return false;
+    if (entry.block_count == 0 || uint32_t{entry.first_block} + entry.block_count > blocks)
+      return false;
   }
   return true;
 }
@@ -51,7 +57,8 @@ bool homes_valid(const Record& record, const Bounds& bounds) {
 bool operations_valid(const Record& record) {
   if (record.body.size() < sizeof(SetVersionBody)) return false;
   const auto head = record.head<SetVersionBody>();
-  return head.count <= entries_per_record && record.body.size() == sizeof(SetVersionBody) + head.count * sizeof(OperationEntry);
+  return head.count <= entries_per_record &&
+         record.body.size() == sizeof(SetVersionBody) + head.count * sizeof(OperationEntry);
 }
 
 bool valid(const Record& record, const Bounds& bounds) {

@@ -1,5 +1,6 @@
-// Records: what log pages carry. Each is a header of 8 bytes and a body of fixed structs, padded to 8 bytes, never split over pages. This file is
-// the grammar of sp-disk-format(5); encoders append to a page's payload, the cursor walks one without trusting it.
+// Records: what log pages carry. Each is a header of 8 bytes and a body of fixed structs, padded to
+// 8 bytes, never split over pages. This file is the grammar of sp-disk-format(5); encoders append
+// to a page's payload, the cursor walks one without trusting it.
 #pragma once
 #include <cstdint>
 #include <span>
@@ -13,20 +14,21 @@ namespace sp::store {
 constexpr uint32_t no_slot = 0xffff'ffff;
 
 enum class RecordKind : uint8_t {
-  write = 1,       // prepared write or discard: WriteBody, then a crc64 per block, then a slot per block
-  decide = 2,      // SetVersionBody: everything prepared up to the version is decided
-  set = 3,         // SetBody
-  drop = 4,        // SetVersionBody: decide up to the version, then forget all undecided writes
-  remove_set = 5,  // SetVersionBody, version unused
+  write = 1,  // prepared write or discard: WriteBody, then a crc64 per block, then a slot per block
+  decide = 2,         // SetVersionBody: everything prepared up to the version is decided
+  set = 3,            // SetBody
+  drop = 4,           // SetVersionBody: decide up to the version, then forget all undecided writes
+  remove_set = 5,     // SetVersionBody, version unused
   remove_volume = 6,  // VolumeBody
-  forget = 7,      // SetVersionBody: tombstones up to the version are gone
-  tombstone = 8,   // TombstoneBody, then RangeEntry...: an object's discards, said again
-  recovered = 9,   // ObjectBody, then RecoveredEntry...: decided blocks from another copy
-  applied = 10,    // ObjectBody, then a bitmap of 128 bytes: blocks not in it are gone unless newer than `version`
-  repair = 11,     // ObjectBody, then one RecoveredEntry: a block moved to a new slot
-  homes = 12,      // HomeEntry...: table pages about to be, or known to be, written home
-  operations = 13, // SetVersionBody, then OperationEntry...: client operations, said again
-  opened = 14,     // OpenedBody: a session begins; what the one before left torn is void
+  forget = 7,         // SetVersionBody: tombstones up to the version are gone
+  tombstone = 8,      // TombstoneBody, then RangeEntry...: an object's discards, said again
+  recovered = 9,      // ObjectBody, then RecoveredEntry...: decided blocks from another copy
+  applied = 10,  // ObjectBody, then a bitmap of 128 bytes: blocks not in it are gone unless newer
+                 // than `version`
+  repair = 11,   // ObjectBody, then one RecoveredEntry: a block moved to a new slot
+  homes = 12,    // HomeEntry...: table pages about to be, or known to be, written home
+  operations = 13,  // SetVersionBody, then OperationEntry...: client operations, said again
+  opened = 14,      // OpenedBody: a session begins; what the one before left torn is void
 };
 constexpr uint8_t flag_relogged = 1;  // of a write: said again, its data are long on the disk
 
@@ -102,7 +104,8 @@ static_assert(sizeof(RecoveredEntry) == 24);
 
 struct HomeEntry {
   uint64_t sequence;     // of the image; it goes to home sequence % 2
-  uint64_t dirty_since;  // the home before it lacks changes from this lsn on; home_complete: the image is on the disk
+  uint64_t dirty_since;  // the home before it lacks changes from this lsn on; home_complete: the
+                         // image is on the disk
   uint32_t page;
   uint32_t reserved;
 };
@@ -123,7 +126,9 @@ struct OpenedBody {
 };
 
 constexpr size_t padded(size_t bytes) { return (bytes + 7) / 8 * 8; }
-constexpr size_t write_record_bytes(size_t blocks) { return padded(sizeof(RecordHeader) + sizeof(WriteBody) + 12 * blocks); }
+constexpr size_t write_record_bytes(size_t blocks) {
+  return padded(sizeof(RecordHeader) + sizeof(WriteBody) + 12 * blocks);
+}
 constexpr size_t recovered_per_record = 160;
 constexpr size_t ranges_per_record = 200;
 constexpr size_t entries_per_record = 120;  // homes, operations
@@ -136,10 +141,14 @@ struct Record {
   Bytes body;
 
   template <class T>
-  T head() const { return load<T>(body); }
+  T head() const {
+    return load<T>(body);
+  }
   // Entry `index` of the array that follows a Head.
   template <class Head, class Entry>
-  Entry entry(size_t index) const { return load<Entry>(body.subspan(sizeof(Head) + index * sizeof(Entry))); }
+  Entry entry(size_t index) const {
+    return load<Entry>(body.subspan(sizeof(Head) + index * sizeof(Entry)));
+  }
 };
 
 // The geometry that hostile records are held to.
@@ -151,8 +160,8 @@ struct Bounds {
 class RecordCursor {
  public:
   RecordCursor(Bytes payload, Bounds bounds) : rest_(payload), bounds_(bounds) {}
-  // False at the end, or at a record that breaks the grammar (then `failed`). A Record returned here has a body of the right length with
-  // all slots, blocks and counts in range.
+  // False at the end, or at a record that breaks the grammar (then `failed`). A Record returned
+  // here has a body of the right length with all slots, blocks and counts in range.
   bool next(Record& out);
   bool failed() const { return failed_; }
 
@@ -173,7 +182,8 @@ void for_each_placed(const Record& record, const Visit& visit) {
   if (record.kind == RecordKind::write) {
     const auto body = record.head<WriteBody>();
     if (body.write_kind != static_cast<uint16_t>(WriteKind::data)) return;
-    for (size_t i = 0; i < body.block_count; i++) visit(write_slot(record, i), write_crc(record, i));
+    for (size_t i = 0; i < body.block_count; i++)
+      visit(write_slot(record, i), write_crc(record, i));
   } else if (record.kind == RecordKind::recovered || record.kind == RecordKind::repair) {
     const auto head = record.head<ObjectBody>();
     for (size_t i = 0; i < head.count; i++) {

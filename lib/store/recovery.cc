@@ -14,12 +14,15 @@ std::string place_of(uint64_t lsn, uint64_t offset) {
 }
 
 Error damaged(const std::string& what) {
-  return Error(Code::damaged, what + ": acknowledged writes may be missing; look with sp-disk-check, or wipe the disk and let it recover from its peers");
+  return Error(Code::damaged, what +
+                                  ": acknowledged writes may be missing; look with sp-disk-check, "
+                                  "or wipe the disk and let it recover from its peers");
 }
 
 }  // namespace
 
-Recovery::Recovery(io::Host& host, std::unique_ptr<io::Disk> disk, const Options& options, OpenedImpl opened)
+Recovery::Recovery(io::Host& host, std::unique_ptr<io::Disk> disk, const Options& options,
+                   OpenedImpl opened)
     : host_(host), disk_(std::move(disk)), options_(options), opened_(std::move(opened)) {}
 
 void Recovery::fail(Error error) {
@@ -32,30 +35,35 @@ void Recovery::fail(Error error) {
   });
 }
 
-uint64_t Recovery::page_offset(uint64_t lsn) const { return superblock_.layout.log_offset + lsn % pages_.size() * page_bytes; }
-
-void Recovery::run() {
-  disk::read_superblock(host_, *disk_, [self = shared_from_this()](Result<disk::Superblock> superblock) {
-    if (!superblock.ok()) {
-      self->fail(std::move(superblock).error());
-      return;
-    }
-    self->superblock_ = *superblock;
-    const disk::Layout& layout = superblock->layout;
-    self->bounds_ = {disk::slot_count(layout), disk::table_page_count(layout)};
-    self->pages_.resize(disk::log_page_count(layout));
-    self->claimed_.resize(self->bounds_.slots);
-    self->homes_.resize(self->bounds_.table_pages);
-    self->chunk_ = Buffer::allocate(chunk_bytes);
-    self->even_homes_ = Buffer::zeroed(group_pages * page_bytes);
-    self->odd_homes_ = Buffer::zeroed(group_pages * page_bytes);
-    self->device_ = self->disk_.get();
-    self->store_ = std::make_unique<StoreImpl>(self->host_, std::move(self->disk_), *superblock, self->options_);
-    self->scan_log();
-  });
+uint64_t Recovery::page_offset(uint64_t lsn) const {
+  return superblock_.layout.log_offset + lsn % pages_.size() * page_bytes;
 }
 
-void Recovery::read_range(uint64_t offset, uint64_t size, std::function<Status(uint64_t, Bytes)> chunk, Next next) {
+void Recovery::run() {
+  disk::read_superblock(
+      host_, *disk_, [self = shared_from_this()](Result<disk::Superblock> superblock) {
+        if (!superblock.ok()) {
+          self->fail(std::move(superblock).error());
+          return;
+        }
+        self->superblock_ = *superblock;
+        const disk::Layout& layout = superblock->layout;
+        self->bounds_ = {disk::slot_count(layout), disk::table_page_count(layout)};
+        self->pages_.resize(disk::log_page_count(layout));
+        self->claimed_.resize(self->bounds_.slots);
+        self->homes_.resize(self->bounds_.table_pages);
+        self->chunk_ = Buffer::allocate(chunk_bytes);
+        self->even_homes_ = Buffer::zeroed(group_pages * page_bytes);
+        self->odd_homes_ = Buffer::zeroed(group_pages * page_bytes);
+        self->device_ = self->disk_.get();
+        self->store_ = std::make_unique<StoreImpl>(self->host_, std::move(self->disk_), *superblock,
+                                                   self->options_);
+        self->scan_log();
+      });
+}
+
+void Recovery::read_range(uint64_t offset, uint64_t size,
+                          std::function<Status(uint64_t, Bytes)> chunk, Next next) {
   range_at_ = offset;
   range_end_ = offset + size;
   range_chunk_ = std::move(chunk);
@@ -69,15 +77,17 @@ void Recovery::read_chunk() {
     return;
   }
   const uint64_t size = std::min(chunk_bytes, range_end_ - range_at_);
-  device_->read(range_at_, chunk_.mutable_bytes().first(size), [self = shared_from_this(), size](Status status) {
-    if (status.ok()) status = self->range_chunk_(self->range_at_, self->chunk_.bytes().first(size));
-    if (!status.ok()) {
-      self->fail(std::move(status).error().with("opening the disk"));
-      return;
-    }
-    self->range_at_ += size;
-    self->read_chunk();
-  });
+  device_->read(range_at_, chunk_.mutable_bytes().first(size),
+                [self = shared_from_this(), size](Status status) {
+                  if (status.ok())
+                    status = self->range_chunk_(self->range_at_, self->chunk_.bytes().first(size));
+                  if (!status.ok()) {
+                    self->fail(std::move(status).error().with("opening the disk"));
+                    return;
+                  }
+                  self->range_at_ += size;
+                  self->read_chunk();
+                });
 }
 
 void Recovery::scan_log() {
@@ -98,14 +108,17 @@ void Recovery::scan_log() {
 bool Recovery::round_whole(const PageInfo& round) const {
   if (round.round_pages > pages_.size()) return false;
   for (uint64_t lsn = round.round_first; lsn < round.round_first + round.round_pages; lsn++)
-    if (at(lsn).lsn != lsn || at(lsn).session != round.session || at(lsn).round_first != round.round_first) return false;
+    if (at(lsn).lsn != lsn || at(lsn).session != round.session ||
+        at(lsn).round_first != round.round_first)
+      return false;
   return true;
 }
 
 void Recovery::choose_round() {
-  const auto newest = std::max_element(pages_.begin(), pages_.end(), [](const PageInfo& a, const PageInfo& b) {
-    return std::pair(a.session, a.lsn) < std::pair(b.session, b.lsn);
-  });
+  const auto newest =
+      std::max_element(pages_.begin(), pages_.end(), [](const PageInfo& a, const PageInfo& b) {
+        return std::pair(a.session, a.lsn) < std::pair(b.session, b.lsn);
+      });
   last_ = *newest;
   if (last_.lsn == 0) {
     look_for_lost_log();
@@ -118,15 +131,19 @@ void Recovery::choose_round() {
   expected_.clear();
   const auto visit = [this](const Record& record, uint64_t) -> Status {
     if ((record.flags & flag_relogged) == 0)
-      for_each_placed(record, [this](uint32_t slot, uint64_t crc) { expected_.push_back({slot, crc}); });
+      for_each_placed(record, [this](uint32_t slot, uint64_t crc) {
+        expected_.push_back({slot, crc});
+      });
     return {};
   };
-  read_records(last_.round_first, last_.round_first + last_.round_pages - 1, visit, &Recovery::verify_data);
+  read_records(last_.round_first, last_.round_first + last_.round_pages - 1, visit,
+               &Recovery::verify_data);
 }
 
 // No later page proves that the newest round was whole: its data have to.
 void Recovery::verify_data() {
-  std::sort(expected_.begin(), expected_.end(), [](const Expected& a, const Expected& b) { return a.slot < b.slot; });
+  std::sort(expected_.begin(), expected_.end(),
+            [](const Expected& a, const Expected& b) { return a.slot < b.slot; });
   expected_at_ = 0;
   verify_data_step(Status{});
 }
@@ -144,20 +161,25 @@ void Recovery::verify_data_step(Status status) {
   while (expected_at_ + count < expected_.size() && count < chunk_bytes / page_bytes &&
          expected_[expected_at_ + count].slot == expected_[expected_at_].slot + count)
     count++;
-  const uint64_t offset = superblock_.layout.data_offset + uint64_t{expected_[expected_at_].slot} * page_bytes;
-  device_->read(offset, chunk_.mutable_bytes().first(count * page_bytes), [self = shared_from_this(), count](Status read) {
-    for (size_t i = 0; i < count && read.ok(); i++) {
-      if (crc64(self->chunk_.bytes().subspan(i * page_bytes, page_bytes)) == self->expected_[self->expected_at_ + i].crc) continue;
-      self->round_is_void();
-      return;
-    }
-    self->expected_at_ += count;
-    self->verify_data_step(std::move(read));
-  });
+  const uint64_t offset =
+      superblock_.layout.data_offset + uint64_t{expected_[expected_at_].slot} * page_bytes;
+  device_->read(offset, chunk_.mutable_bytes().first(count * page_bytes),
+                [self = shared_from_this(), count](Status read) {
+                  for (size_t i = 0; i < count && read.ok(); i++) {
+                    if (crc64(self->chunk_.bytes().subspan(i * page_bytes, page_bytes)) ==
+                        self->expected_[self->expected_at_ + i].crc)
+                      continue;
+                    self->round_is_void();
+                    return;
+                  }
+                  self->expected_at_ += count;
+                  self->verify_data_step(std::move(read));
+                });
 }
 
 void Recovery::round_is_void() {
-  host_.log.info("the last round was torn by a crash and is void", {{"disk", superblock_.disk}, {"lsn", last_.round_first}});
+  host_.log.info("the last round was torn by a crash and is void",
+                 {{"disk", superblock_.disk}, {"lsn", last_.round_first}});
   const PageInfo torn = last_;
   if (torn.round_first == 1) {
     // The very first round of the disk.
@@ -167,8 +189,10 @@ void Recovery::round_is_void() {
     return;
   }
   last_ = at(torn.round_first - 1);
-  if (last_.lsn != torn.round_first - 1 || last_.session != torn.previous_session || !round_whole(last_)) {
-    fail(damaged(place_of(torn.round_first - 1, page_offset(torn.round_first - 1)) + " is not what was written"));
+  if (last_.lsn != torn.round_first - 1 || last_.session != torn.previous_session ||
+      !round_whole(last_)) {
+    fail(damaged(place_of(torn.round_first - 1, page_offset(torn.round_first - 1)) +
+                 " is not what was written"));
     return;
   }
   accept_round();
@@ -187,15 +211,20 @@ Status Recovery::check_chain() const {
   if (last_.lsn == 0) return {};
   PageInfo round = last_;
   if (round.round_first + round.round_pages - tail_ > pages_.size())
-    return damaged("the log's tail " + std::to_string(tail_) + " lies further back than the log reaches");
+    return damaged("the log's tail " + std::to_string(tail_) +
+                   " lies further back than the log reaches");
   while (round.round_first > tail_) {
     const uint64_t lsn = round.round_first - 1;
     const PageInfo& previous = at(lsn);
-    const auto broken = [&](uint64_t bad) { return damaged(place_of(bad, page_offset(bad)) + " is not what was written"); };
+    const auto broken = [&](uint64_t bad) {
+      return damaged(place_of(bad, page_offset(bad)) + " is not what was written");
+    };
     if (previous.lsn != lsn || previous.session != round.previous_session) return broken(lsn);
     if (previous.round_first + previous.round_pages != round.round_first) return broken(lsn);
     for (uint64_t page = std::max(previous.round_first, tail_); page <= lsn; page++)
-      if (at(page).lsn != page || at(page).session != previous.session || at(page).round_first != previous.round_first) return broken(page);
+      if (at(page).lsn != page || at(page).session != previous.session ||
+          at(page).round_first != previous.round_first)
+        return broken(page);
     round = previous;
   }
   return {};
@@ -204,18 +233,21 @@ Status Recovery::check_chain() const {
 void Recovery::look_for_lost_log() {
   const auto chunk = [this](uint64_t offset, Bytes bytes) -> Status {
     for (size_t at = 0; at < bytes.size(); at += page_bytes) {
-      const auto page = static_cast<uint32_t>((offset + at - superblock_.layout.table_offset) / page_bytes);
+      const auto page =
+          static_cast<uint32_t>((offset + at - superblock_.layout.table_offset) / page_bytes);
       const auto home = open_table_home(bytes.subspan(at, page_bytes), superblock_, page);
       if (home.ok() || home.error().code() == Code::damaged)
         return damaged("the log holds no page of this disk although its tables were written");
     }
     return {};
   };
-  const uint64_t size = std::min<uint64_t>(superblock_.layout.table_bytes / 2, uint64_t{group_pages} * page_bytes);
+  const uint64_t size =
+      std::min<uint64_t>(superblock_.layout.table_bytes / 2, uint64_t{group_pages} * page_bytes);
   read_range(superblock_.layout.table_offset, size, chunk, &Recovery::accept_round);
 }
 
-void Recovery::read_records(uint64_t first, uint64_t last, std::function<Status(const Record&, uint64_t)> visit, Next next) {
+void Recovery::read_records(uint64_t first, uint64_t last,
+                            std::function<Status(const Record&, uint64_t)> visit, Next next) {
   visit_ = std::move(visit);
   records_first_ = first;
   records_last_ = last;
@@ -235,7 +267,8 @@ void Recovery::read_records_wrapped() {
   const uint64_t offset = superblock_.layout.log_offset + position * page_bytes;
   const auto chunk = [this, first, offset](uint64_t chunk_offset, Bytes bytes) -> Status {
     for (size_t at = 0; at < bytes.size(); at += page_bytes)
-      SP_CHECK(visit_page(bytes.subspan(at, page_bytes), first + (chunk_offset - offset + at) / page_bytes));
+      SP_CHECK(visit_page(bytes.subspan(at, page_bytes),
+                          first + (chunk_offset - offset + at) / page_bytes));
     return {};
   };
   read_range(offset, count * page_bytes, chunk, &Recovery::read_records_wrapped);
@@ -243,11 +276,14 @@ void Recovery::read_records_wrapped() {
 
 Status Recovery::visit_page(Bytes page, uint64_t lsn) const {
   const auto header = open_log_page(page, superblock_);
-  if (!header.ok() || header->lsn != lsn) return damaged(place_of(lsn, page_offset(lsn)) + " changed while it was read");
+  if (!header.ok() || header->lsn != lsn)
+    return damaged(place_of(lsn, page_offset(lsn)) + " changed while it was read");
   RecordCursor cursor(log_payload(page, *header), bounds_);
   Record record;
   while (cursor.next(record)) SP_CHECK(visit_(record, lsn));
-  if (cursor.failed()) return damaged(place_of(lsn, page_offset(lsn)) + " holds a record that no program of this version writes");
+  if (cursor.failed())
+    return damaged(place_of(lsn, page_offset(lsn)) +
+                   " holds a record that no program of this version writes");
   return {};
 }
 
@@ -270,16 +306,20 @@ void Recovery::survey_log() {
 
 void Recovery::load_tables() {
   while (table_at_ < homes_.size()) {
-    const uint32_t count = std::min<uint32_t>(group_pages, static_cast<uint32_t>(homes_.size()) - table_at_);
+    const uint32_t count =
+        std::min<uint32_t>(group_pages, static_cast<uint32_t>(homes_.size()) - table_at_);
     const auto begin = homes_.begin() + table_at_;
-    if (std::any_of(begin, begin + count, [](const HomeExpected& home) { return home.sequence != 0; })) break;
+    if (std::any_of(begin, begin + count,
+                    [](const HomeExpected& home) { return home.sequence != 0; }))
+      break;
     table_at_ += count;
   }
   if (table_at_ >= homes_.size()) {
     replay();
     return;
   }
-  const uint32_t count = std::min<uint32_t>(group_pages, static_cast<uint32_t>(homes_.size()) - table_at_);
+  const uint32_t count =
+      std::min<uint32_t>(group_pages, static_cast<uint32_t>(homes_.size()) - table_at_);
   table_reads_ = 2;
   const auto read = [self = shared_from_this()](Status status) {
     if (self->table_reads_ == 0) return;  // the other one failed
@@ -290,16 +330,20 @@ void Recovery::load_tables() {
     }
     if (--self->table_reads_ == 0) self->load_table_group();
   };
-  device_->read(table_home_offset(superblock_.layout, table_at_, 0), even_homes_.mutable_bytes().first(size_t{count} * page_bytes), read);
-  device_->read(table_home_offset(superblock_.layout, table_at_, 1), odd_homes_.mutable_bytes().first(size_t{count} * page_bytes), read);
+  device_->read(table_home_offset(superblock_.layout, table_at_, 0),
+                even_homes_.mutable_bytes().first(size_t{count} * page_bytes), read);
+  device_->read(table_home_offset(superblock_.layout, table_at_, 1),
+                odd_homes_.mutable_bytes().first(size_t{count} * page_bytes), read);
 }
 
 void Recovery::load_table_group() {
-  const uint32_t count = std::min<uint32_t>(group_pages, static_cast<uint32_t>(homes_.size()) - table_at_);
+  const uint32_t count =
+      std::min<uint32_t>(group_pages, static_cast<uint32_t>(homes_.size()) - table_at_);
   for (uint32_t i = 0; i < count; i++) {
     if (homes_[table_at_ + i].sequence == 0) continue;
     const size_t at = size_t{i} * page_bytes;
-    Status status = load_page(table_at_ + i, even_homes_.bytes().subspan(at, page_bytes), odd_homes_.bytes().subspan(at, page_bytes));
+    Status status = load_page(table_at_ + i, even_homes_.bytes().subspan(at, page_bytes),
+                              odd_homes_.bytes().subspan(at, page_bytes));
     if (!status.ok()) {
       fail(std::move(status).error());
       return;
@@ -316,7 +360,8 @@ Status Recovery::load_page(uint32_t page, Bytes even_home, Bytes odd_home) {
   };
   const auto lost = [&](uint64_t sequence) {
     return damaged("table page " + std::to_string(page) + " at device offset " +
-                   std::to_string(table_home_offset(superblock_.layout, page, sequence)) + " is not what was written");
+                   std::to_string(table_home_offset(superblock_.layout, page, sequence)) +
+                   " is not what was written");
   };
   SlotTable& table = store_->state().table();
   const bool complete = expected.dirty_since == home_complete;
@@ -326,8 +371,11 @@ Status Recovery::load_page(uint32_t page, Bytes even_home, Bytes odd_home) {
     table.load_page_state(page, expected.sequence, expected.lsn);
     return load_entries(page, *newest);
   }
-  // The image was announced but is not here. That is right only while the log still has all that the home before it lacks.
-  if (complete || tail_ > expected.dirty_since || (newest.ok() && newest->sequence > expected.sequence)) return lost(expected.sequence);
+  // The image was announced but is not here. That is right only while the log still has all that
+  // the home before it lacks.
+  if (complete || tail_ > expected.dirty_since ||
+      (newest.ok() && newest->sequence > expected.sequence))
+    return lost(expected.sequence);
   table.load_page_state(page, expected.sequence - 1, expected.lsn);
   if (expected.sequence == 1) return {};
   const auto before = home_of(expected.sequence - 1);
@@ -341,10 +389,15 @@ Status Recovery::load_entries(uint32_t page, const TableHome& home) {
     const Descriptor entry = home.at(i);
     if (!entry.used()) continue;
     const uint64_t slot = uint64_t{page} * disk::slots_per_table_page + i;
-    if (slot >= bounds_.slots) return damaged("table page " + std::to_string(page) + " names slots that the disk does not have");
-    // Where the log still tells a slot's history, it is replayed from there; the entry may be of its past or of its future.
-    if (claimed_[slot]) state.table().mark_dirty(page, tail_);
-    else SP_CHECK(state.load_block(static_cast<uint32_t>(slot), entry, tail_));
+    if (slot >= bounds_.slots)
+      return damaged("table page " + std::to_string(page) +
+                     " names slots that the disk does not have");
+    // Where the log still tells a slot's history, it is replayed from there; the entry may be of
+    // its past or of its future.
+    if (claimed_[slot])
+      state.table().mark_dirty(page, tail_);
+    else
+      SP_CHECK(state.load_block(static_cast<uint32_t>(slot), entry, tail_));
   }
   return {};
 }
@@ -354,7 +407,9 @@ void Recovery::replay() {
     finish();
     return;
   }
-  const auto visit = [this](const Record& record, uint64_t lsn) { return store_->state().replay(record, lsn); };
+  const auto visit = [this](const Record& record, uint64_t lsn) {
+    return store_->state().replay(record, lsn);
+  };
   read_records(tail_, last_.round_first + last_.round_pages - 1, visit, &Recovery::finish);
 }
 
@@ -364,10 +419,13 @@ void Recovery::finish() {
     start();
     return;
   }
-  // What was read may still sit in a volatile cache of the device: it must not vanish after others were told of it.
+  // What was read may still sit in a volatile cache of the device: it must not vanish after others
+  // were told of it.
   device_->flush([self = shared_from_this()](Status status) {
-    if (status.ok()) self->start();
-    else self->fail(std::move(status).error().with("opening the disk"));
+    if (status.ok())
+      self->start();
+    else
+      self->fail(std::move(status).error().with("opening the disk"));
   });
 }
 
@@ -377,20 +435,25 @@ void Recovery::start() {
   position.session = last_.session;
   position.next_lsn = last_.lsn == 0 ? 1 : last_.round_first + last_.round_pages;
   const auto started = [this](Status status) {
-    if (!status.ok()) fail(std::move(status).error().with("opening the disk"));
-    else opened_.call_once(std::move(store_));
+    if (!status.ok())
+      fail(std::move(status).error().with("opening the disk"));
+    else
+      opened_.call_once(std::move(store_));
   };
   store_->start(position, started, shared_from_this());
 }
 
-void Store::open(io::Host& host, std::unique_ptr<io::Disk> disk, const Options& options, Opened done) {
+void Store::open(io::Host& host, std::unique_ptr<io::Disk> disk, const Options& options,
+                 Opened done) {
   struct Call {
     Opened done;
   };
   auto call = std::make_unique<Call>(Call{std::move(done)});
   auto opened = [call = std::move(call)](Result<std::unique_ptr<StoreImpl>> store) {
-    if (!store.ok()) call->done.call_once(std::move(store).error());
-    else call->done.call_once(std::unique_ptr<Store>(std::move(store).value()));
+    if (!store.ok())
+      call->done.call_once(std::move(store).error());
+    else
+      call->done.call_once(std::unique_ptr<Store>(std::move(store).value()));
   };
   std::make_shared<Recovery>(host, std::move(disk), options, std::move(opened))->run();
 }

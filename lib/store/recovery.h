@@ -1,9 +1,11 @@
 // Recovery: from a formatted device to a running StoreImpl.
 //
-//   superblock -> all log pages -> the last whole round -> what the log says of slots and table pages -> table pages -> the log's records -> start
+//   superblock -> all log pages -> the last whole round -> what the log says of slots and table
+//   pages -> table pages -> the log's records -> start
 //
-// Only the last round can be torn by a crash; it is then void as a whole. Anything else that is not as it was written is damage, and said.
-// One Recovery opens one disk; it keeps itself alive until it has called `opened`.
+// Only the last round can be torn by a crash; it is then void as a whole. Anything else that is not
+// as it was written is damage, and said. One Recovery opens one disk; it keeps itself alive until
+// it has called `opened`.
 #pragma once
 #include <functional>
 #include <memory>
@@ -16,7 +18,8 @@ namespace sp::store {
 class Recovery : public std::enable_shared_from_this<Recovery> {
  public:
   using OpenedImpl = Callback<void(Result<std::unique_ptr<StoreImpl>>)>;
-  Recovery(io::Host& host, std::unique_ptr<io::Disk> disk, const Options& options, OpenedImpl opened);
+  Recovery(io::Host& host, std::unique_ptr<io::Disk> disk, const Options& options,
+           OpenedImpl opened);
   void run();
 
  private:
@@ -36,11 +39,14 @@ class Recovery : public std::enable_shared_from_this<Recovery> {
   using Next = void (Recovery::*)();
 
   void fail(Error error);
-  // Reads [offset, offset + size) in chunks, in order; `chunk(offset, bytes)` may fail; then calls next.
-  void read_range(uint64_t offset, uint64_t size, std::function<Status(uint64_t, Bytes)> chunk, Next next);
+  // Reads [offset, offset + size) in chunks, in order; `chunk(offset, bytes)` may fail; then calls
+  // next.
+  void read_range(uint64_t offset, uint64_t size, std::function<Status(uint64_t, Bytes)> chunk,
+                  Next next);
   void read_chunk();
   // Visits all records of the pages from `first` to `last` in order of lsn.
-  void read_records(uint64_t first, uint64_t last, std::function<Status(const Record&, uint64_t lsn)> visit, Next next);
+  void read_records(uint64_t first, uint64_t last,
+                    std::function<Status(const Record&, uint64_t lsn)> visit, Next next);
   void read_records_wrapped();
   Status visit_page(Bytes page, uint64_t lsn) const;
 
@@ -76,7 +82,7 @@ class Recovery : public std::enable_shared_from_this<Recovery> {
   Bounds bounds_;
 
   std::vector<PageInfo> pages_;
-  PageInfo last_;         // the accepted round; lsn 0: the log is empty
+  PageInfo last_;  // the accepted round; lsn 0: the log is empty
   struct Expected {
     uint32_t slot;
     uint64_t crc;

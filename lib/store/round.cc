@@ -7,10 +7,12 @@ namespace sp::store {
 
 namespace {
 
-constexpr uint32_t joined_blocks_max = 64;   // pieces are copied together up to here
-constexpr uint32_t copied_blocks_max = 16;   // larger pieces are written from where they lie
+constexpr uint32_t joined_blocks_max = 64;  // pieces are copied together up to here
+constexpr uint32_t copied_blocks_max = 16;  // larger pieces are written from where they lie
 
-bool aligned(const std::byte* at) { return reinterpret_cast<uintptr_t>(at) % Buffer::alignment == 0; }
+bool aligned(const std::byte* at) {
+  return reinterpret_cast<uintptr_t>(at) % Buffer::alignment == 0;
+}
 
 }  // namespace
 
@@ -41,7 +43,8 @@ uint64_t RoundBuilder::append(RecordKind kind, uint8_t flags, std::initializer_l
   SP_ASSERT_OP(size, <=, log_payload_bytes);
   header.size_bytes = static_cast<uint16_t>(size);
   if (used_.empty() || used_.back() + size > log_payload_bytes) add_page();
-  std::byte* at = memory_.data() + size_t{pages() - 1} * page_bytes + sizeof(LogPageHeader) + used_.back();
+  std::byte* at =
+      memory_.data() + size_t{pages() - 1} * page_bytes + sizeof(LogPageHeader) + used_.back();
   std::byte* const end = at + size;
   std::memcpy(at, &header, sizeof header);
   at += sizeof header;
@@ -76,7 +79,8 @@ void RoundBuilder::seal(const disk::Superblock& superblock, LogPageHeader header
   for (uint32_t i = 0; i < pages(); i++) {
     header.lsn = first_lsn_ + i;
     header.record_bytes = used_[i];
-    seal_log_page(memory_.mutable_bytes().subspan(size_t{i} * page_bytes, page_bytes), superblock, header);
+    seal_log_page(memory_.mutable_bytes().subspan(size_t{i} * page_bytes, page_bytes), superblock,
+                  header);
   }
 }
 
@@ -90,8 +94,9 @@ std::vector<RoundBuilder::DataWrite>& RoundBuilder::join_data(std::vector<Buffer
     // Small pieces at adjacent slots become one device write.
     uint32_t count = pieces_[i].count;
     size_t end = i + 1;
-    while (end < pieces_.size() && pieces_[end].slot == pieces_[i].slot + count && pieces_[end].count <= copied_blocks_max &&
-           pieces_[i].count <= copied_blocks_max && count + pieces_[end].count <= joined_blocks_max)
+    while (end < pieces_.size() && pieces_[end].slot == pieces_[i].slot + count &&
+           pieces_[end].count <= copied_blocks_max && pieces_[i].count <= copied_blocks_max &&
+           count + pieces_[end].count <= joined_blocks_max)
       count += pieces_[end++].count;
     if (end == i + 1 && aligned(pieces_[i].from)) {
       writes_.push_back({pieces_[i].slot, {pieces_[i].from, size_t{count} * page_bytes}});

@@ -1,5 +1,6 @@
-// Round: the unit of durability. Data blocks and log pages of all writes that came together are written side by side, then one flush makes
-// them durable at once. A RoundBuilder collects the pages' records and the data pieces; it is reused, and does no I/O itself.
+// Round: the unit of durability. Data blocks and log pages of all writes that came together are
+// written side by side, then one flush makes them durable at once. A RoundBuilder collects the
+// pages' records and the data pieces; it is reused, and does no I/O itself.
 #pragma once
 #include <cstdint>
 #include <initializer_list>
@@ -29,16 +30,19 @@ class RoundBuilder {
   // Pages after appending `count` records of `bytes` each at the worst.
   uint32_t pages_with(size_t count, size_t bytes) const;
 
-  // Appends one record, made of `parts` in a row; the lsn of its page. The caller has seen to it that pages_max suffices.
+  // Appends one record, made of `parts` in a row; the lsn of its page. The caller has seen to it
+  // that pages_max suffices.
   uint64_t append(RecordKind kind, uint8_t flags, std::initializer_list<Bytes> parts);
   void add_page();  // an empty page, when nothing else made one
   void add_data(uint32_t slot, const std::byte* from);
 
-  // Writes headers and checksums into all pages. `header`: session, tail and stable lsn; the rest is filled in.
+  // Writes headers and checksums into all pages. `header`: session, tail and stable lsn; the rest
+  // is filled in.
   void seal(const disk::Superblock& superblock, LogPageHeader header);
   Bytes page_bytes_at(uint32_t index, uint32_t count) const;
 
-  // The data as device writes: neighbours joined, small ones through `staging`, which must live as long as the writes.
+  // The data as device writes: neighbours joined, small ones through `staging`, which must live as
+  // long as the writes.
   struct DataWrite {
     uint32_t slot;
     Bytes bytes;

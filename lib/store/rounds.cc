@@ -24,7 +24,8 @@ void StoreImpl::pump() {
 
 uint32_t StoreImpl::pages_for_decides() const {
   constexpr size_t per_page = log_payload_bytes / (sizeof(RecordHeader) + sizeof(SetVersionBody));
-  return static_cast<uint32_t>((decides_pending_.size() + forgets_pending_.size() + 8) / per_page + 1);
+  return static_cast<uint32_t>((decides_pending_.size() + forgets_pending_.size() + 8) / per_page +
+                               1);
 }
 
 void StoreImpl::form_round() {
@@ -35,7 +36,9 @@ void StoreImpl::form_round() {
   const uint64_t free_pages = log_pages_ - log_used();
   const auto limit = static_cast<uint32_t>(std::min<uint64_t>(builder_.pages_max(), free_pages));
   if (limit < 4) {
-    fail(Error(Code::no_space, "the log is full of state that cannot leave it: undecided writes, tombstones, operations"));
+    fail(Error(
+        Code::no_space,
+        "the log is full of state that cannot leave it: undecided writes, tombstones, operations"));
     return;
   }
   const uint32_t kept = std::min(limit - 1, pages_for_decides());
@@ -48,7 +51,8 @@ void StoreImpl::form_round() {
     round_operations_.push_back(taken);
     queue_.pop_front();
     // What follows a removal has to be compared with the state after it.
-    if (taken->kind == Operation::Kind::remove_set || taken->kind == Operation::Kind::remove_volume) break;
+    if (taken->kind == Operation::Kind::remove_set || taken->kind == Operation::Kind::remove_volume)
+      break;
   }
   log_decides();
   std::swap(round_commits_, state_.commits());
@@ -73,11 +77,13 @@ StoreImpl::Taken StoreImpl::take(Operation& operation, uint32_t pages_limit) {
     case Operation::Kind::checkpoint: return Taken::yes;
     default: break;
   }
-  if (builder_.pages_with(1, sizeof(RecordHeader) + sizeof(SetBody)) > pages_limit) return Taken::wait;
+  if (builder_.pages_with(1, sizeof(RecordHeader) + sizeof(SetBody)) > pages_limit)
+    return Taken::wait;
   operation.effective = true;
   if (operation.kind == Operation::Kind::put_set) {
     const SetRecord& record = operation.set_record;
-    const SetBody body{record.complete_to.packed(), record.set.packed(), record.epoch, record.recovering ? 1u : 0u, 0};
+    const SetBody body{record.complete_to.packed(), record.set.packed(), record.epoch,
+                       record.recovering ? 1u : 0u, 0};
     operation.lsn = builder_.append(RecordKind::set, 0, {struct_bytes(body)});
   } else if (operation.kind == Operation::Kind::remove_volume) {
     const VolumeBody body{operation.volume, 0};
@@ -86,7 +92,8 @@ StoreImpl::Taken StoreImpl::take(Operation& operation, uint32_t pages_limit) {
     SetVersionBody body{0, operation.set.packed(), 0};
     const bool drop = operation.kind == Operation::Kind::drop;
     if (drop) body.version = decided_to(operation.set).packed();
-    operation.lsn = builder_.append(drop ? RecordKind::drop : RecordKind::remove_set, 0, {struct_bytes(body)});
+    operation.lsn =
+        builder_.append(drop ? RecordKind::drop : RecordKind::remove_set, 0, {struct_bytes(body)});
   }
   return Taken::yes;
 }
@@ -95,9 +102,12 @@ StoreImpl::Taken StoreImpl::get_slots(size_t count, std::vector<uint32_t>& slots
   SlotTable& table = state_.table();
   slots.clear();
   if (table.free_count() < count) {
-    // What was replaced becomes free when this round's decisions are durable and the readers are gone.
+    // What was replaced becomes free when this round's decisions are durable and the readers are
+    // gone.
     if (!state_.commits().empty() || !releasing_.empty()) return Taken::wait;
-    outcome = Error(Code::no_space, "the disk has no free blocks: delete volumes, or move disk sets to other disks");
+    outcome =
+        Error(Code::no_space,
+              "the disk has no free blocks: delete volumes, or move disk sets to other disks");
     return Taken::yes;
   }
   for (size_t i = 0; i < count; i++) slots.push_back(*table.allocate());
@@ -107,23 +117,28 @@ StoreImpl::Taken StoreImpl::get_slots(size_t count, std::vector<uint32_t>& slots
 StoreImpl::Taken StoreImpl::take_prepare(Operation& operation, uint32_t pages_limit) {
   const WriteRecord& record = operation.record;
   const size_t blocks = record.kind == WriteKind::data ? record.block_count : 0;
-  const size_t bytes = std::max(write_record_bytes(blocks), sizeof(RecordHeader) + sizeof(SetVersionBody) + sizeof(OperationEntry));
+  const size_t bytes =
+      std::max(write_record_bytes(blocks),
+               sizeof(RecordHeader) + sizeof(SetVersionBody) + sizeof(OperationEntry));
   if (builder_.pages_with(1, bytes) > pages_limit) return Taken::wait;
   const Object* object = state_.find(record.object);
   if (object != nullptr && object->set != record.set) {
-    operation.outcome = Error(Code::invalid, "the object belongs to another disk set here: remove that set first");
+    operation.outcome =
+        Error(Code::invalid, "the object belongs to another disk set here: remove that set first");
     return Taken::yes;
   }
   if (state_.is_known(record)) {
     // Nothing to store, but a retry of the client must still find its operation.
     const SetState* set = state_.find_set(record.set);
     const auto same = [&](const KnownOperation& known) { return known.version == record.version; };
-    if (record.operation.client == 0 || (set != nullptr && std::any_of(set->operations.begin(), set->operations.end(), same)))
+    if (record.operation.client == 0 ||
+        (set != nullptr && std::any_of(set->operations.begin(), set->operations.end(), same)))
       return Taken::yes;
     const SetVersionBody head{0, record.set.packed(), 1};
-    const OperationEntry entry{record.version.packed(), record.operation.number, record.operation.generation,
-                               record.operation.client, 0};
-    const uint64_t lsn = builder_.append(RecordKind::operations, 0, {struct_bytes(head), struct_bytes(entry)});
+    const OperationEntry entry{record.version.packed(), record.operation.number,
+                               record.operation.generation, record.operation.client, 0};
+    const uint64_t lsn =
+        builder_.append(RecordKind::operations, 0, {struct_bytes(head), struct_bytes(entry)});
     state_.add_operation(record.set, record.operation, record.version, lsn);
     return Taken::yes;
   }
@@ -134,12 +149,15 @@ StoreImpl::Taken StoreImpl::take_prepare(Operation& operation, uint32_t pages_li
   }
   if (blocks > 0) {
     const uint32_t growth = state_.growth_of(record);
-    if (state_.blocks_decided() + state_.undecided_growth() + round_growth_ + growth > user_slots()) {
-      operation.outcome = Error(Code::no_space, "the disk is full: delete volumes or snapshots, or add disks");
+    if (state_.blocks_decided() + state_.undecided_growth() + round_growth_ + growth >
+        user_slots()) {
+      operation.outcome =
+          Error(Code::no_space, "the disk is full: delete volumes or snapshots, or add disks");
       return Taken::yes;
     }
     if (object == nullptr && state_.object_count() >= object_limit()) {
-      operation.outcome = Error(Code::no_space, "the disk holds as many objects as it can: add disks");
+      operation.outcome =
+          Error(Code::no_space, "the disk holds as many objects as it can: add disks");
       return Taken::yes;
     }
     if (get_slots(blocks, operation.slots, operation.outcome) == Taken::wait) return Taken::wait;
@@ -147,9 +165,12 @@ StoreImpl::Taken StoreImpl::take_prepare(Operation& operation, uint32_t pages_li
     round_growth_ += growth;
   }
   for (size_t i = 0; i < blocks; i++) {
-    state_.table().claim(operation.slots[i], make_descriptor(record.object, record.set, record.first_block + static_cast<uint32_t>(i),
-                                                             record.version, operation.crcs[i]));
-    builder_.add_data(operation.slots[i], operation.data.data() + operation.data_offset + i * page_bytes);
+    state_.table().claim(
+        operation.slots[i],
+        make_descriptor(record.object, record.set, record.first_block + static_cast<uint32_t>(i),
+                        record.version, operation.crcs[i]));
+    builder_.add_data(operation.slots[i],
+                      operation.data.data() + operation.data_offset + i * page_bytes);
   }
   round_blocks_ += static_cast<uint32_t>(blocks);
   log_write(record, 0, operation.crcs, operation.slots, operation.lsn);
@@ -157,8 +178,8 @@ StoreImpl::Taken StoreImpl::take_prepare(Operation& operation, uint32_t pages_li
   return Taken::yes;
 }
 
-void StoreImpl::log_write(const WriteRecord& record, uint8_t flags, std::span<const uint64_t> crcs, std::span<const uint32_t> slots,
-                          uint64_t& lsn) {
+void StoreImpl::log_write(const WriteRecord& record, uint8_t flags, std::span<const uint64_t> crcs,
+                          std::span<const uint32_t> slots, uint64_t& lsn) {
   WriteBody body{};
   body.version = record.version.packed();
   body.number = record.operation.number;
@@ -170,17 +191,22 @@ void StoreImpl::log_write(const WriteRecord& record, uint8_t flags, std::span<co
   body.first_block = record.first_block;
   body.block_count = record.block_count;
   body.write_kind = static_cast<uint16_t>(record.kind);
-  lsn = builder_.append(RecordKind::write, flags, {struct_bytes(body), std::as_bytes(crcs), std::as_bytes(slots)});
+  lsn = builder_.append(RecordKind::write, flags,
+                        {struct_bytes(body), std::as_bytes(crcs), std::as_bytes(slots)});
 }
 
 StoreImpl::Taken StoreImpl::take_recover(Operation& operation, uint32_t pages_limit) {
   const ObjectState& source = operation.source;
-  constexpr size_t bytes_max = sizeof(RecordHeader) + sizeof(ObjectBody) + recovered_per_record * sizeof(RecoveredEntry);
-  const size_t records = (operation.carried.size() + recovered_per_record - 1) / recovered_per_record;
-  if (builder_.pages_with(records + 1, bytes_max) + pages_for_decides() > pages_limit) return Taken::wait;
+  constexpr size_t bytes_max =
+      sizeof(RecordHeader) + sizeof(ObjectBody) + recovered_per_record * sizeof(RecoveredEntry);
+  const size_t records =
+      (operation.carried.size() + recovered_per_record - 1) / recovered_per_record;
+  if (builder_.pages_with(records + 1, bytes_max) + pages_for_decides() > pages_limit)
+    return Taken::wait;
   const Object* object = state_.find(source.object);
   if (object != nullptr && object->set != source.set) {
-    operation.outcome = Error(Code::invalid, "the object belongs to another disk set here: remove that set first");
+    operation.outcome =
+        Error(Code::invalid, "the object belongs to another disk set here: remove that set first");
     return Taken::yes;
   }
   log_decides();  // what was decided before has to be found decided when this is replayed
@@ -188,54 +214,71 @@ StoreImpl::Taken StoreImpl::take_recover(Operation& operation, uint32_t pages_li
   std::vector<size_t> positions;
   for (size_t i = 0; i < operation.carried.size(); i++) {
     const uint16_t block = operation.carried[i];
-    const auto at = std::lower_bound(source.blocks.begin(), source.blocks.end(), block,
-                                     [](const BlockState& state, uint16_t value) { return state.block < value; });
+    const auto at = std::lower_bound(
+        source.blocks.begin(), source.blocks.end(), block,
+        [](const BlockState& state, uint16_t value) { return state.block < value; });
     if (State::stored_version(state_, object, block) >= at->version) continue;
     operation.entries.push_back({at->version.packed(), at->crc, no_slot, block, 0});
     positions.push_back(i);
   }
-  if (get_slots(operation.entries.size(), operation.slots, operation.outcome) == Taken::wait) return Taken::wait;
+  if (get_slots(operation.entries.size(), operation.slots, operation.outcome) == Taken::wait)
+    return Taken::wait;
   if (!operation.outcome.ok()) return Taken::yes;
   for (size_t i = 0; i < operation.entries.size(); i++) {
     RecoveredEntry& entry = operation.entries[i];
     entry.slot = operation.slots[i];
-    state_.table().claim(entry.slot, make_descriptor(source.object, source.set, entry.block, Version::from_packed(entry.version), entry.crc));
+    state_.table().claim(entry.slot,
+                         make_descriptor(source.object, source.set, entry.block,
+                                         Version::from_packed(entry.version), entry.crc));
     builder_.add_data(entry.slot, operation.data.data() + positions[i] * page_bytes);
   }
   round_blocks_ += static_cast<uint32_t>(operation.entries.size());
-  ObjectBody head{source.changed.packed(), source.set.packed(), source.object.volume, source.object.index, 0};
+  ObjectBody head{source.changed.packed(), source.set.packed(), source.object.volume,
+                  source.object.index, 0};
   bool first = true;
   for (size_t at = 0; at < operation.entries.size(); at += head.count) {
-    head.count = static_cast<uint32_t>(std::min(recovered_per_record, operation.entries.size() - at));
-    const uint64_t lsn = builder_.append(RecordKind::recovered, 0,
-                                         {struct_bytes(head), std::as_bytes(std::span(operation.entries).subspan(at, head.count))});
+    head.count =
+        static_cast<uint32_t>(std::min(recovered_per_record, operation.entries.size() - at));
+    const uint64_t lsn = builder_.append(
+        RecordKind::recovered, 0,
+        {struct_bytes(head), std::as_bytes(std::span(operation.entries).subspan(at, head.count))});
     if (std::exchange(first, false)) operation.lsn = lsn;
   }
   std::array<std::byte, listed_bytes> listed{};
-  for (const BlockState& state : source.blocks) listed[state.block / 8] |= std::byte(1u << (state.block % 8));
+  for (const BlockState& state : source.blocks)
+    listed[state.block / 8] |= std::byte(1u << (state.block % 8));
   head.count = 0;
-  const uint64_t lsn = builder_.append(RecordKind::applied, 0, {struct_bytes(head), std::span<const std::byte>(listed)});
+  const uint64_t lsn = builder_.append(RecordKind::applied, 0,
+                                       {struct_bytes(head), std::span<const std::byte>(listed)});
   if (first) operation.lsn = lsn;
   operation.effective = true;
   return Taken::yes;
 }
 
 StoreImpl::Taken StoreImpl::take_repair(Operation& operation, uint32_t pages_limit) {
-  if (builder_.pages_with(1, sizeof(RecordHeader) + sizeof(ObjectBody) + sizeof(RecoveredEntry)) + pages_for_decides() > pages_limit) return Taken::wait;
+  if (builder_.pages_with(1, sizeof(RecordHeader) + sizeof(ObjectBody) + sizeof(RecoveredEntry)) +
+          pages_for_decides() >
+      pages_limit)
+    return Taken::wait;
   log_decides();  // as for take_recover
   const WriteRecord& record = operation.record;
   const Object* object = state_.find(record.object);
   const uint32_t old = object == nullptr ? no_slot : object->slot(record.first_block);
-  if (old == no_slot || state_.table().descriptor(old).version != record.version.packed()) return Taken::yes;
+  if (old == no_slot || state_.table().descriptor(old).version != record.version.packed())
+    return Taken::yes;
   if (get_slots(1, operation.slots, operation.outcome) == Taken::wait) return Taken::wait;
   if (!operation.outcome.ok()) return Taken::yes;
   const uint32_t slot = operation.slots[0];
-  state_.table().claim(slot, make_descriptor(record.object, object->set, record.first_block, record.version, operation.crcs[0]));
+  state_.table().claim(slot, make_descriptor(record.object, object->set, record.first_block,
+                                             record.version, operation.crcs[0]));
   builder_.add_data(slot, operation.data.data());
   round_blocks_++;
-  operation.entries.assign(1, {record.version.packed(), operation.crcs[0], slot, record.first_block, 0});
-  const ObjectBody head{record.version.packed(), object->set.packed(), record.object.volume, record.object.index, 1};
-  operation.lsn = builder_.append(RecordKind::repair, 0, {struct_bytes(head), struct_bytes(operation.entries[0])});
+  operation.entries.assign(
+      1, {record.version.packed(), operation.crcs[0], slot, record.first_block, 0});
+  const ObjectBody head{record.version.packed(), object->set.packed(), record.object.volume,
+                        record.object.index, 1};
+  operation.lsn = builder_.append(RecordKind::repair, 0,
+                                  {struct_bytes(head), struct_bytes(operation.entries[0])});
   operation.effective = true;
   return Taken::yes;
 }
@@ -270,10 +313,13 @@ void StoreImpl::submit_round() {
   builder_.seal(superblock_, header);
   round_active_ = true;
   round_flushing_ = false;
-  const auto step = [this, keeper = keeper_.lock()](Status status) { round_step(std::move(status)); };
+  const auto step = [this, keeper = keeper_.lock()](Status status) {
+    round_step(std::move(status));
+  };
   const auto& writes = builder_.join_data(staging_);
   const uint64_t ring_at = builder_.first_lsn() % log_pages_;
-  const auto before_wrap = static_cast<uint32_t>(std::min<uint64_t>(builder_.pages(), log_pages_ - ring_at));
+  const auto before_wrap =
+      static_cast<uint32_t>(std::min<uint64_t>(builder_.pages(), log_pages_ - ring_at));
   const uint32_t after_wrap = builder_.pages() - before_wrap;
   round_outstanding_ = static_cast<uint32_t>(writes.size()) + (after_wrap > 0 ? 2 : 1);
   device_bytes_written_ += uint64_t{builder_.pages()} * page_bytes;
@@ -281,14 +327,18 @@ void StoreImpl::submit_round() {
     device_bytes_written_ += write.bytes.size();
     disk_->write(state_.table().slot_offset(write.slot), write.bytes, step);
   }
-  disk_->write(superblock_.layout.log_offset + ring_at * page_bytes, builder_.page_bytes_at(0, before_wrap), step);
-  if (after_wrap > 0) disk_->write(superblock_.layout.log_offset, builder_.page_bytes_at(before_wrap, after_wrap), step);
+  disk_->write(superblock_.layout.log_offset + ring_at * page_bytes,
+               builder_.page_bytes_at(0, before_wrap), step);
+  if (after_wrap > 0)
+    disk_->write(superblock_.layout.log_offset, builder_.page_bytes_at(before_wrap, after_wrap),
+                 step);
 }
 
 void StoreImpl::round_step(Status status) {
   if (failure_) return;
   if (!status.ok()) {
-    fail(std::move(status).error().with(round_flushing_ ? "flushing the log" : "writing to the log or to blocks"));
+    fail(std::move(status).error().with(round_flushing_ ? "flushing the log"
+                                                        : "writing to the log or to blocks"));
     return;
   }
   if (round_flushing_) {
@@ -310,7 +360,8 @@ void StoreImpl::settle_commits() {
 }
 
 void StoreImpl::release_slots() {
-  while (!releasing_.empty() && (read_oldest_ == nullptr || read_oldest_->number > releasing_.front().read_number)) {
+  while (!releasing_.empty() &&
+         (read_oldest_ == nullptr || read_oldest_->number > releasing_.front().read_number)) {
     state_.table().release(releasing_.front().slot);
     releasing_.pop_front();
   }
@@ -337,16 +388,19 @@ void StoreImpl::apply(Operation& operation) {
     case Operation::Kind::remove_volume: state_.remove_volume(operation.volume, lsn); break;
     case Operation::Kind::recover: {
       const ObjectState& source = operation.source;
-      ObjectBody head{source.changed.packed(), source.set.packed(), source.object.volume, source.object.index, 0};
+      ObjectBody head{source.changed.packed(), source.set.packed(), source.object.volume,
+                      source.object.index, 0};
       for (const RecoveredEntry& entry : operation.entries) state_.add_recovered(head, entry, lsn);
       std::array<std::byte, listed_bytes> listed{};
-      for (const BlockState& state : source.blocks) listed[state.block / 8] |= std::byte(1u << (state.block % 8));
+      for (const BlockState& state : source.blocks)
+        listed[state.block / 8] |= std::byte(1u << (state.block % 8));
       state_.finish_recovered(head, listed, lsn);
       break;
     }
     case Operation::Kind::repair: {
       const WriteRecord& record = operation.record;
-      state_.add_repair({record.version.packed(), 0, record.object.volume, record.object.index, 1}, operation.entries[0], false, lsn);
+      state_.add_repair({record.version.packed(), 0, record.object.volume, record.object.index, 1},
+                        operation.entries[0], false, lsn);
       break;
     }
     case Operation::Kind::checkpoint: break;
@@ -354,9 +408,12 @@ void StoreImpl::apply(Operation& operation) {
 }
 
 void StoreImpl::round_durable() {
-  stable_tail_ = round_tail_;
-  if (builder_.pages() > 0) previous_session_ = session_;
-  next_lsn_ += builder_.pages();
+  const bool written = builder_.pages() > 0;  // else there were only calls that change nothing
+  if (written) {
+    stable_tail_ = round_tail_;
+    previous_session_ = session_;
+    next_lsn_ += builder_.pages();
+  }
   settle_commits();
   bool acknowledged = false;
   for (Operation* operation : round_operations_) {
@@ -367,7 +424,7 @@ void StoreImpl::round_durable() {
   round_active_ = false;
   // A round that promised something is followed by another one, which proves that it was whole.
   if (acknowledged || !state_.commits().empty() || !decides_pending_.empty()) arm_lazy();
-  reclaim_after_round(round_tail_);
+  if (written) reclaim_after_round(round_tail_);
   const auto alive = alive_;
   std::vector<Operation*> finished = std::move(round_operations_);
   round_operations_.clear();
@@ -418,8 +475,10 @@ void StoreImpl::fail(Error error) {
   if (failure_) return;
   failure_ = std::move(error);
   lazy_timer_.cancel();
-  host_.log.error("store failed: the disk has to be retired", {{"disk", superblock_.disk}, {"error", failure_->message()}});
-  // Memory of writes still on their way stays until the store is destroyed: operations are not given back for reuse.
+  host_.log.error("store failed: the disk has to be retired",
+                  {{"disk", superblock_.disk}, {"error", failure_->message()}});
+  // Memory of writes still on their way stays until the store is destroyed: operations are not
+  // given back for reuse.
   std::vector<Done> calls;
   for (Operation* operation : round_operations_) calls.push_back(std::move(operation->done));
   for (Operation* operation : queue_) calls.push_back(std::move(operation->done));

@@ -21,19 +21,23 @@ uint64_t home_crc(Bytes page) {
 
 }  // namespace
 
-Result<TableHome> open_table_home(Bytes page, const disk::Superblock& superblock, uint32_t page_number) {
+Result<TableHome> open_table_home(Bytes page, const disk::Superblock& superblock,
+                                  uint32_t page_number) {
   SP_ASSERT_OP(page.size(), ==, disk::table_page_bytes);
   const auto header = load<TablePageHeader>(page);
-  if (header.magic != table_page_magic || header.cluster != superblock.cluster || header.uuid != superblock.uuid)
+  if (header.magic != table_page_magic || header.cluster != superblock.cluster ||
+      header.uuid != superblock.uuid)
     return Error(Code::not_found, "no table page of this disk");
-  if (header.crc != home_crc(page)) return Error(Code::damaged, "a table page whose checksum does not match");
+  if (header.crc != home_crc(page))
+    return Error(Code::damaged, "a table page whose checksum does not match");
   if (header.page != page_number || header.sequence == 0 || header.entries != per_page)
     return Error(Code::damaged, "a table page in the wrong place");
   return TableHome{header.sequence, page.subspan(sizeof header)};
 }
 
 uint64_t table_home_offset(const disk::Layout& layout, uint32_t page_number, uint64_t sequence) {
-  return layout.table_offset + (sequence % 2) * (layout.table_bytes / 2) + uint64_t{page_number} * disk::table_page_bytes;
+  return layout.table_offset + (sequence % 2) * (layout.table_bytes / 2) +
+         uint64_t{page_number} * disk::table_page_bytes;
 }
 
 SlotTable::SlotTable(const disk::Superblock& superblock)
@@ -82,7 +86,8 @@ void SlotTable::clear(uint32_t slot, uint64_t lsn) {
 
 std::optional<uint32_t> SlotTable::allocate() {
   if (free_count_ == 0) return std::nullopt;
-  // The rest of the cursor's word, then the next word that has one, by the summary; at most one lap.
+  // The rest of the cursor's word, then the next word that has one, by the summary; at most one
+  // lap.
   size_t word = cursor_ / 64;
   uint64_t bits = word < free_.size() ? free_[word] & (~uint64_t{0} << (cursor_ % 64)) : 0;
   if (bits == 0) {

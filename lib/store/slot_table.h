@@ -1,9 +1,12 @@
-// Slot table: for every data slot who owns it, with which version and checksum, and which slots are free.
+// Slot table: for every data slot who owns it, with which version and checksum, and which slots are
+// free.
 //
-// A slot is free, uncommitted (written or being written, its owner not yet decided and stable) or committed (part of what the table page says on the
-// device). Page images hold committed entries only. A page is dirty from the lsn of the oldest log record whose effect its newest home
-// lacks: the log's tail must not pass that lsn before the page was written home. Freeing has two steps: `clear` ends ownership, `release` lets
-// the slot be allocated again; in between stand the readers. Pure memory, no I/O.
+// A slot is free, uncommitted (written or being written, its owner not yet decided and stable) or
+// committed (part of what the table page says on the device). Page images hold committed entries
+// only. A page is dirty from the lsn of the oldest log record whose effect its newest home lacks:
+// the log's tail must not pass that lsn before the page was written home. Freeing has two steps:
+// `clear` ends ownership, `release` lets the slot be allocated again; in between stand the readers.
+// Pure memory, no I/O.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -47,19 +50,24 @@ struct TablePageHeader {
   uint32_t page;
   uint32_t entries;
   uint64_t reserved[2];
-  uint64_t crc;       // of the page with this field zero
+  uint64_t crc;  // of the page with this field zero
 };
 static_assert(sizeof(TablePageHeader) == 64);
-static_assert(sizeof(TablePageHeader) + disk::slots_per_table_page * sizeof(Descriptor) == disk::table_page_bytes);
+static_assert(sizeof(TablePageHeader) + disk::slots_per_table_page * sizeof(Descriptor) ==
+              disk::table_page_bytes);
 constexpr uint64_t table_page_magic = 0x313042415450532f;  // "/SPTAB01"
 
-// A whole home. Code::not_found: never written in this life of the disk; Code::damaged: broken, or the page of another place.
+// A whole home. Code::not_found: never written in this life of the disk; Code::damaged: broken, or
+// the page of another place.
 struct TableHome {
   uint64_t sequence = 0;
   Bytes entries;
-  Descriptor at(size_t index) const { return load<Descriptor>(entries.subspan(index * sizeof(Descriptor))); }
+  Descriptor at(size_t index) const {
+    return load<Descriptor>(entries.subspan(index * sizeof(Descriptor)));
+  }
 };
-Result<TableHome> open_table_home(Bytes page, const disk::Superblock& superblock, uint32_t page_number);
+Result<TableHome> open_table_home(Bytes page, const disk::Superblock& superblock,
+                                  uint32_t page_number);
 uint64_t table_home_offset(const disk::Layout& layout, uint32_t page_number, uint64_t sequence);
 
 class SlotTable {
@@ -68,33 +76,37 @@ class SlotTable {
 
   uint32_t slot_count() const { return slot_count_; }
   uint32_t page_count() const { return static_cast<uint32_t>(pages_.size()); }
-  uint64_t slot_offset(uint32_t slot) const { return superblock_.layout.data_offset + uint64_t{slot} * 4096; }
+  uint64_t slot_offset(uint32_t slot) const {
+    return superblock_.layout.data_offset + uint64_t{slot} * 4096;
+  }
   const Descriptor& descriptor(uint32_t slot) const;
 
   // --- ownership
-  void claim(uint32_t slot, const Descriptor& owner);        // free -> uncommitted
-  void commit(uint32_t slot, uint64_t lsn);                  // uncommitted -> committed, page dirty since lsn
-  void clear(uint32_t slot, uint64_t lsn);                   // -> nobody's; page dirty since lsn if the entry was committed
+  void claim(uint32_t slot, const Descriptor& owner);  // free -> uncommitted
+  void commit(uint32_t slot, uint64_t lsn);  // uncommitted -> committed, page dirty since lsn
+  void clear(uint32_t slot,
+             uint64_t lsn);  // -> nobody's; page dirty since lsn if the entry was committed
 
   // --- allocation. Successive calls give adjacent slots where the device allows.
   std::optional<uint32_t> allocate();
   void release(uint32_t slot);
   uint32_t free_count() const { return free_count_; }
   bool is_free(uint32_t slot) const { return (free_[slot / 64] >> (slot % 64) & 1) != 0; }
-  void rebuild_free();                                       // after recovery: what has no owner is free
+  void rebuild_free();  // after recovery: what has no owner is free
 
   // --- homes
   struct PageState {
-    uint64_t sequence = 0;      // newest image that was, or may have been, written home
-    uint64_t dirty_since = 0;   // 0: clean
-    uint64_t intent_lsn = 0;    // the log record that vouches for `sequence`
-    bool intent_open = false;   // logged, its image not yet durable
+    uint64_t sequence = 0;     // newest image that was, or may have been, written home
+    uint64_t dirty_since = 0;  // 0: clean
+    uint64_t intent_lsn = 0;   // the log record that vouches for `sequence`
+    bool intent_open = false;  // logged, its image not yet durable
   };
   const PageState& state(uint32_t page) const { return states_[page]; }
   const std::set<std::pair<uint64_t, uint32_t>>& dirty() const { return dirty_; }
   const std::set<std::pair<uint64_t, uint32_t>>& intents() const { return intents_; }
   void mark_dirty(uint32_t page, uint64_t lsn);
-  // An intent was logged at lsn. `opens`: for a new image (sequence + 1, returned by next_sequence before); otherwise the old one said again.
+  // An intent was logged at lsn. `opens`: for a new image (sequence + 1, returned by next_sequence
+  // before); otherwise the old one said again.
   uint64_t next_sequence(uint32_t page) const { return states_[page].sequence + 1; }
   void set_intent(uint32_t page, uint64_t lsn, bool opens);
   // The image to be written home, with the page's newest sequence; the page is clean from here on.
@@ -102,7 +114,7 @@ class SlotTable {
   void home_written(uint32_t page) { states_[page].intent_open = false; }
 
   // --- recovery
-  void load_entry(uint32_t slot, const Descriptor& entry);   // committed, as found at home
+  void load_entry(uint32_t slot, const Descriptor& entry);  // committed, as found at home
   void load_page_state(uint32_t page, uint64_t sequence, uint64_t intent_lsn);
 
   uint64_t memory_bytes() const;

@@ -13,7 +13,8 @@ SlotList::SlotList(std::span<const uint32_t> slots) : count_(static_cast<uint32_
   std::copy(slots.begin(), slots.end(), to);
 }
 
-Descriptor make_descriptor(ObjectId object, SetId set, uint32_t block, Version version, uint64_t crc) {
+Descriptor make_descriptor(ObjectId object, SetId set, uint32_t block, Version version,
+                           uint64_t crc) {
   Descriptor descriptor;
   descriptor.crc = crc;
   descriptor.version = version.packed();
@@ -73,8 +74,9 @@ Version State::stored_version(const State& state, const Object* object, uint32_t
 const Undecided* State::find_undecided(SetId id, Version version) const {
   const SetState* state = find_set(id);
   if (state == nullptr) return nullptr;
-  const auto it = std::lower_bound(state->undecided.begin(), state->undecided.end(), version,
-                                   [](const Undecided& u, Version v) { return u.record.version < v; });
+  const auto it =
+      std::lower_bound(state->undecided.begin(), state->undecided.end(), version,
+                       [](const Undecided& u, Version v) { return u.record.version < v; });
   return it != state->undecided.end() && it->record.version == version ? &*it : nullptr;
 }
 
@@ -108,11 +110,13 @@ bool State::has_undecided(ObjectId id, uint32_t first, uint32_t count) const {
 }
 
 uint64_t State::memory_bytes() const {
-  uint64_t bytes = table_.memory_bytes() + commits_.capacity() * sizeof(Commit) + tombstones_.size() * 64;
+  uint64_t bytes =
+      table_.memory_bytes() + commits_.capacity() * sizeof(Commit) + tombstones_.size() * 64;
   for (const auto& [id, set] : sets_) {
     bytes += sizeof(SetState) + (set.undecided.size() + set.dropping.size()) * sizeof(Undecided) +
              set.operations.size() * sizeof(KnownOperation);
-    for (const auto& [object_id, object] : set.objects) bytes += object->memory_bytes() + 48 + 32;  // and the nodes of both maps
+    for (const auto& [object_id, object] : set.objects)
+      bytes += object->memory_bytes() + 48 + 32;  // and the nodes of both maps
   }
   return bytes;
 }
@@ -120,7 +124,8 @@ uint64_t State::memory_bytes() const {
 // --- writes
 
 size_t State::operations_kept() const {
-  const uint64_t fit = superblock_.layout.log_bytes / 4 / sizeof(OperationEntry) / std::max<size_t>(sets_.size(), 1);
+  const uint64_t fit =
+      superblock_.layout.log_bytes / 4 / sizeof(OperationEntry) / std::max<size_t>(sets_.size(), 1);
   return static_cast<size_t>(std::min<uint64_t>(fit, limits::set_undecided_max));
 }
 
@@ -140,7 +145,8 @@ void State::add_operation(SetId id, const OperationId& operation, Version versio
 void State::add_write(const WriteRecord& record, std::span<const uint32_t> slots, uint64_t lsn) {
   SetState& state = set(record.set);
   auto place = state.undecided.end();
-  while (place != state.undecided.begin() && std::prev(place)->record.version >= record.version) --place;
+  while (place != state.undecided.begin() && std::prev(place)->record.version >= record.version)
+    --place;
   if (place != state.undecided.end() && place->record.version == record.version) {
     // Given twice before the first was durable: the first one stays.
     for (const uint32_t slot : slots) commits_.push_back({no_slot, slot, lsn});
@@ -184,7 +190,8 @@ void State::free_undecided(Undecided& write, uint64_t lsn) {
   erase_if_empty(*find(write.record.object));
 }
 
-void State::store_block(Object& owner, uint32_t block, uint32_t slot, Version version, uint64_t lsn) {
+void State::store_block(Object& owner, uint32_t block, uint32_t slot, Version version,
+                        uint64_t lsn) {
   if (stored_version(*this, &owner, block) >= version) {
     commits_.push_back({no_slot, slot, lsn});
     return;
@@ -211,12 +218,15 @@ void State::make_visible(Undecided& write) {
     for (uint32_t i = 0; i < record.block_count; i++)
       store_block(owner, record.first_block + i, write.slots.view()[i], record.version, write.lsn);
   } else {
-    for (uint32_t block = owner.next_used(record.first_block); block < uint32_t{record.first_block} + record.block_count;
+    for (uint32_t block = owner.next_used(record.first_block);
+         block < uint32_t{record.first_block} + record.block_count;
          block = owner.next_used(block + 1))
-      if (stored_version(*this, &owner, block) < record.version) remove_block(owner, block, write.lsn);
+      if (stored_version(*this, &owner, block) < record.version)
+        remove_block(owner, block, write.lsn);
     owner.add_range(record.first_block, record.block_count, record.version);
     owner.changed = std::max(owner.changed, record.version);
-    set_tombstone_lsn(owner, owner.tombstone_lsn == 0 ? write.lsn : std::min(owner.tombstone_lsn, write.lsn));
+    set_tombstone_lsn(
+        owner, owner.tombstone_lsn == 0 ? write.lsn : std::min(owner.tombstone_lsn, write.lsn));
   }
   forget_undecided(write);
 }
@@ -249,7 +259,9 @@ void State::finish_drop(SetId id, uint64_t lsn) {
   std::deque<Undecided> dropping = std::move(state.dropping);
   state.dropping.clear();
   for (Undecided& write : dropping) {
-    std::erase_if(state.operations, [&](const KnownOperation& known) { return known.version == write.record.version; });
+    std::erase_if(state.operations, [&](const KnownOperation& known) {
+      return known.version == write.record.version;
+    });
     free_undecided(write, lsn);
   }
   if (state.drops_queued > 0 && --state.drops_queued == 0 && !state.deferred_decide.is_zero())
@@ -265,7 +277,8 @@ void State::put_set(const SetRecord& record, uint64_t lsn) {
 }
 
 void State::erase_object(Object& owner, uint64_t lsn) {
-  for (uint32_t block = owner.next_used(0); block < limits::blocks_per_object; block = owner.next_used(block + 1))
+  for (uint32_t block = owner.next_used(0); block < limits::blocks_per_object;
+       block = owner.next_used(block + 1))
     remove_block(owner, block, lsn);
   owner.forget_ranges(Version::from_packed(~uint64_t{0}));
   erase_if_empty(owner);
@@ -295,9 +308,12 @@ void State::remove_volume(VolumeId volume, uint64_t lsn) {
     for (auto* writes : {&state.undecided, &state.dropping}) {
       for (Undecided& write : *writes)
         if (write.record.object.volume == volume) free_undecided(write, lsn);
-      std::erase_if(*writes, [volume](const Undecided& write) { return write.record.object.volume == volume; });
+      std::erase_if(*writes, [volume](const Undecided& write) {
+        return write.record.object.volume == volume;
+      });
     }
-    for (auto it = state.objects.lower_bound({volume, 0}); it != state.objects.end() && it->first.volume == volume;) {
+    for (auto it = state.objects.lower_bound({volume, 0});
+         it != state.objects.end() && it->first.volume == volume;) {
       Object& owner = *it->second;
       ++it;
       erase_object(owner, lsn);
@@ -319,7 +335,8 @@ void State::forget(SetId id, Version passed) {
   }
 }
 
-void State::add_tombstone(const ObjectBody& head, std::span<const RangeEntry> ranges, uint64_t lsn) {
+void State::add_tombstone(const ObjectBody& head, std::span<const RangeEntry> ranges,
+                          uint64_t lsn) {
   Object& owner = object({head.volume, head.object}, SetId::from_packed(head.set));
   owner.floor = std::max(owner.floor, Version::from_packed(head.version));
   owner.changed = std::max(owner.changed, owner.floor);
@@ -337,10 +354,12 @@ void State::add_recovered(const ObjectBody& head, const RecoveredEntry& entry, u
   erase_if_empty(owner);
 }
 
-void State::finish_recovered(const ObjectBody& head, std::span<const std::byte, listed_bytes> listed, uint64_t lsn) {
+void State::finish_recovered(const ObjectBody& head,
+                             std::span<const std::byte, listed_bytes> listed, uint64_t lsn) {
   Object& owner = object({head.volume, head.object}, SetId::from_packed(head.set));
   const Version changed = Version::from_packed(head.version);
-  // Undecided writes that the source had passed must not show a block that it does not list; else only what was here needs remembering.
+  // Undecided writes that the source had passed must not show a block that it does not list; else
+  // only what was here needs remembering.
   const bool remember_all = owner.undecided > 0;
   for (uint32_t block = 0; block < limits::blocks_per_object; block++) {
     if (!remember_all) block = owner.next_used(block);
@@ -354,17 +373,20 @@ void State::finish_recovered(const ObjectBody& head, std::span<const std::byte, 
     owner.floor = changed;
     owner.changed = changed;
   }
-  if (owner.has_tombstone()) set_tombstone_lsn(owner, owner.tombstone_lsn == 0 ? lsn : std::min(owner.tombstone_lsn, lsn));
+  if (owner.has_tombstone())
+    set_tombstone_lsn(owner, owner.tombstone_lsn == 0 ? lsn : std::min(owner.tombstone_lsn, lsn));
   erase_if_empty(owner);
 }
 
-void State::add_repair(const ObjectBody& head, const RecoveredEntry& entry, bool replaying, uint64_t lsn) {
+void State::add_repair(const ObjectBody& head, const RecoveredEntry& entry, bool replaying,
+                       uint64_t lsn) {
   const ObjectId id{head.volume, head.object};
   Object* owner = find(id);
   const uint32_t old = owner == nullptr ? no_slot : owner->slot(entry.block);
   if (old == no_slot && replaying) {
     // The table page may be of the time after the move, with the damaged slot's entry gone.
-    store_block(object(id, SetId::from_packed(head.set)), entry.block, entry.slot, Version::from_packed(entry.version), lsn);
+    store_block(object(id, SetId::from_packed(head.set)), entry.block, entry.slot,
+                Version::from_packed(entry.version), lsn);
     return;
   }
   if (old == no_slot || table_.descriptor(old).version != entry.version) {

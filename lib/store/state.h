@@ -1,9 +1,11 @@
-// State: everything that the store knows in memory, and the one place where log records take effect. The running store applies a record once its
-// round is durable; recovery applies the same records in the same order and so arrives at the same state. Pure: no I/O, no clock.
+// State: everything that the store knows in memory, and the one place where log records take
+// effect. The running store applies a record once its round is durable; recovery applies the same
+// records in the same order and so arrives at the same state. Pure: no I/O, no clock.
 //
-// Changes of ownership go through commits: an ordered queue of "this slot is now the block's, that one nobody's". The running store settles a
-// commit only when the round that was formed after it is durable, because a decision is remembered lazily: until then the table pages and
-// the replaced slot must stay as they were.
+// Changes of ownership go through commits: an ordered queue of "this slot is now the block's, that
+// one nobody's". The running store settles a commit only when the round that was formed after it is
+// durable, because a decision is remembered lazily: until then the table pages and the replaced
+// slot must stay as they were.
 #pragma once
 #include <cstdint>
 #include <deque>
@@ -51,15 +53,15 @@ struct SetState {
   std::optional<SetRecord> record;
   uint64_t record_lsn = 0;
   Version decided;
-  uint64_t decided_lsn = 0;      // of the newest decide record; 0: none
-  bool decide_pending = false;   // `decided` has to be logged
-  bool decide_listed = false;    // and the store has noted so
+  uint64_t decided_lsn = 0;     // of the newest decide record; 0: none
+  bool decide_pending = false;  // `decided` has to be logged
+  bool decide_listed = false;   // and the store has noted so
   Version forget;
   bool forget_pending = false;
-  uint32_t drops_queued = 0;     // while not 0, decide waits in deferred_decide
+  uint32_t drops_queued = 0;  // while not 0, decide waits in deferred_decide
   Version deferred_decide;
-  std::deque<Undecided> undecided;   // ascending by version
-  std::deque<Undecided> dropping;    // given to a drop that is not durable yet
+  std::deque<Undecided> undecided;        // ascending by version
+  std::deque<Undecided> dropping;         // given to a drop that is not durable yet
   std::deque<KnownOperation> operations;  // ascending by version
   std::map<ObjectId, Object*> objects;
 };
@@ -85,9 +87,10 @@ class State {
   const std::map<SetId, SetState>& sets() const { return sets_; }
 
   // --- questions
-  // The version that a write of this block must exceed: what is stored and decided, or was discarded.
+  // The version that a write of this block must exceed: what is stored and decided, or was
+  // discarded.
   static Version stored_version(const State& state, const Object* object, uint32_t block);
-  bool is_known(const WriteRecord& record) const;            // nothing of it is newer than what is here
+  bool is_known(const WriteRecord& record) const;  // nothing of it is newer than what is here
   uint32_t growth_of(const WriteRecord& record) const;
   bool has_undecided(ObjectId object, uint32_t first, uint32_t count) const;
   const Undecided* find_undecided(SetId set, Version version) const;
@@ -103,31 +106,36 @@ class State {
   // A write that `decide` was already told of is visible at once.
   void add_write(const WriteRecord& record, std::span<const uint32_t> slots, uint64_t lsn);
   void decide(SetId set, Version up_to);
-  void begin_drop(SetId set);                    // undecided -> dropping
-  void finish_drop(SetId set, uint64_t lsn);     // frees what is dropping
+  void begin_drop(SetId set);                 // undecided -> dropping
+  void finish_drop(SetId set, uint64_t lsn);  // frees what is dropping
   void put_set(const SetRecord& record, uint64_t lsn);
   void remove_set(SetId set, uint64_t lsn);
   void remove_volume(VolumeId volume, uint64_t lsn);
   void forget(SetId set, Version passed);
   void add_tombstone(const ObjectBody& head, std::span<const RangeEntry> ranges, uint64_t lsn);
   void add_recovered(const ObjectBody& head, const RecoveredEntry& entry, uint64_t lsn);
-  void finish_recovered(const ObjectBody& head, std::span<const std::byte, listed_bytes> listed, uint64_t lsn);
-  void add_repair(const ObjectBody& head, const RecoveredEntry& entry, bool replaying, uint64_t lsn);
+  void finish_recovered(const ObjectBody& head, std::span<const std::byte, listed_bytes> listed,
+                        uint64_t lsn);
+  void add_repair(const ObjectBody& head, const RecoveredEntry& entry, bool replaying,
+                  uint64_t lsn);
   void add_operation(SetId set, const OperationId& id, Version version, uint64_t lsn);
 
   // --- commits
   std::vector<Commit>& commits() { return commits_; }
+  const std::vector<Commit>& commits() const { return commits_; }
   // Makes one commit true of the table; the slot that became nobody's, or no_slot.
   uint32_t settle(const Commit& commit);
 
   // --- sticky state, ascending by the lsn that must stay in the log
   const std::set<std::pair<uint64_t, ObjectId>>& tombstones() const { return tombstones_; }
   void set_tombstone_lsn(Object& object, uint64_t lsn);
-  // Operations kept per set: limits::set_undecided_max, fewer where so many sets would fill a quarter of the log with them.
+  // Operations kept per set: limits::set_undecided_max, fewer where so many sets would fill a
+  // quarter of the log with them.
   size_t operations_kept() const;
 
   // --- recovery
-  // A committed entry found at home; the older of two entries of one block becomes nobody's, dirty since `tail`.
+  // A committed entry found at home; the older of two entries of one block becomes nobody's, dirty
+  // since `tail`.
   Status load_block(uint32_t slot, const Descriptor& entry, uint64_t tail);
   Status replay(const Record& record, uint64_t lsn);
 
@@ -159,6 +167,7 @@ class State {
   uint64_t undecided_log_bytes_ = 0;
 };
 
-Descriptor make_descriptor(ObjectId object, SetId set, uint32_t block, Version version, uint64_t crc);
+Descriptor make_descriptor(ObjectId object, SetId set, uint32_t block, Version version,
+                           uint64_t crc);
 
 }  // namespace sp::store

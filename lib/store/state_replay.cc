@@ -1,4 +1,5 @@
-// Recovery's half of State: table entries and log records as they are found on the device, which may be anything.
+// Recovery's half of State: table entries and log records as they are found on the device, which
+// may be anything.
 #include <algorithm>
 
 #include "store/state.h"
@@ -16,17 +17,22 @@ std::string name_of(ObjectId id) {
 Status State::check_set_of(ObjectId id, SetId set, uint64_t lsn) const {
   const Object* owner = find(id);
   if (owner == nullptr || owner->set == set) return {};
-  return Error(Code::damaged, "log page " + std::to_string(lsn) + " places " + name_of(id) + " in two disk sets");
+  return Error(Code::damaged,
+               "log page " + std::to_string(lsn) + " places " + name_of(id) + " in two disk sets");
 }
 
 Status State::load_block(uint32_t slot, const Descriptor& entry, uint64_t tail) {
   const auto fault = [&](const std::string& what) {
-    return Error(Code::damaged, "the table entry of slot " + std::to_string(slot) + " (" + name_of(entry.object_id()) + ", block " +
-                                    std::to_string(entry.block()) + ") " + what + ": check the disk with sp-disk-check");
+    return Error(Code::damaged, "the table entry of slot " + std::to_string(slot) + " (" +
+                                    name_of(entry.object_id()) + ", block " +
+                                    std::to_string(entry.block()) + ") " + what +
+                                    ": check the disk with sp-disk-check");
   };
-  if (entry.uncommitted() || entry.layer != 0 || entry.block() >= limits::blocks_per_object) return fault("is not possible");
+  if (entry.uncommitted() || entry.layer != 0 || entry.block() >= limits::blocks_per_object)
+    return fault("is not possible");
   const SetId set = SetId::from_packed(entry.set);
-  if (const Object* known = find(entry.object_id()); known != nullptr && known->set != set) return fault("names another disk set");
+  if (const Object* known = find(entry.object_id()); known != nullptr && known->set != set)
+    return fault("names another disk set");
   table_.load_entry(slot, entry);
   Object& owner = object(entry.object_id(), set);
   const uint32_t other = owner.slot(entry.block());
@@ -50,7 +56,8 @@ Status State::load_block(uint32_t slot, const Descriptor& entry, uint64_t tail) 
 
 Status State::claim_for_replay(uint32_t slot, const Descriptor& owner) {
   if (table_.descriptor(slot).used())
-    return Error(Code::damaged, "slot " + std::to_string(slot) + " was given to " + name_of(owner.object_id()) + " while in use");
+    return Error(Code::damaged, "slot " + std::to_string(slot) + " was given to " +
+                                    name_of(owner.object_id()) + " while in use");
   table_.claim(slot, owner);
   return {};
 }
@@ -71,13 +78,16 @@ Status State::replay_write(const Record& record, uint64_t lsn) {
       return {};
     }
     // Said again, but known as decided already: its slots are its own.
-    if (!slots.empty() && table_.descriptor(slots[0]).used() && table_.descriptor(slots[0]).version == write.version.packed() &&
+    if (!slots.empty() && table_.descriptor(slots[0]).used() &&
+        table_.descriptor(slots[0]).version == write.version.packed() &&
         table_.descriptor(slots[0]).object_id() == write.object)
       return {};
   }
   for (size_t i = 0; i < slots.size(); i++)
-    SP_CHECK(claim_for_replay(slots[i], make_descriptor(write.object, write.set, write.first_block + static_cast<uint32_t>(i),
-                                                        write.version, write_crc(record, i))));
+    SP_CHECK(claim_for_replay(
+        slots[i],
+        make_descriptor(write.object, write.set, write.first_block + static_cast<uint32_t>(i),
+                        write.version, write_crc(record, i))));
   add_write(write, slots, lsn);
   return {};
 }
@@ -88,10 +98,13 @@ Status State::replay_placed(const Record& record, uint64_t lsn) {
   SP_CHECK(check_set_of(id, SetId::from_packed(head.set), lsn));
   for (size_t i = 0; i < head.count; i++) {
     const auto entry = record.entry<ObjectBody, RecoveredEntry>(i);
-    SP_CHECK(claim_for_replay(entry.slot, make_descriptor(id, SetId::from_packed(head.set), entry.block,
-                                                          Version::from_packed(entry.version), entry.crc)));
-    if (record.kind == RecordKind::repair) add_repair(head, entry, true, lsn);
-    else add_recovered(head, entry, lsn);
+    SP_CHECK(claim_for_replay(entry.slot,
+                              make_descriptor(id, SetId::from_packed(head.set), entry.block,
+                                              Version::from_packed(entry.version), entry.crc)));
+    if (record.kind == RecordKind::repair)
+      add_repair(head, entry, true, lsn);
+    else
+      add_recovered(head, entry, lsn);
   }
   return {};
 }
@@ -107,17 +120,23 @@ Status State::replay(const Record& record, uint64_t lsn) {
       const auto body = record.head<SetVersionBody>();
       const SetId id = SetId::from_packed(body.set);
       decide(id, Version::from_packed(body.version));
-      if (record.kind == RecordKind::drop) finish_drop(id, lsn);
-      else set(id).decided_lsn = lsn;
+      if (record.kind == RecordKind::drop)
+        finish_drop(id, lsn);
+      else
+        set(id).decided_lsn = lsn;
       set(id).decide_pending = set(id).decided_lsn == 0 && !set(id).decided.is_zero();
       break;
     }
     case RecordKind::set: {
       const auto body = record.head<SetBody>();
-      put_set({SetId::from_packed(body.set), body.epoch, body.recovering != 0, Version::from_packed(body.complete_to)}, lsn);
+      put_set({SetId::from_packed(body.set), body.epoch, body.recovering != 0,
+               Version::from_packed(body.complete_to)},
+              lsn);
       break;
     }
-    case RecordKind::remove_set: remove_set(SetId::from_packed(record.head<SetVersionBody>().set), lsn); break;
+    case RecordKind::remove_set:
+      remove_set(SetId::from_packed(record.head<SetVersionBody>().set), lsn);
+      break;
     case RecordKind::remove_volume: remove_volume(record.head<VolumeBody>().volume, lsn); break;
     case RecordKind::forget: {
       const auto body = record.head<SetVersionBody>();
@@ -128,7 +147,8 @@ Status State::replay(const Record& record, uint64_t lsn) {
       const auto head = record.head<ObjectBody>();
       SP_CHECK(check_set_of({head.volume, head.object}, SetId::from_packed(head.set), lsn));
       std::vector<RangeEntry> ranges(head.count);
-      for (size_t i = 0; i < ranges.size(); i++) ranges[i] = record.entry<ObjectBody, RangeEntry>(i);
+      for (size_t i = 0; i < ranges.size(); i++)
+        ranges[i] = record.entry<ObjectBody, RangeEntry>(i);
       add_tombstone(head, ranges, lsn);
       break;
     }
@@ -147,7 +167,7 @@ Status State::replay(const Record& record, uint64_t lsn) {
       }
       break;
     }
-    case RecordKind::homes:   // taken up before the tables were read
+    case RecordKind::homes:  // taken up before the tables were read
     case RecordKind::opened: break;
   }
   SP_CHECK(status);

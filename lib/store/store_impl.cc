@@ -5,7 +5,8 @@
 
 namespace sp::store {
 
-StoreImpl::StoreImpl(io::Host& host, std::unique_ptr<io::Disk> disk, const disk::Superblock& superblock, const Options& options)
+StoreImpl::StoreImpl(io::Host& host, std::unique_ptr<io::Disk> disk,
+                     const disk::Superblock& superblock, const Options& options)
     : host_(host),
       superblock_(superblock),
       options_(options),
@@ -19,7 +20,8 @@ StoreImpl::StoreImpl(io::Host& host, std::unique_ptr<io::Disk> disk, const disk:
 
 StoreImpl::~StoreImpl() { *alive_ = false; }
 
-void StoreImpl::start(const LogPosition& position, Done started, const std::shared_ptr<void>& keeper) {
+void StoreImpl::start(const LogPosition& position, Done started,
+                      const std::shared_ptr<void>& keeper) {
   keeper_ = keeper;
   recovered_ = position;
   next_lsn_ = position.next_lsn;
@@ -63,28 +65,33 @@ void StoreImpl::refuse(Done done, Error error) {
     Done done;
     Error error;
   };
-  host_.reactor.post([alive = alive_, refusal = std::make_unique<Refusal>(Refusal{std::move(done), std::move(error)})] {
+  host_.reactor.post([alive = alive_, refusal = std::make_unique<Refusal>(
+                                          Refusal{std::move(done), std::move(error)})] {
     if (*alive && refusal->done) refusal->done.call_once(std::move(refusal->error));
   });
 }
 
-Status StoreImpl::check_write(const WriteRecord& record, std::span<const uint64_t> crcs, const Buffer& data, size_t data_offset) const {
+Status StoreImpl::check_write(const WriteRecord& record, std::span<const uint64_t> crcs,
+                              const Buffer& data, size_t data_offset) const {
   if (failure_) return *failure_;
   if (options_.verify_only) return Error(Code::refused, "the store is open for reading only");
   const bool is_data = record.kind == WriteKind::data;
   const uint32_t count_max = is_data ? limits::io_blocks_max : limits::blocks_per_object;
-  if (record.version.is_zero() || record.object.volume == 0) return Error(Code::invalid, "a write without version or volume");
+  if (record.version.is_zero() || record.object.volume == 0)
+    return Error(Code::invalid, "a write without version or volume");
   if (record.block_count == 0 || record.block_count > count_max ||
       uint32_t{record.first_block} + record.block_count > limits::blocks_per_object)
     return Error(Code::invalid, "a write beyond its object, or of too many blocks");
-  if (!is_data && record.kind != WriteKind::discard) return Error(Code::invalid, "a write of unknown kind");
+  if (!is_data && record.kind != WriteKind::discard)
+    return Error(Code::invalid, "a write of unknown kind");
   if (is_data && (crcs.size() != record.block_count || !data || data_offset > data.size() ||
                   data.size() - data_offset < size_t{record.block_count} * page_bytes))
     return Error(Code::invalid, "a write with less data or checksums than blocks");
   return {};
 }
 
-void StoreImpl::prepare(const WriteRecord& record, std::span<const uint64_t> crcs, Buffer data, size_t data_offset, Done durable) {
+void StoreImpl::prepare(const WriteRecord& record, std::span<const uint64_t> crcs, Buffer data,
+                        size_t data_offset, Done durable) {
   Operation* operation = new_operation(Operation::Kind::prepare, std::move(durable));
   // A refused write keeps its place in the queue, so that acknowledgements stay in order.
   operation->outcome = check_write(record, crcs, data, data_offset);
@@ -123,7 +130,8 @@ std::vector<WriteRecord> StoreImpl::undecided(SetId set) const {
 
 void StoreImpl::drop_undecided(SetId set, Done done) {
   if (failure_) return refuse(std::move(done), *failure_);
-  if (options_.verify_only) return refuse(std::move(done), Error(Code::refused, "the store is open for reading only"));
+  if (options_.verify_only)
+    return refuse(std::move(done), Error(Code::refused, "the store is open for reading only"));
   Operation* operation = new_operation(Operation::Kind::drop, std::move(done));
   operation->set = set;
   state_.begin_drop(set);
@@ -133,7 +141,8 @@ void StoreImpl::drop_undecided(SetId set, Done done) {
 std::vector<std::pair<OperationId, Version>> StoreImpl::operations(SetId set) const {
   std::vector<std::pair<OperationId, Version>> known;
   if (const SetState* state = state_.find_set(set); state != nullptr)
-    for (const KnownOperation& operation : state->operations) known.emplace_back(operation.id, operation.version);
+    for (const KnownOperation& operation : state->operations)
+      known.emplace_back(operation.id, operation.version);
   return known;
 }
 
@@ -155,7 +164,8 @@ std::vector<SetRecord> StoreImpl::sets() const {
 
 void StoreImpl::put_set(const SetRecord& record, Done durable) {
   if (failure_) return refuse(std::move(durable), *failure_);
-  if (options_.verify_only) return refuse(std::move(durable), Error(Code::refused, "the store is open for reading only"));
+  if (options_.verify_only)
+    return refuse(std::move(durable), Error(Code::refused, "the store is open for reading only"));
   Operation* operation = new_operation(Operation::Kind::put_set, std::move(durable));
   operation->set_record = record;
   enqueue(operation);
@@ -163,7 +173,8 @@ void StoreImpl::put_set(const SetRecord& record, Done durable) {
 
 void StoreImpl::remove_set(SetId set, Done durable) {
   if (failure_) return refuse(std::move(durable), *failure_);
-  if (options_.verify_only) return refuse(std::move(durable), Error(Code::refused, "the store is open for reading only"));
+  if (options_.verify_only)
+    return refuse(std::move(durable), Error(Code::refused, "the store is open for reading only"));
   Operation* operation = new_operation(Operation::Kind::remove_set, std::move(durable));
   operation->set = set;
   enqueue(operation);
@@ -171,7 +182,8 @@ void StoreImpl::remove_set(SetId set, Done durable) {
 
 void StoreImpl::remove_volume(VolumeId volume, Done durable) {
   if (failure_) return refuse(std::move(durable), *failure_);
-  if (options_.verify_only) return refuse(std::move(durable), Error(Code::refused, "the store is open for reading only"));
+  if (options_.verify_only)
+    return refuse(std::move(durable), Error(Code::refused, "the store is open for reading only"));
   Operation* operation = new_operation(Operation::Kind::remove_volume, std::move(durable));
   operation->volume = volume;
   enqueue(operation);
@@ -183,11 +195,13 @@ std::vector<VolumeId> StoreImpl::volumes() const {
   return volumes;
 }
 
-std::vector<ObjectId> StoreImpl::changed_objects(SetId set, Version after, ObjectId cursor, size_t count_max) const {
+std::vector<ObjectId> StoreImpl::changed_objects(SetId set, Version after, ObjectId cursor,
+                                                 size_t count_max) const {
   std::vector<ObjectId> changed;
   const SetState* state = state_.find_set(set);
   if (state == nullptr) return changed;
-  for (auto it = state->objects.upper_bound(cursor); it != state->objects.end() && changed.size() < count_max; ++it)
+  for (auto it = state->objects.upper_bound(cursor);
+       it != state->objects.end() && changed.size() < count_max; ++it)
     if (it->second->changed > after) changed.push_back(it->first);
   return changed;
 }
@@ -199,35 +213,48 @@ ObjectState StoreImpl::object_state(ObjectId id) const {
   if (object == nullptr) return out;
   out.set = object->set;
   out.changed = object->changed;
-  for (uint32_t block = object->next_used(0); block < limits::blocks_per_object; block = object->next_used(block + 1)) {
+  for (uint32_t block = object->next_used(0); block < limits::blocks_per_object;
+       block = object->next_used(block + 1)) {
     const Descriptor& descriptor = state_.table().descriptor(object->slot(block));
-    out.blocks.push_back({static_cast<uint16_t>(block), Version::from_packed(descriptor.version), descriptor.crc});
+    out.blocks.push_back(
+        {static_cast<uint16_t>(block), Version::from_packed(descriptor.version), descriptor.crc});
   }
   return out;
 }
 
-void StoreImpl::apply_recovered(const ObjectState& source, std::span<const uint16_t> carried, Buffer data, Done durable) {
+void StoreImpl::apply_recovered(const ObjectState& source, std::span<const uint16_t> carried,
+                                Buffer data, Done durable) {
   if (failure_) return refuse(std::move(durable), *failure_);
-  if (options_.verify_only) return refuse(std::move(durable), Error(Code::refused, "the store is open for reading only"));
+  if (options_.verify_only)
+    return refuse(std::move(durable), Error(Code::refused, "the store is open for reading only"));
   const auto ascending = [](const auto& values, const auto& key) {
     for (size_t i = 1; i < values.size(); i++)
       if (key(values[i - 1]) >= key(values[i])) return false;
     return values.empty() || key(values.back()) < limits::blocks_per_object;
   };
   const auto block_of = [](const BlockState& state) { return state.block; };
-  bool valid = source.object.volume != 0 && ascending(source.blocks, block_of) && ascending(carried, [](uint16_t block) { return block; });
+  bool valid = source.object.volume != 0 && ascending(source.blocks, block_of) &&
+               ascending(carried, [](uint16_t block) { return block; });
   for (const uint16_t block : carried)
-    valid = valid && std::binary_search(source.blocks.begin(), source.blocks.end(), BlockState{block, {}, 0},
-                                        [](const BlockState& a, const BlockState& b) { return a.block < b.block; });
-  for (const BlockState& state : source.blocks) valid = valid && !state.version.is_zero() && state.version <= source.changed;
+    valid =
+        valid && std::binary_search(
+                     source.blocks.begin(), source.blocks.end(), BlockState{block, {}, 0},
+                     [](const BlockState& a, const BlockState& b) { return a.block < b.block; });
+  for (const BlockState& state : source.blocks)
+    valid = valid && !state.version.is_zero() && state.version <= source.changed;
   const size_t bytes = carried.size() * page_bytes;
   if (!valid || (bytes > 0 && (!data || data.size() < bytes)))
-    return refuse(std::move(durable), Error(Code::invalid, "the state of a recovered object contradicts itself"));
+    return refuse(std::move(durable),
+                  Error(Code::invalid, "the state of a recovered object contradicts itself"));
   for (size_t i = 0; i < carried.size(); i++) {
-    const auto at = std::lower_bound(source.blocks.begin(), source.blocks.end(), carried[i],
-                                     [](const BlockState& state, uint16_t block) { return state.block < block; });
+    const auto at = std::lower_bound(
+        source.blocks.begin(), source.blocks.end(), carried[i],
+        [](const BlockState& state, uint16_t block) { return state.block < block; });
     if (crc64(data.bytes().subspan(i * page_bytes, page_bytes)) != at->crc)
-      return refuse(std::move(durable), Error(Code::damaged, "a recovered block does not match its checksum: read it again from its source"));
+      return refuse(
+          std::move(durable),
+          Error(Code::damaged,
+                "a recovered block does not match its checksum: read it again from its source"));
   }
   Operation* operation = new_operation(Operation::Kind::recover, std::move(durable));
   operation->source = source;
@@ -236,13 +263,16 @@ void StoreImpl::apply_recovered(const ObjectState& source, std::span<const uint1
   enqueue(operation);
 }
 
-void StoreImpl::repair(ObjectId object, uint16_t block, Version version, uint64_t crc, Buffer data, Done durable) {
+void StoreImpl::repair(ObjectId object, uint16_t block, Version version, uint64_t crc, Buffer data,
+                       Done durable) {
   if (failure_) return refuse(std::move(durable), *failure_);
-  if (options_.verify_only) return refuse(std::move(durable), Error(Code::refused, "the store is open for reading only"));
+  if (options_.verify_only)
+    return refuse(std::move(durable), Error(Code::refused, "the store is open for reading only"));
   if (block >= limits::blocks_per_object || !data || data.size() < page_bytes)
     return refuse(std::move(durable), Error(Code::invalid, "a repair without a whole block"));
   if (crc64(data.bytes().first(page_bytes)) != crc)
-    return refuse(std::move(durable), Error(Code::damaged, "the block offered as repair does not match its checksum"));
+    return refuse(std::move(durable),
+                  Error(Code::damaged, "the block offered as repair does not match its checksum"));
   Operation* operation = new_operation(Operation::Kind::repair, std::move(durable));
   operation->record.object = object;
   operation->record.first_block = block;
@@ -264,7 +294,8 @@ void StoreImpl::forget_tombstones(SetId set, Version passed) {
 
 void StoreImpl::checkpoint(Done durable) {
   if (failure_) return refuse(std::move(durable), *failure_);
-  if (options_.verify_only) return refuse(std::move(durable), Error(Code::refused, "the store is open for reading only"));
+  if (options_.verify_only)
+    return refuse(std::move(durable), Error(Code::refused, "the store is open for reading only"));
   enqueue(new_operation(Operation::Kind::checkpoint, std::move(durable)));
 }
 
@@ -275,7 +306,8 @@ Stats StoreImpl::stats() const {
   stats.objects_total = object_limit();
   stats.objects_used = state_.object_count();
   stats.log_pages_total = log_pages_;
-  stats.memory_bytes = state_.memory_bytes() + (home_images_.size() + size_t{builder_.pages_max()} * page_bytes);
+  stats.memory_bytes =
+      state_.memory_bytes() + (home_images_.size() + size_t{builder_.pages_max()} * page_bytes);
   stats.device_bytes_written = device_bytes_written_;
   return stats;
 }

@@ -1,6 +1,8 @@
-// StoreImpl: the running store. Calls queue up; all that came while one round was in flight form the next. Effects on State happen when the round is
-// durable, in the order of the calls. Reclaim, in the background, frees the log: it says sticky state again, writes dirty table pages home,
-// and then moves the tail. Split over store_impl.cc (calls), rounds.cc, reads.cc and reclaim.cc; made by Recovery (recovery.h).
+// StoreImpl: the running store. Calls queue up; all that came while one round was in flight form
+// the next. Effects on State happen when the round is durable, in the order of the calls. Reclaim,
+// in the background, frees the log: it says sticky state again, writes dirty table pages home, and
+// then moves the tail. Split over store_impl.cc (calls), rounds.cc, reads.cc and reclaim.cc; made
+// by Recovery (recovery.h).
 #pragma once
 #include <deque>
 #include <memory>
@@ -8,69 +10,27 @@
 #include <vector>
 
 #include "io/host.h"
+#include "store/bounds.h"
+#include "store/calls.h"
 #include "store/round.h"
 #include "store/state.h"
 #include "store/store.h"
 
 namespace sp::store {
 
-// Bounds of the store.
-constexpr uint32_t round_pages_max = 64;
-constexpr uint32_t round_blocks_max = 2048;
-constexpr auto lazy_delay = std::chrono::milliseconds(20);   // until decisions, and the proof that the last round was whole, are written
-constexpr uint32_t home_batch_pages = 256;
-constexpr uint32_t share_for_users_percent = 95;
-constexpr uint64_t objects_min = 4096;
-constexpr uint64_t slots_per_object_least = 64;
-
-struct Operation {
-  enum class Kind : uint8_t { prepare, put_set, drop, remove_set, remove_volume, recover, repair, checkpoint };
-  Kind kind = Kind::prepare;
-  WriteRecord record;
-  std::vector<uint64_t> crcs;
-  std::vector<uint32_t> slots;
-  Buffer data;
-  size_t data_offset = 0;
-  SetRecord set_record;
-  SetId set;
-  Version version;
-  VolumeId volume = 0;
-  ObjectState source;
-  std::vector<uint16_t> carried;
-  std::vector<RecoveredEntry> entries;
-  uint64_t lsn = 0;
-  bool effective = false;  // has records in the log
-  Status outcome;
-  Store::Done done;
-};
-
-struct ReadCall {
-  uint64_t number = 0;
-  ReadCall* newer = nullptr;
-  ReadCall* older = nullptr;
-  ObjectId object;
-  uint32_t first_block = 0;
-  MutableBytes into;
-  Buffer buffer;               // of read_undecided, or the detour of an unaligned `into`
-  bool detour = false;
-  std::vector<BlockRead> blocks;
-  std::vector<uint32_t> slots;
-  uint32_t outstanding = 0;
-  Status status;
-  Callback<void(Result<std::vector<BlockRead>>)> done;
-  Callback<void(Result<Buffer>, std::vector<uint64_t>)> done_undecided;
-};
-
 class StoreImpl final : public Store {
  public:
-  StoreImpl(io::Host& host, std::unique_ptr<io::Disk> disk, const disk::Superblock& superblock, const Options& options);
+  StoreImpl(io::Host& host, std::unique_ptr<io::Disk> disk, const disk::Superblock& superblock,
+            const Options& options);
   ~StoreImpl() override;
 
-  void prepare(const WriteRecord& record, std::span<const uint64_t> crcs, Buffer data, size_t data_offset, Done durable) override;
+  void prepare(const WriteRecord& record, std::span<const uint64_t> crcs, Buffer data,
+               size_t data_offset, Done durable) override;
   void decide(SetId set, Version up_to) override;
   Version decided_to(SetId set) const override;
   std::vector<WriteRecord> undecided(SetId set) const override;
-  void read_undecided(SetId set, Version version, Callback<void(Result<Buffer>, std::vector<uint64_t>)> done) override;
+  void read_undecided(SetId set, Version version,
+                      Callback<void(Result<Buffer>, std::vector<uint64_t>)> done) override;
   void drop_undecided(SetId set, Done done) override;
   std::vector<std::pair<OperationId, Version>> operations(SetId set) const override;
   void read(ObjectId object, uint16_t first_block, uint16_t block_count, MutableBytes into,
@@ -82,10 +42,13 @@ class StoreImpl final : public Store {
   void remove_set(SetId set, Done durable) override;
   void remove_volume(VolumeId volume, Done durable) override;
   std::vector<VolumeId> volumes() const override;
-  std::vector<ObjectId> changed_objects(SetId set, Version after, ObjectId cursor, size_t count_max) const override;
+  std::vector<ObjectId> changed_objects(SetId set, Version after, ObjectId cursor,
+                                        size_t count_max) const override;
   ObjectState object_state(ObjectId object) const override;
-  void apply_recovered(const ObjectState& source, std::span<const uint16_t> carried, Buffer data, Done durable) override;
-  void repair(ObjectId object, uint16_t block, Version version, uint64_t crc, Buffer data, Done durable) override;
+  void apply_recovered(const ObjectState& source, std::span<const uint16_t> carried, Buffer data,
+                       Done durable) override;
+  void repair(ObjectId object, uint16_t block, Version version, uint64_t crc, Buffer data,
+              Done durable) override;
   void forget_tombstones(SetId set, Version passed) override;
   void checkpoint(Done durable) override;
   Stats stats() const override;
@@ -98,11 +61,12 @@ class StoreImpl final : public Store {
   struct LogPosition {
     uint64_t next_lsn = 1;
     uint64_t tail_lsn = 1;
-    uint32_t session = 0;           // of the last round
+    uint32_t session = 0;  // of the last round
   };
   const LogPosition& log_position() const { return recovered_; }
-  // Takes up the log behind what recovery found; `started` once the new session's first round is durable (at once when read-only).
-  // `keeper` lives as long as the first round's device operations, so that a reactor that ends meanwhile ends it too.
+  // Takes up the log behind what recovery found; `started` once the new session's first round is
+  // durable (at once when read-only). `keeper` lives as long as the first round's device
+  // operations, so that a reactor that ends meanwhile ends it too.
   void start(const LogPosition& position, Done started, const std::shared_ptr<void>& keeper);
 
  private:
@@ -110,9 +74,14 @@ class StoreImpl final : public Store {
   Operation* new_operation(Operation::Kind kind, Done done);
   void enqueue(Operation* operation);
   void refuse(Done done, Error error);
-  Status check_write(const WriteRecord& record, std::span<const uint64_t> crcs, const Buffer& data, size_t data_offset) const;
-  uint64_t user_slots() const { return uint64_t{state_.table().slot_count()} * share_for_users_percent / 100; }
-  uint64_t object_limit() const { return std::max(objects_min, state_.table().slot_count() / slots_per_object_least); }
+  Status check_write(const WriteRecord& record, std::span<const uint64_t> crcs, const Buffer& data,
+                     size_t data_offset) const;
+  uint64_t user_slots() const {
+    return uint64_t{state_.table().slot_count()} * share_for_users_percent / 100;
+  }
+  uint64_t object_limit() const {
+    return std::max(objects_min, state_.table().slot_count() / slots_per_object_least);
+  }
 
   // rounds
   enum class Taken : uint8_t { yes, wait };
@@ -126,8 +95,8 @@ class StoreImpl final : public Store {
   Taken get_slots(size_t count, std::vector<uint32_t>& slots, Status& outcome);
   uint32_t pages_for_decides() const;
   void log_decides();
-  void log_write(const WriteRecord& record, uint8_t flags, std::span<const uint64_t> crcs, std::span<const uint32_t> slots,
-                 uint64_t& lsn);
+  void log_write(const WriteRecord& record, uint8_t flags, std::span<const uint64_t> crcs,
+                 std::span<const uint32_t> slots, uint64_t& lsn);
   void submit_round();
   void round_step(Status status);
   void round_durable();
@@ -148,7 +117,7 @@ class StoreImpl final : public Store {
   // reclaim
   uint64_t log_used() const { return next_lsn_ - stable_tail_; }
   void consider_reclaim();
-  bool collect(uint32_t pages_limit);   // false: something is left for another round
+  bool collect(uint32_t pages_limit);  // false: something is left for another round
   bool collect_homes(uint32_t pages_limit);
   bool collect_sets(uint32_t pages_limit);
   bool collect_tombstones(uint32_t pages_limit);
@@ -168,7 +137,7 @@ class StoreImpl final : public Store {
 
   // log
   uint64_t log_pages_;
-  uint64_t log_reserve_;      // pages that only reclaim and decisions may use
+  uint64_t log_reserve_;  // pages that only reclaim and decisions may use
   uint64_t next_lsn_ = 1;
   uint64_t tail_ = 1;
   uint64_t stable_tail_ = 1;  // the tail that a durable round has told
@@ -215,7 +184,7 @@ class StoreImpl final : public Store {
   enum class Reclaim : uint8_t { idle, logging, homes, publishing };
   Reclaim reclaim_ = Reclaim::idle;
   uint64_t reclaim_target_ = 0;
-  std::vector<uint32_t> reclaim_pages_;   // with an open intent, image not yet written
+  std::vector<uint32_t> reclaim_pages_;  // with an open intent, image not yet written
   size_t reclaim_at_ = 0;
   uint32_t reclaim_outstanding_ = 0;
   bool reclaim_flushing_ = false;
@@ -224,7 +193,7 @@ class StoreImpl final : public Store {
   std::vector<Done> checkpoints_active_;
 
   io::Timer lazy_timer_;
-  std::unique_ptr<io::Disk> disk_;        // destroyed first: its completions point here
+  std::unique_ptr<io::Disk> disk_;  // destroyed first: its completions point here
 };
 
 }  // namespace sp::store

@@ -1,4 +1,5 @@
-// store_bench: CPU per 4 KiB write and read of the store at depth 1 and 32 on a MemoryDisk, memory per TiB, and amplification.
+// store_bench: CPU per 4 KiB write and read of the store at depth 1 and 32 on a MemoryDisk, memory
+// per TiB, and amplification.
 //
 //   store_bench PATH      PATH: a file on tmpfs of any size up to 1 GiB, made here
 #include <sys/resource.h>
@@ -45,11 +46,12 @@ struct Bench {
     const ObjectId object{1, static_cast<uint32_t>(at / limits::blocks_per_object)};
     const auto block = static_cast<uint16_t>(at % limits::blocks_per_object);
     if (!writing) {
-      store->read(object, block, 1, into[lane].mutable_bytes(), [this, lane](Result<std::vector<store::BlockRead>> read) {
-        if (!read.ok()) std::abort();
-        finished++;
-        issue(lane);
-      });
+      store->read(object, block, 1, into[lane].mutable_bytes(),
+                  [this, lane](Result<std::vector<store::BlockRead>> read) {
+                    if (!read.ok()) std::abort();
+                    finished++;
+                    issue(lane);
+                  });
       return;
     }
     store::WriteRecord record;
@@ -68,7 +70,8 @@ struct Bench {
     });
   }
 
-  void run(const char* name, bool write, bool in_random_order, uint64_t lanes, uint64_t operations) {
+  void run(const char* name, bool write, bool in_random_order, uint64_t lanes,
+           uint64_t operations) {
     writing = write;
     random = in_random_order;
     depth = lanes;
@@ -81,9 +84,11 @@ struct Bench {
     for (uint64_t lane = 0; lane < lanes; lane++) issue(lane);
     real.run_until([this] { return finished == count; }, std::chrono::hours(1));
     const double wall_us = double((real.host().clock.now() - began).count()) / 1000;
-    const double amplification = double(store->stats().device_bytes_written - written) / double(operations * 4096);
-    std::printf("%-28s depth %2lu  cpu %6.2f us/op  wall %6.2f us/op  amplification %.2f\n", name, static_cast<unsigned long>(lanes),
-                (cpu_us() - cpu) / double(operations), wall_us / double(operations), write ? amplification : 0.0);
+    const double amplification =
+        double(store->stats().device_bytes_written - written) / double(operations * 4096);
+    std::printf("%-28s depth %2lu  cpu %6.2f us/op  wall %6.2f us/op  amplification %.2f\n", name,
+                static_cast<unsigned long>(lanes), (cpu_us() - cpu) / double(operations),
+                wall_us / double(operations), write ? amplification : 0.0);
   }
 };
 
@@ -108,14 +113,17 @@ int main(int argc, char** argv) {
   disk::FormatOptions formatting;
   formatting.cluster = 1;
   formatting.disk = 1;
-  disk::format((*real)->host(), **disk, formatting, [&](Result<disk::Superblock> made) { done = made.ok() ? Status{} : Status(made.error()); });
+  disk::format((*real)->host(), **disk, formatting, [&](Result<disk::Superblock> made) {
+    done = made.ok() ? Status{} : Status(made.error());
+  });
   (*real)->run_until([&] { return done.has_value(); }, std::chrono::hours(1));
   Bench bench{**real, nullptr};
   done.reset();
-  store::Store::open((*real)->host(), std::move(*disk), {}, [&](Result<std::unique_ptr<store::Store>> opened) {
-    if (opened.ok()) bench.store = std::move(*opened);
-    done = opened.ok() ? Status{} : Status(opened.error());
-  });
+  store::Store::open((*real)->host(), std::move(*disk), {},
+                     [&](Result<std::unique_ptr<store::Store>> opened) {
+                       if (opened.ok()) bench.store = std::move(*opened);
+                       done = opened.ok() ? Status{} : Status(opened.error());
+                     });
   (*real)->run_until([&] { return done.has_value(); }, std::chrono::hours(1));
   if (!done->ok()) {
     std::fprintf(stderr, "%s\n", done->error().message().c_str());
@@ -126,7 +134,8 @@ int main(int argc, char** argv) {
   bench.blocks = stats.blocks_total * 90 / 100;
   bench.run("fill, sequential", true, false, 32, bench.blocks);
   const double share = double(device_bytes) / double(1ull << 40);
-  std::printf("memory at 90 %% full: %.2f GiB per TiB\n", double(bench.store->stats().memory_bytes) / share / double(1 << 30));
+  std::printf("memory at 90 %% full: %.2f GiB per TiB\n",
+              double(bench.store->stats().memory_bytes) / share / double(1 << 30));
   bench.run("random write at 90 % full", true, true, 32, 300'000);
   bench.run("random write at 90 % full", true, true, 1, 50'000);
   bench.run("random read", false, true, 32, 500'000);

@@ -1,5 +1,6 @@
-// Crash at every I/O of every short sequence of operations, with every fate of the unflushed writes: what was acknowledged is there, nothing else is
-// visible, and the store goes on from there.
+// Crash at every I/O of every short sequence of operations, with every fate of the unflushed
+// writes: what was acknowledged is there, nothing else is visible, and the store goes on from
+// there.
 #include <doctest/doctest.h>
 
 #include <cstdlib>
@@ -17,8 +18,23 @@ constexpr SetId the_set{1, 0};
 constexpr ObjectId the_object{9, 4};
 constexpr uint32_t blocks = 3;
 
-enum class Step { write, overwrite, write_many, discard, decide, drop, put_set, checkpoint, recover, repair, remove_volume, count };
-const char* step_names[] = {"write", "overwrite", "write_many", "discard", "decide", "drop", "put_set", "checkpoint", "recover", "repair", "remove_volume"};
+enum class Step {
+  write,
+  overwrite,
+  write_many,
+  discard,
+  decide,
+  drop,
+  put_set,
+  checkpoint,
+  recover,
+  repair,
+  remove_volume,
+  count
+};
+const char* step_names[] = {"write",   "overwrite", "write_many",   "discard",
+                            "decide",  "drop",      "put_set",      "checkpoint",
+                            "recover", "repair",    "remove_volume"};
 
 // What the store has to show. An undecided write is {version, first, count, stamp or discard}.
 struct Pending {
@@ -37,19 +53,22 @@ struct Block {
 struct Model {
   Block visible[blocks];
   std::vector<Pending> undecided;
-  Version decided;       // given to decide
-  uint32_t epoch = 0;    // of the set record
+  Version decided;     // given to decide
+  uint32_t epoch = 0;  // of the set record
 
   void show(const Pending& write) {
     for (uint16_t i = 0; i < write.count; i++)
       if (write.version > visible[write.first + i].version)
-        visible[write.first + i] = {write.version, write.discard ? 0 : write.stamp, write.discard ? uint16_t{0} : i};
+        visible[write.first + i] = {write.version, write.discard ? 0 : write.stamp,
+                                    write.discard ? uint16_t{0} : i};
   }
   void decide(Version up_to) {
     std::vector<Pending> rest;
     for (const Pending& write : undecided) {
-      if (write.version <= up_to) show(write);
-      else rest.push_back(write);
+      if (write.version <= up_to)
+        show(write);
+      else
+        rest.push_back(write);
     }
     undecided = rest;
     decided = std::max(decided, up_to);
@@ -58,9 +77,9 @@ struct Model {
 
 struct World {
   Model model;
-  uint64_t next = 1;       // version sequence and stamp
-  bool unsure = false;     // the last step was not acknowledged
-  Model after;             // what it would have led to
+  uint64_t next = 1;    // version sequence and stamp
+  bool unsure = false;  // the last step was not acknowledged
+  Model after;          // what it would have led to
 };
 
 Version version_of(uint64_t n) { return Version(1, n); }
@@ -74,7 +93,8 @@ bool run(StoreRig& rig, World& world, Step step) {
     case Step::write:
     case Step::overwrite:
     case Step::write_many: {
-      Pending write{version_of(n), static_cast<uint16_t>(step == Step::write ? 1 : 0), static_cast<uint16_t>(step == Step::write_many ? 3 : 1), n, false};
+      Pending write{version_of(n), static_cast<uint16_t>(step == Step::write ? 1 : 0),
+                    static_cast<uint16_t>(step == Step::write_many ? 3 : 1), n, false};
       after.undecided.push_back(write);
       world.after = after;
       status = rig.write(the_object, write.first, write.count, write.version, write.stamp);
@@ -123,7 +143,8 @@ bool run(StoreRig& rig, World& world, Step step) {
       world.after = after;
       if (block.stamp == 0) return true;
       const Buffer all = block_of(block.stamp, block.part + 1u);
-      status = rig.repair(the_object, 1, block.version, Buffer::copy_of(all.bytes().subspan(block.part * 4096, 4096)));
+      status = rig.repair(the_object, 1, block.version,
+                          Buffer::copy_of(all.bytes().subspan(block.part * 4096, 4096)));
       break;
     }
     case Step::remove_volume:
@@ -155,7 +176,8 @@ Block shown(StoreRig& rig, uint16_t block, uint64_t newest) {
   return {};
 }
 
-// Whether the store agrees with the model, given that decisions are remembered lazily: first the undecided ones are settled.
+// Whether the store agrees with the model, given that decisions are remembered lazily: first the
+// undecided ones are settled.
 bool agrees(StoreRig& rig, Model model, uint64_t newest) {
   const auto listed = rig.store->undecided(the_set);
   std::set<Version> versions;
@@ -163,10 +185,13 @@ bool agrees(StoreRig& rig, Model model, uint64_t newest) {
   for (const Pending& write : model.undecided)
     if (!versions.contains(write.version)) return false;
   for (const Version version : versions) {
-    const bool known = std::any_of(model.undecided.begin(), model.undecided.end(), [&](const Pending& w) { return w.version == version; });
+    const bool known = std::any_of(model.undecided.begin(), model.undecided.end(),
+                                   [&](const Pending& w) { return w.version == version; });
     if (!known && version > model.decided) return false;
   }
-  if (model.epoch != 0 && (!rig.store->set_record(the_set) || rig.store->set_record(the_set)->epoch != model.epoch)) return false;
+  if (model.epoch != 0 &&
+      (!rig.store->set_record(the_set) || rig.store->set_record(the_set)->epoch != model.epoch))
+    return false;
   if (model.epoch == 0 && rig.store->set_record(the_set)) return false;
   (void)newest;
   return true;
@@ -175,7 +200,9 @@ bool agrees(StoreRig& rig, Model model, uint64_t newest) {
 bool same_blocks(StoreRig& rig, const Model& model, uint64_t newest) {
   for (uint16_t i = 0; i < blocks; i++) {
     const Block block = shown(rig, i, newest);
-    if (block.stamp != model.visible[i].stamp || (block.stamp != 0 && block.part != model.visible[i].part)) return false;
+    if (block.stamp != model.visible[i].stamp ||
+        (block.stamp != 0 && block.part != model.visible[i].part))
+      return false;
   }
   return true;
 }
@@ -204,7 +231,8 @@ void verify(FakeMedium& medium, const World& world, const std::string& story) {
   const bool before = agrees(rig, world.model, world.next);
   const bool after = world.unsure && agrees(rig, world.after, world.next);
   CHECK((before || after));
-  // Nothing is visible that the model does not show, apart from decisions that were forgotten: deciding again must bring them all.
+  // Nothing is visible that the model does not show, apart from decisions that were forgotten:
+  // deciding again must bring them all.
   const Model& model = world.model;
   if (!model.decided.is_zero()) rig.store->decide(the_set, model.decided);
   const bool as_before = same_blocks(rig, model, world.next);
@@ -223,15 +251,18 @@ void verify(FakeMedium& medium, const World& world, const std::string& story) {
   CHECK(again.store->undecided(the_set).empty());
 }
 
-// All fates of up to `exhaustive` unflushed writes, a sample beyond; whole, lost, torn at 512 bytes, garbage.
-void crash_all_ways(const FakeMedium& at_crash, const World& world, const std::string& story, io::Random& random) {
+// All fates of up to `exhaustive` unflushed writes, a sample beyond; whole, lost, torn at 512
+// bytes, garbage.
+void crash_all_ways(const FakeMedium& at_crash, const World& world, const std::string& story,
+                    io::Random& random) {
   const size_t count = at_crash.unflushed.size();
   const bool exhaustive = count <= 3;
   const size_t ways = exhaustive ? (size_t{1} << count) : 6;
   for (size_t way = 0; way < ways + 2; way++) {
     FakeMedium medium = at_crash;
     medium.stop_at = ~uint64_t{0};
-    const size_t subset = way < ways && exhaustive ? way : random.below(1u << std::min<size_t>(count, 30));
+    const size_t subset =
+        way < ways && exhaustive ? way : random.below(1u << std::min<size_t>(count, 30));
     for (size_t i = 0; i < count; i++) {
       const auto& write = at_crash.unflushed[i];
       if (way >= ways && random.below(2) == 0) {
@@ -291,15 +322,21 @@ void sequence_with_crashes(const std::vector<Step>& steps, io::Random& random, b
 
 }  // namespace
 
-TEST_CASE("after a crash at any I/O of any pair of operations, what was acknowledged is there and nothing else is visible") {
+TEST_CASE(
+    "after a crash at any I/O of any pair of operations, what was acknowledged is there and "
+    "nothing else is visible") {
   io::SeededRandom random(1);
   for (int a = 0; a < static_cast<int>(Step::count); a++)
-    for (int b = 0; b < static_cast<int>(Step::count); b++) sequence_with_crashes({Step(a), Step(b)}, random, false);
+    for (int b = 0; b < static_cast<int>(Step::count); b++)
+      sequence_with_crashes({Step(a), Step(b)}, random, false);
 }
 
-TEST_CASE("after a crash at sampled I/Os of any three operations, what was acknowledged is there and nothing else is visible") {
+TEST_CASE(
+    "after a crash at sampled I/Os of any three operations, what was acknowledged is there and "
+    "nothing else is visible") {
   io::SeededRandom random(2);
   for (int a = 0; a < static_cast<int>(Step::count); a++)
     for (int b = 0; b < static_cast<int>(Step::count); b++)
-      for (int c = 0; c < static_cast<int>(Step::count); c++) sequence_with_crashes({Step(a), Step(b), Step(c)}, random, true);
+      for (int c = 0; c < static_cast<int>(Step::count); c++)
+        sequence_with_crashes({Step(a), Step(b), Step(c)}, random, true);
 }

@@ -1,4 +1,5 @@
-// Damage: flipped bytes anywhere are found or harmless, never served; what a torn last round may hide, and what it may not.
+// Damage: flipped bytes anywhere are found or harmless, never served; what a torn last round may
+// hide, and what it may not.
 #include <doctest/doctest.h>
 
 #include "crash/store/store_rig.h"
@@ -40,7 +41,8 @@ store::Report check_of(FakeMedium& medium, Status& status) {
   return report;
 }
 
-// Never wrong content: each block reads as written, or says that it is damaged, or the whole disk does.
+// Never wrong content: each block reads as written, or says that it is damaged, or the whole disk
+// does.
 enum class Verdict { whole, block_damaged, disk_damaged };
 Verdict verdict_of(FakeMedium& medium) {
   StoreRig rig(medium);
@@ -50,7 +52,11 @@ Verdict verdict_of(FakeMedium& medium) {
     return Verdict::disk_damaged;
   }
   Verdict verdict = Verdict::whole;
-  rig.store->decide(the_set, Version(1, 10));  // the newest decision is remembered lazily: it may be gone with the last log page
+  rig.store->decide(
+      the_set,
+      Version(
+          1,
+          10));  // the newest decision is remembered lazily: it may be gone with the last log page
   for (uint64_t n = 1; n <= 10; n++) {
     auto read = rig.read(the_object, static_cast<uint16_t>(n));
     if (!read.status.ok()) {
@@ -80,13 +86,15 @@ TEST_CASE("a flipped byte in any region is found or harmless, and never served")
     if (verdict != Verdict::whole && status.ok()) CHECK(report.worst() == store::Severity::damage);
     return verdict;
   };
-  CHECK(flip(100) == Verdict::whole);                             // one superblock of two
+  CHECK(flip(100) == Verdict::whole);  // one superblock of two
   CHECK(flip(layout.device_bytes - 4000) == Verdict::whole);
   size_t found = 0;
-  for (uint64_t offset = layout.log_offset; offset < layout.data_offset; offset += 1000) found += flip(offset) != Verdict::whole;
+  for (uint64_t offset = layout.log_offset; offset < layout.data_offset; offset += 1000)
+    found += flip(offset) != Verdict::whole;
   CHECK(found > 0);
   size_t damaged_blocks = 0;
-  for (uint64_t slot = 0; slot < 12; slot++) damaged_blocks += flip(layout.data_offset + slot * 4096 + 17) == Verdict::block_damaged;
+  for (uint64_t slot = 0; slot < 12; slot++)
+    damaged_blocks += flip(layout.data_offset + slot * 4096 + 17) == Verdict::block_damaged;
   CHECK(damaged_blocks == 10);
 }
 
@@ -96,12 +104,14 @@ TEST_CASE("a log page lost in the middle is damage, not the end of the log") {
   size_t damaged = 0;
   for (uint64_t page = 0; page < 128; page++) {
     FakeMedium medium = good;
-    std::fill_n(medium.bytes.begin() + static_cast<ptrdiff_t>(layout.log_offset + page * 4096), 4096, std::byte{0});
+    std::fill_n(medium.bytes.begin() + static_cast<ptrdiff_t>(layout.log_offset + page * 4096),
+                4096, std::byte{0});
     StoreRig rig(medium);
     const Status opened = rig.open();
     if (opened.ok()) {
       rig.store->decide(the_set, Version(1, 10));
-      for (uint64_t n = 1; n <= 10; n++) CHECK(rig.read(the_object, static_cast<uint16_t>(n)).holds(n));
+      for (uint64_t n = 1; n <= 10; n++)
+        CHECK(rig.read(the_object, static_cast<uint16_t>(n)).holds(n));
     } else {
       CHECK(opened.error().code() == Code::damaged);
       CHECK(opened.error().message().find("device offset") != std::string::npos);
@@ -111,10 +121,12 @@ TEST_CASE("a log page lost in the middle is damage, not the end of the log") {
   CHECK(damaged >= 5);
 }
 
-TEST_CASE("an old image of a table page in place of the newest is damage: its blocks were acknowledged") {
+TEST_CASE(
+    "an old image of a table page in place of the newest is damage: its blocks were acknowledged") {
   FakeMedium medium = used_disk();
   const disk::Layout layout = small_layout();
-  // Page 0 was written home twice: sequence 1 in the odd home, 2 in the even one. Losing the newer write leaves the older valid.
+  // Page 0 was written home twice: sequence 1 in the odd home, 2 in the even one. Losing the newer
+  // write leaves the older valid.
   const uint64_t even = layout.table_offset;
   std::fill_n(medium.bytes.begin() + static_cast<ptrdiff_t>(even), 4096, std::byte{0});
   StoreRig rig(medium);
@@ -155,8 +167,10 @@ TEST_CASE("a last round whose data did not arrive is void as a whole") {
     std::optional<Status> first, second;
     const Buffer a = block_of(50), b = block_of(51);
     const auto crc_a = crcs_of(a), crc_b = crcs_of(b);
-    rig.store->prepare(StoreRig::record(store::WriteKind::data, the_object, 20, 1, Version(1, 50)), crc_a, a, 0, [&](Status s) { first = std::move(s); });
-    rig.store->prepare(StoreRig::record(store::WriteKind::data, the_object, 22, 1, Version(1, 51)), crc_b, b, 0, [&](Status s) { second = std::move(s); });
+    rig.store->prepare(StoreRig::record(store::WriteKind::data, the_object, 20, 1, Version(1, 50)),
+                       crc_a, a, 0, [&](Status s) { first = std::move(s); });
+    rig.store->prepare(StoreRig::record(store::WriteKind::data, the_object, 22, 1, Version(1, 51)),
+                       crc_b, b, 0, [&](Status s) { second = std::move(s); });
     medium.stop_at = medium.operations + 2;
     rig.settle();
     CHECK_FALSE(first.has_value());
@@ -166,8 +180,10 @@ TEST_CASE("a last round whose data did not arrive is void as a whole") {
   medium.unflushed.clear();
   medium.stop_at = ~uint64_t{0};
   for (const auto& write : writes) {
-    if (write.offset < small_layout().table_offset) medium.apply(write, 0, write.bytes.size());
-    else medium.apply(write, 0, 4096);  // the joined data write: its first block only
+    if (write.offset < small_layout().table_offset)
+      medium.apply(write, 0, write.bytes.size());
+    else
+      medium.apply(write, 0, 4096);  // the joined data write: its first block only
   }
   StoreRig rig(medium);
   REQUIRE(rig.open().ok());
@@ -183,14 +199,17 @@ TEST_CASE("the slot of a replaced block is not written again before the decision
   {
     StoreRig rig(medium);
     REQUIRE(rig.open().ok());
-    for (uint16_t n = 0; n < 36; n++) REQUIRE(rig.write(the_object, n, 1, Version(1, n + 1u), n + 1u).ok());
+    for (uint16_t n = 0; n < 36; n++)
+      REQUIRE(rig.write(the_object, n, 1, Version(1, n + 1u), n + 1u).ok());
     rig.store->decide(the_set, Version(1, 36));
     REQUIRE(rig.checkpoint().ok());
     rig.settle();
-    // Overwrite all again and again while slots are scarce; each time the power fails before decisions settle.
+    // Overwrite all again and again while slots are scarce; each time the power fails before
+    // decisions settle.
     for (uint64_t n = 0; n < 8; n++) {
       const uint64_t version = 100 + n;
-      REQUIRE(rig.write(the_object, static_cast<uint16_t>(n % 4), 1, Version(1, version), version).ok());
+      REQUIRE(rig.write(the_object, static_cast<uint16_t>(n % 4), 1, Version(1, version), version)
+                  .ok());
       rig.store->decide(the_set, Version(1, version));
     }
   }
@@ -240,7 +259,8 @@ TEST_CASE("an error of the device on a write or a flush ends the store") {
     rig.settle();
     medium.fail_at = medium.operations + at;
     Status last;
-    for (uint64_t n = 20; n < 24 && last.ok(); n++) last = rig.write(the_object, 1, 1, Version(1, n), n);
+    for (uint64_t n = 20; n < 24 && last.ok(); n++)
+      last = rig.write(the_object, 1, 1, Version(1, n), n);
     REQUIRE_FALSE(last.ok());
     CHECK(last.error().code() == Code::io);
     CHECK(rig.store->failure().has_value());

@@ -1,5 +1,6 @@
-// A machine of one thread and one disk, for tests of the store that choose exactly what a crash leaves: which I/O is the last, which unflushed
-// writes survive, and whether one of them is torn. Time stands still until everything else is done; then the next timer fires.
+// A machine of one thread and one disk, for tests of the store that choose exactly what a crash
+// leaves: which I/O is the last, which unflushed writes survive, and whether one of them is torn.
+// Time stands still until everything else is done; then the next timer fires.
 #pragma once
 #include <algorithm>
 #include <cstring>
@@ -72,13 +73,13 @@ struct FakeMedium {
     std::vector<std::byte> bytes;
     bool completed = false;
   };
-  std::vector<std::byte> bytes;           // durable
-  std::vector<Unflushed> unflushed;       // in order of issue
-  uint64_t operations = 0;                // writes and flushes issued
-  uint64_t stop_at = ~uint64_t{0};        // from this operation on nothing completes
-  bool hold_reads = false;                // reads wait, and see what is there when they are let go
+  std::vector<std::byte> bytes;      // durable
+  std::vector<Unflushed> unflushed;  // in order of issue
+  uint64_t operations = 0;           // writes and flushes issued
+  uint64_t stop_at = ~uint64_t{0};   // from this operation on nothing completes
+  bool hold_reads = false;           // reads wait, and see what is there when they are let go
   std::deque<std::function<void()>> held_reads;
-  uint64_t fail_at = ~uint64_t{0};        // this operation is refused with Code::io
+  uint64_t fail_at = ~uint64_t{0};  // this operation is refused with Code::io
 
   bool stopped() const { return operations >= stop_at; }
   void apply(const Unflushed& write, size_t first, size_t size) {
@@ -101,7 +102,8 @@ class FakeDisk final : public io::Disk {
     check(offset, into);
     if (medium_.hold_reads) {
       auto held = std::make_shared<io::DiskDone>(std::move(done));
-      medium_.held_reads.push_back([this, offset, into, held] { read_now(offset, into, std::move(*held)); });
+      medium_.held_reads.push_back(
+          [this, offset, into, held] { read_now(offset, into, std::move(*held)); });
       return;
     }
     read_now(offset, into, std::move(done));
@@ -111,14 +113,17 @@ class FakeDisk final : public io::Disk {
     for (const auto& write : medium_.unflushed) {
       const uint64_t begin = std::max(offset, write.offset);
       const uint64_t end = std::min(offset + into.size(), write.offset + write.bytes.size());
-      if (begin < end) std::memcpy(into.data() + (begin - offset), write.bytes.data() + (begin - write.offset), end - begin);
+      if (begin < end)
+        std::memcpy(into.data() + (begin - offset), write.bytes.data() + (begin - write.offset),
+                    end - begin);
     }
     finish(std::move(done), Status{});
   }
   void write(uint64_t offset, Bytes from, io::DiskDone done) override {
     check(offset, from);
     const uint64_t number = medium_.operations++;
-    if (number == medium_.fail_at) return finish(std::move(done), Error(Code::io, "the device refuses"));
+    if (number == medium_.fail_at)
+      return finish(std::move(done), Error(Code::io, "the device refuses"));
     if (number > medium_.stop_at) return;
     medium_.unflushed.push_back({offset, {from.begin(), from.end()}});
     if (number >= medium_.stop_at) return;
@@ -126,12 +131,15 @@ class FakeDisk final : public io::Disk {
   }
   void flush(io::DiskDone done) override {
     const uint64_t number = medium_.operations++;
-    if (number == medium_.fail_at) return finish(std::move(done), Error(Code::io, "the device refuses"));
+    if (number == medium_.fail_at)
+      return finish(std::move(done), Error(Code::io, "the device refuses"));
     if (number >= medium_.stop_at) return;
     medium_.settle();
     finish(std::move(done), Status{});
   }
-  void discard(uint64_t, uint64_t, io::DiskDone done) override { finish(std::move(done), Status{}); }
+  void discard(uint64_t, uint64_t, io::DiskDone done) override {
+    finish(std::move(done), Status{});
+  }
 
  private:
   void check(uint64_t offset, Bytes memory) const {
@@ -145,7 +153,8 @@ class FakeDisk final : public io::Disk {
       io::DiskDone done;
       Status status;
     };
-    reactor_.post([alive = alive_, c = std::make_unique<Completion>(Completion{std::move(done), std::move(status)})] {
+    reactor_.post([alive = alive_, c = std::make_unique<Completion>(
+                                       Completion{std::move(done), std::move(status)})] {
       if (*alive) c->done.call_once(std::move(c->status));
     });
   }
@@ -156,10 +165,12 @@ class FakeDisk final : public io::Disk {
 
 class NoNet final : public io::Net {
  public:
-  Result<std::unique_ptr<io::Listener>> listen(const io::Address&, Callback<void(std::unique_ptr<io::Socket>)>) override {
+  Result<std::unique_ptr<io::Listener>> listen(
+      const io::Address&, Callback<void(std::unique_ptr<io::Socket>)>) override {
     return Error(Code::failed, "no network here");
   }
-  std::unique_ptr<Attempt> connect(const io::Address&, io::Duration, Callback<void(Result<std::unique_ptr<io::Socket>>)>) override {
+  std::unique_ptr<Attempt> connect(const io::Address&, io::Duration,
+                                   Callback<void(Result<std::unique_ptr<io::Socket>>)>) override {
     return nullptr;
   }
 };

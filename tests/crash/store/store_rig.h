@@ -35,13 +35,15 @@ inline Buffer block_of(uint64_t stamp, size_t count = 1) {
 
 inline std::vector<uint64_t> crcs_of(const Buffer& data) {
   std::vector<uint64_t> crcs;
-  for (size_t at = 0; at < data.size(); at += 4096) crcs.push_back(crc64(data.bytes().subspan(at, 4096)));
+  for (size_t at = 0; at < data.size(); at += 4096)
+    crcs.push_back(crc64(data.bytes().subspan(at, 4096)));
   return crcs;
 }
 
 class StoreRig {
  public:
-  explicit StoreRig(FakeMedium& medium, uint64_t seed = 1) : medium_(medium), machine_(std::make_unique<FakeMachine>(seed)) {}
+  explicit StoreRig(FakeMedium& medium, uint64_t seed = 1)
+      : medium_(medium), machine_(std::make_unique<FakeMachine>(seed)) {}
   ~StoreRig() {
     machine_->reactor.drop_all();
     store.reset();
@@ -56,29 +58,34 @@ class StoreRig {
     options.disk = 5;
     options.layout = layout;
     bool done = false;
-    disk::format(machine.host, disk, options, [&done](Result<disk::Superblock> made) { done = made.ok(); });
+    disk::format(machine.host, disk, options,
+                 [&done](Result<disk::Superblock> made) { done = made.ok(); });
     machine.reactor.run_until([&] { return done; });
     SP_ASSERT(done);
     medium.operations = 0;
     return medium;
   }
 
-  std::unique_ptr<io::Disk> new_disk() { return std::make_unique<FakeDisk>(machine_->reactor, medium_); }
+  std::unique_ptr<io::Disk> new_disk() {
+    return std::make_unique<FakeDisk>(machine_->reactor, medium_);
+  }
 
   Status open(bool verify_only = false) {
     std::optional<Status> outcome;
     store::Options options;
     options.verify_only = verify_only;
-    store::Store::open(machine_->host, new_disk(), options, [&](Result<std::unique_ptr<store::Store>> opened) {
-      if (opened.ok()) store = std::move(opened).value();
-      outcome = opened.ok() ? Status{} : Status(opened.error());
-    });
+    store::Store::open(machine_->host, new_disk(), options,
+                       [&](Result<std::unique_ptr<store::Store>> opened) {
+                         if (opened.ok()) store = std::move(opened).value();
+                         outcome = opened.ok() ? Status{} : Status(opened.error());
+                       });
     return wait(outcome);
   }
 
   // Runs until the outcome is there; an Error of Code::interrupted when the device stopped first.
   Status wait(std::optional<Status>& outcome) {
-    if (machine_->reactor.run_until([&] { return outcome.has_value(); })) return std::move(*outcome);
+    if (machine_->reactor.run_until([&] { return outcome.has_value(); }))
+      return std::move(*outcome);
     return Error(Code::interrupted, "the device has stopped");
   }
   template <class Call>
@@ -88,8 +95,8 @@ class StoreRig {
     return wait(*outcome);
   }
 
-  static store::WriteRecord record(store::WriteKind kind, ObjectId object, uint16_t first, uint16_t count, Version version,
-                                   SetId set = {1, 0}) {
+  static store::WriteRecord record(store::WriteKind kind, ObjectId object, uint16_t first,
+                                   uint16_t count, Version version, SetId set = {1, 0}) {
     store::WriteRecord out;
     out.kind = kind;
     out.set = set;
@@ -100,15 +107,19 @@ class StoreRig {
     out.operation = {3, 1, version.packed()};
     return out;
   }
-  Status write(ObjectId object, uint16_t first, uint16_t count, Version version, uint64_t stamp, SetId set = {1, 0}) {
+  Status write(ObjectId object, uint16_t first, uint16_t count, Version version, uint64_t stamp,
+               SetId set = {1, 0}) {
     const Buffer data = block_of(stamp, count);
     const auto crcs = crcs_of(data);
     const auto what = record(store::WriteKind::data, object, first, count, version, set);
-    return blocking([&](store::Store::Done done) { store->prepare(what, crcs, data, 0, std::move(done)); });
+    return blocking(
+        [&](store::Store::Done done) { store->prepare(what, crcs, data, 0, std::move(done)); });
   }
-  Status discard(ObjectId object, uint16_t first, uint16_t count, Version version, SetId set = {1, 0}) {
+  Status discard(ObjectId object, uint16_t first, uint16_t count, Version version,
+                 SetId set = {1, 0}) {
     const auto what = record(store::WriteKind::discard, object, first, count, version, set);
-    return blocking([&](store::Store::Done done) { store->prepare(what, {}, Buffer{}, 0, std::move(done)); });
+    return blocking(
+        [&](store::Store::Done done) { store->prepare(what, {}, Buffer{}, 0, std::move(done)); });
   }
   Status put_set(const store::SetRecord& record) {
     return blocking([&](store::Store::Done done) { store->put_set(record, std::move(done)); });
@@ -120,17 +131,22 @@ class StoreRig {
     return blocking([&](store::Store::Done done) { store->remove_set(set, std::move(done)); });
   }
   Status remove_volume(VolumeId volume) {
-    return blocking([&](store::Store::Done done) { store->remove_volume(volume, std::move(done)); });
+    return blocking(
+        [&](store::Store::Done done) { store->remove_volume(volume, std::move(done)); });
   }
   Status checkpoint() {
     return blocking([&](store::Store::Done done) { store->checkpoint(std::move(done)); });
   }
   Status apply(const store::ObjectState& source, std::vector<uint16_t> carried, Buffer data) {
-    return blocking([&](store::Store::Done done) { store->apply_recovered(source, carried, data, std::move(done)); });
+    return blocking([&](store::Store::Done done) {
+      store->apply_recovered(source, carried, data, std::move(done));
+    });
   }
   Status repair(ObjectId object, uint16_t block, Version version, Buffer data) {
     const uint64_t crc = crc64(data.bytes());
-    return blocking([&](store::Store::Done done) { store->repair(object, block, version, crc, data, std::move(done)); });
+    return blocking([&](store::Store::Done done) {
+      store->repair(object, block, version, crc, data, std::move(done));
+    });
   }
 
   // The content of one block, empty on an error (kept in read_error).
@@ -154,10 +170,11 @@ class StoreRig {
     };
     auto call = std::make_shared<Call>();
     call->read.data = Buffer::zeroed(4096);
-    store->read(object, block, 1, call->read.data.mutable_bytes(), [call](Result<std::vector<store::BlockRead>> blocks) {
-      if (blocks.ok()) call->read.version = blocks->front().version;
-      call->outcome = blocks.ok() ? Status{} : Status(blocks.error());
-    });
+    store->read(object, block, 1, call->read.data.mutable_bytes(),
+                [call](Result<std::vector<store::BlockRead>> blocks) {
+                  if (blocks.ok()) call->read.version = blocks->front().version;
+                  call->outcome = blocks.ok() ? Status{} : Status(blocks.error());
+                });
     Status status = wait(call->outcome);
     Read out = call->read;
     out.status = std::move(status);

@@ -1,4 +1,5 @@
-// Random operations on several sets against a model of maps, with reopening, log wrap-around and a disk that fills up.
+// Random operations on several sets against a model of maps, with reopening, log wrap-around and a
+// disk that fills up.
 #include <doctest/doctest.h>
 
 #include <map>
@@ -37,8 +38,10 @@ struct ModelSet {
       undecided.erase(undecided.begin());
       for (uint16_t i = 0; i < write.count; i++) {
         const auto key = std::pair(write.object, static_cast<uint16_t>(write.first + i));
-        if (write.discard) blocks.erase(key);
-        else blocks[key] = {version, write.stamp, i};
+        if (write.discard)
+          blocks.erase(key);
+        else
+          blocks[key] = {version, write.stamp, i};
       }
     }
   }
@@ -47,7 +50,9 @@ struct ModelSet {
 class Run {
  public:
   Run(uint64_t seed, uint64_t log_pages, uint64_t slots)
-      : random_(seed), medium_(StoreRig::formatted(small_layout(log_pages, slots))), rig_(std::make_unique<StoreRig>(medium_, seed)) {
+      : random_(seed),
+        medium_(StoreRig::formatted(small_layout(log_pages, slots))),
+        rig_(std::make_unique<StoreRig>(medium_, seed)) {
     REQUIRE(rig_->open().ok());
   }
 
@@ -55,18 +60,30 @@ class Run {
     const uint64_t dice = random_.below(100);
     const SetId id{1, static_cast<uint16_t>(random_.below(3))};
     ModelSet& set = sets_[id];
-    if (dice < 50) write(id, set);
-    else if (dice < 60) discard(id, set);
-    else if (dice < 80) decide(id, set);
-    else if (dice < 83) drop(id, set);
-    else if (dice < 86) put_set(id, set);
-    else if (dice < 88) remove_volume(id, set);
-    else if (dice < 89) REQUIRE(rig_->checkpoint().ok());
-    else if (dice < 91) rig_->store->forget_tombstones(id, set.decided);
-    else if (dice < 93) reopen();
-    else if (dice < 95) move_object(id, set);
-    else if (dice < 96) rig_->settle();
-    else compare_some(id, set);
+    if (dice < 50)
+      write(id, set);
+    else if (dice < 60)
+      discard(id, set);
+    else if (dice < 80)
+      decide(id, set);
+    else if (dice < 83)
+      drop(id, set);
+    else if (dice < 86)
+      put_set(id, set);
+    else if (dice < 88)
+      remove_volume(id, set);
+    else if (dice < 89)
+      REQUIRE(rig_->checkpoint().ok());
+    else if (dice < 91)
+      rig_->store->forget_tombstones(id, set.decided);
+    else if (dice < 93)
+      reopen();
+    else if (dice < 95)
+      move_object(id, set);
+    else if (dice < 96)
+      rig_->settle();
+    else
+      compare_some(id, set);
   }
 
   void compare_all() {
@@ -82,7 +99,8 @@ class Run {
         const auto objects = rig_->store->changed_objects(id, Version{}, cursor, 3);
         if (objects.empty()) break;
         cursor = objects.back();
-        for (const ObjectId object : objects) listed += rig_->store->object_state(object).blocks.size();
+        for (const ObjectId object : objects)
+          listed += rig_->store->object_state(object).blocks.size();
       }
       REQUIRE(listed == set.blocks.size());
       for (const auto& [key, block] : set.blocks) {
@@ -94,8 +112,10 @@ class Run {
     }
   }
   void reopen() {
-    if (random_.below(2) == 0) rig_->settle();  // else as after kill -9: completed, not flushed, but still in the cache
-    // Decisions are lazy: what the store knows as undecided after opening is decided again by the layer above.
+    if (random_.below(2) == 0)
+      rig_->settle();  // else as after kill -9: completed, not flushed, but still in the cache
+    // Decisions are lazy: what the store knows as undecided after opening is decided again by the
+    // layer above.
     medium_.settle();
     rig_ = std::make_unique<StoreRig>(medium_, random_.number());
     const Status opened = rig_->open();
@@ -122,7 +142,10 @@ class Run {
   uint64_t full() const { return full_; }
 
  private:
-  ObjectId some_object(SetId id) { return {static_cast<VolumeId>(1 + id.index + 10 * random_.below(2)), static_cast<uint32_t>(random_.below(4))}; }
+  ObjectId some_object(SetId id) {
+    return {static_cast<VolumeId>(1 + id.index + 10 * random_.below(2)),
+            static_cast<uint32_t>(random_.below(4))};
+  }
   Version next_version(ModelSet& set) {
     if (random_.below(50) == 0) {
       set.epoch++;
@@ -133,7 +156,9 @@ class Run {
 
   void write(SetId id, ModelSet& set) {
     const auto count = static_cast<uint16_t>(1 + random_.below(random_.below(8) == 0 ? 40 : 4));
-    const auto first = static_cast<uint16_t>(random_.below(2) == 0 ? random_.below(60) : random_.below(limits::blocks_per_object - count));
+    const auto first = static_cast<uint16_t>(
+        random_.below(2) == 0 ? random_.below(60)
+                              : random_.below(limits::blocks_per_object - count));
     const ObjectId object = some_object(id);
     const Version version = next_version(set);
     const uint64_t stamp = ++stamp_;
@@ -144,10 +169,13 @@ class Run {
       return;
     }
     set.undecided[version] = {object, first, count, stamp, false};
-    if (random_.below(20) == 0) REQUIRE(rig_->write(object, first, count, version, stamp, id).ok());  // a retry changes nothing
+    if (random_.below(20) == 0)
+      REQUIRE(
+          rig_->write(object, first, count, version, stamp, id).ok());  // a retry changes nothing
   }
   void discard(SetId id, ModelSet& set) {
-    const auto count = static_cast<uint16_t>(1 + random_.below(random_.below(3) == 0 ? limits::blocks_per_object : 20));
+    const auto count = static_cast<uint16_t>(
+        1 + random_.below(random_.below(3) == 0 ? limits::blocks_per_object : 20));
     const auto first = static_cast<uint16_t>(random_.below(limits::blocks_per_object - count + 1));
     const ObjectId object = some_object(id);
     const Version version = next_version(set);
@@ -176,7 +204,8 @@ class Run {
     const VolumeId volume = some_object(id).volume;
     REQUIRE(rig_->remove_volume(volume).ok());
     std::erase_if(set.blocks, [&](const auto& item) { return item.first.first.volume == volume; });
-    std::erase_if(set.undecided, [&](const auto& item) { return item.second.object.volume == volume; });
+    std::erase_if(set.undecided,
+                  [&](const auto& item) { return item.second.object.volume == volume; });
   }
   // An object comes back from "another copy" which is this model, one version later.
   void move_object(SetId id, ModelSet& set) {
@@ -195,7 +224,8 @@ class Run {
         changed.erase(key);
         continue;
       }
-      source.blocks.push_back({key.second, block.version, rig_->store->object_state(object).blocks.front().crc});
+      source.blocks.push_back(
+          {key.second, block.version, rig_->store->object_state(object).blocks.front().crc});
       const bool carry = random_.below(2) == 0;
       const ModelBlock now = carry ? ModelBlock{version, ++stamp_, 0} : block;
       if (carry) carried.push_back(key.second);
@@ -223,8 +253,10 @@ class Run {
     auto read = rig_->read(object, block);
     REQUIRE(read.status.ok());
     const auto known = set.blocks.find({object, block});
-    if (known == set.blocks.end()) REQUIRE(read.zero());
-    else REQUIRE(read.holds(known->second.stamp, known->second.part));
+    if (known == set.blocks.end())
+      REQUIRE(read.zero());
+    else
+      REQUIRE(read.holds(known->second.stamp, known->second.part));
   }
 
   io::SeededRandom random_;

@@ -8,10 +8,12 @@
 using namespace sp;
 using namespace sp::disk;
 
-TEST_CASE("a layout exists for every size from the smallest on, keeps its rules, and loses little") {
+TEST_CASE(
+    "a layout exists for every size from the smallest on, keeps its rules, and loses little") {
   CHECK(plan_layout(device_bytes_min - 1).error().code() == Code::invalid);
-  for (const uint64_t size : {device_bytes_min, device_bytes_min + 4096, device_bytes_min + 12345, uint64_t{100} << 20, uint64_t{1} << 30,
-                              (uint64_t{1} << 40) + 512, uint64_t{8} << 40, uint64_t{16} << 40, uint64_t{20} << 40}) {
+  for (const uint64_t size : {device_bytes_min, device_bytes_min + 4096, device_bytes_min + 12345,
+                              uint64_t{100} << 20, uint64_t{1} << 30, (uint64_t{1} << 40) + 512,
+                              uint64_t{8} << 40, uint64_t{16} << 40, uint64_t{20} << 40}) {
     CAPTURE(size);
     const auto layout = plan_layout(size);
     REQUIRE(layout.ok());
@@ -19,7 +21,8 @@ TEST_CASE("a layout exists for every size from the smallest on, keeps its rules,
     CHECK(layout->device_bytes <= size);
     CHECK(layout->log_bytes >= 4 << 20);
     CHECK(layout->log_bytes <= size / 8);
-    if (size > 1 << 30 && size <= uint64_t{16} << 40) CHECK(double(layout->data_bytes) / double(size) > 0.98);
+    if (size > 1 << 30 && size <= uint64_t{16} << 40)
+      CHECK(double(layout->data_bytes) / double(size) > 0.98);
   }
 }
 
@@ -69,16 +72,22 @@ TEST_CASE("superblocks that disagree are damage, and a shrunk device is named") 
   CHECK(choose_superblock({a, b}, 64 << 20).error().code() == Code::damaged);
   CHECK(choose_superblock({a, a}, 64 << 20).ok());
   CHECK(choose_superblock({a, Error(Code::not_found, "")}, 64 << 20).ok());
-  CHECK(choose_superblock({a, a}, 32 << 20).error().message().find("when it was formatted") != std::string::npos);
-  CHECK(choose_superblock({Error(Code::not_found, ""), Error(Code::not_found, "")}, 1 << 20).error().code() == Code::not_found);
-  CHECK(choose_superblock({Error(Code::not_found, ""), Error(Code::damaged, "")}, 1 << 20).error().code() == Code::damaged);
+  CHECK(choose_superblock({a, a}, 32 << 20).error().message().find("when it was formatted") !=
+        std::string::npos);
+  CHECK(choose_superblock({Error(Code::not_found, ""), Error(Code::not_found, "")}, 1 << 20)
+            .error()
+            .code() == Code::not_found);
+  CHECK(choose_superblock({Error(Code::not_found, ""), Error(Code::damaged, "")}, 1 << 20)
+            .error()
+            .code() == Code::damaged);
 }
 
 TEST_CASE("the signatures of others are recognised") {
   constexpr uint64_t size = 1 << 20;
   const auto found = [](std::vector<std::pair<uint64_t, std::string>> marks) {
     std::vector<std::byte> bytes(size);
-    for (const auto& [offset, mark] : marks) std::memcpy(bytes.data() + offset, mark.data(), mark.size());
+    for (const auto& [offset, mark] : marks)
+      std::memcpy(bytes.data() + offset, mark.data(), mark.size());
     const ProbeWindow windows[] = {{0, bytes}};
     std::string names;
     for (const Holding& holding : recognise(windows, size)) names += holding.name + " ";
@@ -98,7 +107,8 @@ TEST_CASE("the signatures of others are recognised") {
   CHECK(found({{510, "\x55\xaa"}}).empty());  // the mark alone says nothing
 }
 
-TEST_CASE("a formatted disk is recognised as ours, with its name, and formatting anew changes its uuid") {
+TEST_CASE(
+    "a formatted disk is recognised as ours, with its name, and formatting anew changes its uuid") {
   test::FakeMedium medium = test::StoreRig::formatted(test::small_layout());
   test::FakeMachine machine(3);
   test::FakeDisk device(machine.reactor, medium);
@@ -138,10 +148,13 @@ TEST_CASE("formatting that is interrupted leaves no disk, or a whole one") {
     medium.unflushed.clear();
     test::FakeDisk device(machine.reactor, medium);
     std::optional<Result<Superblock>> read;
-    read_superblock(machine.host, device, [&](Result<Superblock> superblock) { read = std::move(superblock); });
+    read_superblock(machine.host, device,
+                    [&](Result<Superblock> superblock) { read = std::move(superblock); });
     machine.reactor.run_until([&] { return read.has_value(); });
     CAPTURE(stop);
-    if (read->ok()) CHECK(((*read)->disk == 5 || (*read)->disk == 9));
-    else CHECK(read->error().code() == Code::not_found);
+    if (read->ok())
+      CHECK(((*read)->disk == 5 || (*read)->disk == 9));
+    else
+      CHECK(read->error().code() == Code::not_found);
   }
 }

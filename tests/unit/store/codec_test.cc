@@ -31,7 +31,8 @@ TEST_CASE("records come back from a page as they were appended, and pages are fi
   const SetVersionBody body{5, 6, 0};
   size_t count = 0;
   while (builder.pages_with(1, 24) <= 2) {
-    CHECK(builder.append(RecordKind::decide, 0, {struct_bytes(body)}) == 7 + (count >= log_payload_bytes / 24 ? 1u : 0u));
+    CHECK(builder.append(RecordKind::decide, 0, {struct_bytes(body)}) ==
+          7 + (count >= log_payload_bytes / 24 ? 1u : 0u));
     count++;
   }
   CHECK(count == 2 * (log_payload_bytes / 24));
@@ -86,7 +87,8 @@ TEST_CASE("a cursor over any bytes ends, and what it returns is within bounds") 
     random.fill(bytes);
     // Plausible headers, so that the checks behind them are reached.
     const auto body = static_cast<uint32_t>(random.below(200));
-    const RecordHeader header{static_cast<uint8_t>(random.below(17)), 0, static_cast<uint16_t>(padded(8 + body)), body};
+    const RecordHeader header{static_cast<uint8_t>(random.below(17)), 0,
+                              static_cast<uint16_t>(padded(8 + body)), body};
     std::memcpy(bytes.data(), &header, sizeof header);
     if (random.below(2) == 0) {
       const uint32_t count = static_cast<uint32_t>(random.below(4));
@@ -153,10 +155,12 @@ TEST_CASE("discard ranges agree with a version per block") {
     std::map<uint32_t, Version> model;
     for (uint64_t n = 1; n < 20; n++) {
       const auto first = static_cast<uint32_t>(random.below(1000));
-      const auto count = static_cast<uint32_t>(1 + random.below(std::min<uint64_t>(100, 1024 - first)));
+      const auto count =
+          static_cast<uint32_t>(1 + random.below(std::min<uint64_t>(100, 1024 - first)));
       const Version version(1, 1 + random.below(30));
       object.add_range(first, count, version);
-      for (uint32_t block = first; block < first + count; block++) model[block] = std::max(model[block], version);
+      for (uint32_t block = first; block < first + count; block++)
+        model[block] = std::max(model[block], version);
     }
     for (uint32_t block = 0; block < 1024; block++) CHECK(object.discarded(block) == model[block]);
     object.forget_ranges(Version(1, 15));

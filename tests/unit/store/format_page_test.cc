@@ -1,4 +1,5 @@
-// The worked example of sp-disk-format(5) is the bytes of a really formatted disk: made here again, and compared line by line.
+// The worked example of sp-disk-format(5) is the bytes of a really formatted disk: made here again,
+// and compared line by line.
 #include <doctest/doctest.h>
 
 #include <fstream>
@@ -22,7 +23,10 @@ FakeMedium example_disk() {
   std::memcpy(data.data(), "hello", 5);
   const auto crcs = crcs_of(data);
   const auto record = StoreRig::record(store::WriteKind::data, {9, 4}, 3, 1, Version(1, 7));
-  REQUIRE(rig.blocking([&](store::Store::Done done) { rig.store->prepare(record, crcs, data, 0, std::move(done)); }).ok());
+  REQUIRE(rig.blocking([&](store::Store::Done done) {
+               rig.store->prepare(record, crcs, data, 0, std::move(done));
+             })
+              .ok());
   rig.store->decide({1, 0}, Version(1, 7));
   REQUIRE(rig.checkpoint().ok());
   rig.settle();
@@ -66,7 +70,8 @@ TEST_CASE("the worked example in sp-disk-format(5) is what a disk holds, and dec
   REQUIRE_MESSAGE(page.good(), "man/sp-disk-format.5 is missing");
   std::string found;
   for (std::string line; std::getline(page, line);)
-    if (line.size() == 58 && line.find_first_not_of("0123456789abcdef ") == line.npos) found += line + "\n";
+    if (line.size() == 58 && line.find_first_not_of("0123456789abcdef ") == line.npos)
+      found += line + "\n";
   REQUIRE_MESSAGE(found == expected, "the page should show:\n" << expected);
 
   // And the library reads the bytes as the page says.

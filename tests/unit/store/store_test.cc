@@ -35,7 +35,9 @@ TEST_CASE("a prepared write is invisible until it is decided, and stays after re
   CHECK(rig.store->operations(set).size() == 1);
 }
 
-TEST_CASE("a read that started before its block was replaced many times over still gets what it started with") {
+TEST_CASE(
+    "a read that started before its block was replaced many times over still gets what it started "
+    "with") {
   FakeMedium medium = StoreRig::formatted(small_layout(128, 20));
   StoreRig rig(medium);
   REQUIRE(rig.open().ok());
@@ -44,9 +46,10 @@ TEST_CASE("a read that started before its block was replaced many times over sti
   medium.hold_reads = true;
   Buffer into = Buffer::zeroed(4096);
   std::optional<Status> outcome;
-  rig.store->read(object, 0, 1, into.mutable_bytes(), [&](Result<std::vector<store::BlockRead>> blocks) {
-    outcome = blocks.ok() ? Status{} : Status(blocks.error());
-  });
+  rig.store->read(object, 0, 1, into.mutable_bytes(),
+                  [&](Result<std::vector<store::BlockRead>> blocks) {
+                    outcome = blocks.ok() ? Status{} : Status(blocks.error());
+                  });
   for (uint64_t n = 2; n < 15; n++) {
     REQUIRE(rig.write(object, 0, 1, Version(1, n), n).ok());
     rig.store->decide(set, Version(1, n));
@@ -56,8 +59,8 @@ TEST_CASE("a read that started before its block was replaced many times over sti
   for (uint64_t n = 0; n < 12; n++) {
     const Buffer data = block_of(100 + n);
     const auto crcs = crcs_of(data);
-    rig.store->prepare(StoreRig::record(store::WriteKind::data, object, 0, 1, Version(1, 100 + n)), crcs, data, 0,
-                       [&, n](Status status) { durable[n] = status.ok(); });
+    rig.store->prepare(StoreRig::record(store::WriteKind::data, object, 0, 1, Version(1, 100 + n)),
+                       crcs, data, 0, [&, n](Status status) { durable[n] = status.ok(); });
     rig.settle();
     rig.store->decide(set, Version(1, 100 + n));
   }
@@ -72,7 +75,8 @@ TEST_CASE("a read that started before its block was replaced many times over sti
   CHECK(durable[11]);
 }
 
-TEST_CASE("prepares are acknowledged in the order in which they were given, and many share a round") {
+TEST_CASE(
+    "prepares are acknowledged in the order in which they were given, and many share a round") {
   FakeMedium medium = StoreRig::formatted(small_layout());
   StoreRig rig(medium);
   REQUIRE(rig.open().ok());
@@ -82,8 +86,9 @@ TEST_CASE("prepares are acknowledged in the order in which they were given, and 
   for (uint64_t n = 1; n <= 32; n++) {
     const Buffer data = block_of(n);
     const auto crcs = crcs_of(data);
-    rig.store->prepare(StoreRig::record(store::WriteKind::data, object, static_cast<uint16_t>(n * 3), 1, Version(1, n)), crcs, data, 0,
-                       [&order, n](Status status) {
+    rig.store->prepare(StoreRig::record(store::WriteKind::data, object,
+                                        static_cast<uint16_t>(n * 3), 1, Version(1, n)),
+                       crcs, data, 0, [&order, n](Status status) {
                          CHECK(status.ok());
                          order.push_back(n);
                        });
@@ -112,12 +117,13 @@ TEST_CASE("undecided writes can be read, dropped, and are there again after reop
     CHECK(writes[1].kind == store::WriteKind::discard);
     CHECK(rig.store->operations(set).size() == 2);
     bool read = false;
-    rig.store->read_undecided(set, Version(1, 5), [&](Result<Buffer> data, std::vector<uint64_t> crcs) {
-      REQUIRE(data.ok());
-      CHECK(crcs == crcs_of(block_of(42, 2)));
-      CHECK(crcs_of(*data) == crcs);
-      read = true;
-    });
+    rig.store->read_undecided(set, Version(1, 5),
+                              [&](Result<Buffer> data, std::vector<uint64_t> crcs) {
+                                REQUIRE(data.ok());
+                                CHECK(crcs == crcs_of(block_of(42, 2)));
+                                CHECK(crcs_of(*data) == crcs);
+                                read = true;
+                              });
     rig.settle();
     CHECK(read);
     REQUIRE(rig.drop().ok());
@@ -132,7 +138,8 @@ TEST_CASE("undecided writes can be read, dropped, and are there again after reop
   CHECK(rig.store->stats().blocks_used == 0);
 }
 
-TEST_CASE("a full disk refuses growth, and still takes overwrites, discards, set records and deletes") {
+TEST_CASE(
+    "a full disk refuses growth, and still takes overwrites, discards, set records and deletes") {
   FakeMedium medium = StoreRig::formatted(small_layout(128, 200));
   StoreRig rig(medium);
   REQUIRE(rig.open().ok());
@@ -168,8 +175,9 @@ TEST_CASE("malformed calls are refused with an error") {
   CHECK(rig.write(object, 0, 1, Version{}, 1).error().code() == Code::invalid);
   CHECK(rig.discard(object, 0, 0, Version(1, 1)).error().code() == Code::invalid);
   REQUIRE(rig.write(object, 0, 1, Version(1, 1), 1).ok());
-  CHECK(rig.write(object, 0, 1, Version(1, 1), 1, {2, 0}).error().code() == Code::invalid);  // another set
-  CHECK(rig.repair(object, 0, Version(1, 1), block_of(5)).ok());                            // undecided: nothing to repair
+  CHECK(rig.write(object, 0, 1, Version(1, 1), 1, {2, 0}).error().code() ==
+        Code::invalid);                                           // another set
+  CHECK(rig.repair(object, 0, Version(1, 1), block_of(5)).ok());  // undecided: nothing to repair
   store::ObjectState source;
   source.object = object;
   source.set = set;

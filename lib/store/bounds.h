@@ -1,0 +1,17 @@
+// Bounds of the store: what no queue, round or share of it exceeds.
+#pragma once
+#include <chrono>
+#include <cstdint>
+
+namespace sp::store {
+
+constexpr uint32_t round_pages_max = 64;     // log pages of one round; fewer where the log is small
+constexpr uint32_t round_blocks_max = 2048;  // calls are taken into a round until it has so many
+// Until decisions, and the proof that the last round was whole, are written when nothing else is.
+constexpr auto lazy_delay = std::chrono::milliseconds(20);
+constexpr uint32_t home_batch_pages = 256;  // table pages written home at a time
+constexpr uint32_t share_for_users_percent = 95;
+constexpr uint64_t objects_min = 4096;
+constexpr uint64_t slots_per_object_least = 64;
+
+}  // namespace sp::store

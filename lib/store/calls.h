@@ -1,0 +1,60 @@
+// Calls: what a StoreImpl keeps of each call until it completes. Kept in pools and reused, vectors
+// with their memory, so that the path of a block allocates nothing once it is warm.
+#pragma once
+#include <memory>
+#include <vector>
+
+#include "base/buffer.h"
+#include "store/records.h"
+#include "store/store.h"
+
+namespace sp::store {
+
+struct Operation {
+  enum class Kind : uint8_t {
+    prepare,
+    put_set,
+    drop,
+    remove_set,
+    remove_volume,
+    recover,
+    repair,
+    checkpoint
+  };
+  Kind kind = Kind::prepare;
+  WriteRecord record;
+  std::vector<uint64_t> crcs;
+  std::vector<uint32_t> slots;
+  Buffer data;
+  size_t data_offset = 0;
+  SetRecord set_record;
+  SetId set;
+  Version version;
+  VolumeId volume = 0;
+  ObjectState source;
+  std::vector<uint16_t> carried;
+  std::vector<RecoveredEntry> entries;
+  uint64_t lsn = 0;
+  bool effective = false;  // has records in the log
+  Status outcome;
+  Store::Done done;
+};
+
+struct ReadCall {
+  uint64_t number = 0;
+  ReadCall* newer = nullptr;
+  ReadCall* older = nullptr;
+  ObjectId object;
+  uint32_t first_block = 0;
+  MutableBytes into;
+  Buffer buffer;  // of read_undecided, or the detour of an unaligned `into`
+  bool detour = false;
+  std::vector<BlockRead> blocks;
+  std::vector<uint32_t> slots;
+  uint32_t outstanding = 0;
+  Status status;
+  Callback<void(Result<std::vector<BlockRead>>)> done;
+  Callback<void(Result<Buffer>, std::vector<uint64_t>)> done_undecided;
+};
+
+}  // namespace sp::store
