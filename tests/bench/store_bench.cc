@@ -114,7 +114,8 @@ int main(int argc, char** argv) {
   formatting.cluster = 1;
   formatting.disk = 1;
   disk::format((*real)->host(), **disk, formatting, [&](Result<disk::Superblock> made) {
-    done = made.ok() ? Status{} : Status(made.error());
+    done.emplace();
+    if (!made.ok()) std::abort();
   });
   (*real)->run_until([&] { return done.has_value(); }, std::chrono::hours(1));
   Bench bench{**real, nullptr};
@@ -122,7 +123,8 @@ int main(int argc, char** argv) {
   store::Store::open((*real)->host(), std::move(*disk), {},
                      [&](Result<std::unique_ptr<store::Store>> opened) {
                        if (opened.ok()) bench.store = std::move(*opened);
-                       done = opened.ok() ? Status{} : Status(opened.error());
+                       if (!opened.ok()) std::abort();
+                       done.emplace();
                      });
   (*real)->run_until([&] { return done.has_value(); }, std::chrono::hours(1));
   if (!done->ok()) {
