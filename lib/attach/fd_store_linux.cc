@@ -23,6 +23,7 @@ namespace {
 
 constexpr size_t message_bytes_max = 512;  // a verb and a name
 constexpr int connections_max = 64;
+constexpr int inherited_descriptors_max = 4096;
 
 Result<sockaddr_un> unix_address(const std::string& path) {
   sockaddr_un address{};
@@ -246,6 +247,13 @@ int run_fd_holder(int listening_socket) {
   if (child > 0) return 0;
   for (const int signal : {SIGHUP, SIGINT, SIGTERM, SIGPIPE}) ::signal(signal, SIG_IGN);
   ::prctl(PR_SET_NAME, "sp-fd-holder");
+  // Whatever else was inherited would be kept open for ever: a log, a terminal, the pipe of somebody who waits for its end.
+  const Fd nowhere(::open("/dev/null", O_RDWR | O_CLOEXEC));
+  for (const int standard : {0, 1, 2})
+    if (standard != listening_socket) ::dup2(nowhere.number(), standard);
+  const int open_max = static_cast<int>(::sysconf(_SC_OPEN_MAX));
+  for (int number = 3; number < std::min(open_max, inherited_descriptors_max); ++number)
+    if (number != listening_socket && number != nowhere.number()) ::close(number);
   (void)write_small_file("/proc/self/oom_score_adj", "-1000");
   if (::chdir("/") != 0) return 1;
 

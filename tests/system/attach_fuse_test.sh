@@ -4,7 +4,7 @@
 #   attach_fuse_test.sh PATH_OF_ATTACH_TOOL
 set -euo pipefail
 tool=$(readlink -f "$1")
-work=$(mktemp -d); image=$(mktemp /dev/shm/attach-test.XXXXXX); daemon=
+work=$(mktemp -d); export ATTACH_TEST=$work; image=$(mktemp /dev/shm/attach-test.XXXXXX); daemon=
 fail() { echo "FAILED: $*" >&2; cat "$work"/*.log >&2 || true; exit 1; }
 cleanup() {
   # Taking the mount away first lets everything that waits for it end.
@@ -12,6 +12,9 @@ cleanup() {
   [ -z "$daemon" ] || kill -9 "$daemon" 2>/dev/null || true
   umount -l "$work/mnt" "$work/run/fuse/7" 2>/dev/null || true
   [ -z "${node:-}" ] || ! grep -qs "^$work/" "/sys/block/${node#/dev/}/loop/backing_file" || timeout 10 losetup -d "$node" || true
+  for holder in $(pgrep -f -- '--holder 3'); do
+    if tr '\0' '\n' <"/proc/$holder/environ" 2>/dev/null | grep -qx "ATTACH_TEST=$work"; then kill -9 "$holder"; fi
+  done
   rm -rf "$work" "$image"
 }
 trap cleanup EXIT
