@@ -87,28 +87,29 @@ DataCluster::~DataCluster() {
 }
 
 void DataCluster::format_disks() {
-  size_t open = 0;
-  std::vector<std::unique_ptr<io::Disk>> held;
   for (auto& process : servers) {
     for (size_t i = 0; i < process.paths.size(); ++i) {
       const Status added = world.disks().add(process.paths[i], options.disk_bytes);
       SP_ASSERT(added.ok());
-      auto disk = tools_->host().disks.open(process.paths[i], {});
-      SP_ASSERT(disk.ok());
-      held.push_back(std::move(disk).value());
-      ++open;
-      disk::FormatOptions format;
-      format.cluster = control.map().cluster.id;
-      format.disk = process.disks[i];
-      format.write_in_full = false;
-      disk::format(tools_->host(), *held.back(), format, [&open](Result<disk::Superblock> superblock) {
-        SP_ASSERT(superblock.ok());
-        --open;
-      });
+      format_disk(process, i);
     }
   }
-  const bool done = world.run_until([&] { return open == 0; }, std::chrono::seconds(60));
-  SP_ASSERT(done);
+}
+
+void DataCluster::format_disk(ServerProcess& process, size_t index) {
+  auto disk = tools_->host().disks.open(process.paths[index], {});
+  SP_ASSERT(disk.ok());
+  disk::FormatOptions format;
+  format.cluster = control.map().cluster.id;
+  format.disk = process.disks[index];
+  format.write_in_full = false;
+  bool done = false;
+  disk::format(tools_->host(), **disk, format, [&done](Result<disk::Superblock> superblock) {
+    SP_ASSERT(superblock.ok());
+    done = true;
+  });
+  const bool formatted = world.run_until([&] { return done; }, std::chrono::seconds(60));
+  SP_ASSERT(formatted);
 }
 
 void DataCluster::start_server(ServerProcess& process) {

@@ -58,6 +58,7 @@ class DataCluster {
 
   void start_server(ServerProcess& process);
   void end_server(ServerProcess& process, io::SimHost::Death death);
+  void format_disk(ServerProcess& process, size_t index);   // as new, under the same id
   void start_client(ClientProcess& process);   // takes the volume with a new generation
   void end_client(ClientProcess& process, io::SimHost::Death death);
 

@@ -1,0 +1,198 @@
+// Single failures, placed exactly, and what has to come of them.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+
+#include "cluster.h"
+#include "disk/superblock.h"
+#include "serve/context.h"
+#include "store/check.h"
+
+namespace sp::sim {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using Death = io::SimHost::Death;
+
+ClusterOptions quiet(uint32_t servers = 3) {
+  ClusterOptions options;
+  options.servers = servers;
+  options.sets = 1;
+  options.clients = 1;
+  options.work.depth = 0;
+  options.control.unknown_outcome = 0;
+  return options;
+}
+
+struct Rig : DataCluster {
+  explicit Rig(ClusterOptions options) : DataCluster(7, std::move(options)) {
+    REQUIRE(world.run_until([&] { return settled(); }, seconds(10)));
+    REQUIRE(world.run_until([&] { return clients[0].volume->size_bytes() > 0; }, seconds(10)));
+  }
+  Status end_of(Status& status, bool& done) {
+    REQUIRE(world.run_until([&] { return done; }, seconds(30)));
+    return std::move(status);
+  }
+  Status write(uint64_t block, uint64_t stamp) {
+    Buffer data = Buffer::allocate(limits::block_bytes);
+    encode_stamp(data.mutable_bytes(), {clients[0].volume_id, block}, stamp);
+    Status outcome;
+    bool done = false;
+    clients[0].volume->write(block * limits::block_bytes, data.bytes(), [&](Status status) { outcome = std::move(status), done = true; });
+    return end_of(outcome, done);
+  }
+  Result<uint64_t> read(uint64_t block) {
+    Buffer data = Buffer::allocate(limits::block_bytes);
+    Status outcome;
+    bool done = false;
+    clients[0].volume->read(block * limits::block_bytes, data.mutable_bytes(), [&](Status status) { outcome = std::move(status), done = true; });
+    const Status status = end_of(outcome, done);
+    if (!status.ok()) return Error(status.error());
+    const auto stamp = decode_stamp(data.bytes(), {clients[0].volume_id, block});
+    if (!stamp) return Error(Code::damaged, "not what anybody wrote");
+    return *stamp;
+  }
+  void heal() {
+    for (auto& process : servers) start_server(process);
+    REQUIRE(world.run_until([&] { return settled(); }, seconds(30)));
+  }
+  void same_copies() {
+    world.run_for(milliseconds(100));
+    CHECK_EQ(compare_copies(), "");
+  }
+  uint64_t sum(uint64_t serve::Counters::*counter) {
+    uint64_t total = 0;
+    for (auto& process : servers) total += process.server ? process.server->counters().*counter : 0;
+    return total;
+  }
+  void corrupt(size_t server, uint64_t block) {
+    store::Store* const store = servers[server].server->store(servers[server].disks[0]);
+    const auto place = store::locate(*store, {clients[0].volume_id, 0}, static_cast<uint16_t>(block));
+    REQUIRE(place.has_value());
+    world.disks().corrupt(servers[server].paths[0], place->device_offset, 512);
+  }
+};
+
+TEST_CASE("a block that decays on the primary is read from another copy and mended") {
+  Rig rig(quiet());
+  REQUIRE(rig.write(3, 33).ok());
+  rig.world.run_for(milliseconds(100));
+  rig.corrupt(0, 3);
+  CHECK_EQ(*rig.read(3), 33);
+  CHECK_EQ(rig.sum(&serve::Counters::blocks_repaired), 1);
+  rig.world.run_for(milliseconds(100));
+  CHECK_EQ(*rig.read(3), 33);
+  CHECK_EQ(rig.sum(&serve::Counters::blocks_repaired), 1);
+}
+
+TEST_CASE("a block that is damaged on every copy is reported, and only that one") {
+  Rig rig(quiet());
+  REQUIRE(rig.write(3, 33).ok());
+  REQUIRE(rig.write(4, 44).ok());
+  rig.world.run_for(milliseconds(100));
+  for (size_t server = 0; server < 3; ++server) rig.corrupt(server, 3);
+  const auto lost = rig.read(3);
+  REQUIRE_FALSE(lost.ok());
+  CHECK_EQ(lost.error().code(), Code::damaged);
+  CHECK_EQ(*rig.read(4), 44);
+  CHECK(rig.write(3, 34).ok());
+  CHECK_EQ(*rig.read(3), 34);
+}
+
+TEST_CASE("a server that was away copies what it missed and little more") {
+  Rig rig(quiet());
+  for (uint64_t block = 0; block < 64; ++block) REQUIRE(rig.write(block, 1000 + block).ok());
+  rig.world.run_for(milliseconds(500));
+  rig.end_server(rig.servers[1], Death::process);
+  constexpr uint64_t changed = 10;
+  for (uint64_t block = 0; block < changed; ++block) REQUIRE(rig.write(block * 3, 2000 + block).ok());
+  rig.heal();
+  rig.same_copies();
+  CHECK_GE(rig.sum(&serve::Counters::bytes_recovered), changed * limits::block_bytes);
+  CHECK_LE(rig.sum(&serve::Counters::bytes_recovered), (changed + changed / 5) * limits::block_bytes);
+}
+
+TEST_CASE("below min_copies writes wait and reads go on") {
+  Rig rig(quiet());
+  REQUIRE(rig.write(1, 11).ok());
+  rig.world.run_for(milliseconds(100));
+  rig.end_server(rig.servers[1], Death::process);
+  rig.end_server(rig.servers[2], Death::process);
+  rig.world.run_for(seconds(1));
+  CHECK_EQ(*rig.read(1), 11);
+  Buffer data = Buffer::zeroed(limits::block_bytes);
+  encode_stamp(data.mutable_bytes(), {rig.clients[0].volume_id, 1}, 12);
+  bool done = false;
+  rig.clients[0].volume->write(limits::block_bytes, data.bytes(), [&](Status status) { done = status.ok(); });
+  rig.world.run_for(seconds(3));
+  CHECK_FALSE(done);
+  CHECK_EQ(*rig.read(1), 11);
+  const auto reports = rig.servers[0].server->make_report().sets;
+  REQUIRE_EQ(reports.size(), 1);
+  CHECK_EQ(reports[0].waits_for, "min_copies: disks 2, 3 are missing");
+  rig.start_server(rig.servers[2]);
+  CHECK(rig.world.run_until([&] { return done; }, seconds(10)));
+  CHECK_EQ(*rig.read(1), 12);
+}
+
+TEST_CASE("a disk that comes back empty is filled again, not believed") {
+  Rig rig(quiet());
+  for (uint64_t block = 0; block < 8; ++block) REQUIRE(rig.write(block, 100 + block).ok());
+  rig.world.run_for(milliseconds(500));
+  // Down and back before anything was written in between: by the map alone it would act at once.
+  ServerProcess& process = rig.servers[0];
+  rig.end_server(rig.servers[1], Death::process);
+  rig.end_server(rig.servers[2], Death::process);
+  rig.world.run_for(milliseconds(200));
+  rig.end_server(process, Death::process);
+  rig.world.disks().wipe(process.paths[0]);
+  rig.format_disk(process, 0);
+  rig.start_server(rig.servers[1]);
+  rig.start_server(rig.servers[2]);
+  rig.world.run_for(milliseconds(300));
+  rig.heal();
+  rig.same_copies();
+  for (uint64_t block = 0; block < 8; ++block) CHECK_EQ(*rig.read(block), 100 + block);
+}
+
+TEST_CASE("a volume that was deleted leaves every disk, also one that was away") {
+  Rig rig(quiet());
+  REQUIRE(rig.write(1, 11).ok());
+  rig.world.run_for(milliseconds(100));
+  rig.end_server(rig.servers[1], Death::process);
+  rig.control.detach(rig.clients[0].volume_id, rig.clients[0].id);
+  rig.control.remove_volume(rig.clients[0].volume_id);
+  rig.world.run_for(seconds(2));
+  rig.heal();
+  const auto gone = [&] {
+    return std::all_of(rig.servers.begin(), rig.servers.end(), [](auto& process) { return process.server->store(process.disks[0])->volumes().empty(); });
+  };
+  CHECK(rig.world.run_until(gone, seconds(10)));
+}
+
+TEST_CASE("a client whose volume was taken away is told so, and writes no more") {
+  Rig rig(quiet());
+  REQUIRE(rig.write(1, 11).ok());
+  const uint64_t before = rig.control.map().index;
+  rig.control.attach(rig.clients[0].volume_id, 99, map::Rights::read_write);
+  CHECK(rig.world.run_until([&] { return rig.control.in_force(before + 1); }, seconds(5)));
+  const Status status = rig.write(1, 12);
+  REQUIRE_FALSE(status.ok());
+  CHECK_EQ(status.error().code(), Code::closed);
+}
+
+TEST_CASE("a disk that a set has left is cleared") {
+  Rig rig(quiet(4));
+  REQUIRE(rig.write(1, 11).ok());
+  rig.control.retarget({rig.group, 0}, {2, 3, 4});
+  REQUIRE(rig.world.run_until([&] { return rig.settled(); }, seconds(30)));
+  CHECK_EQ(*rig.read(1), 11);
+  REQUIRE(rig.write(1, 12).ok());
+  const auto cleared = [&] { return rig.servers[0].server->store(1)->sets().empty(); };
+  CHECK(rig.world.run_until(cleared, seconds(10)));
+  rig.same_copies();
+}
+
+}  // namespace
+}  // namespace sp::sim
