@@ -58,11 +58,21 @@ has_disks() { grep -q "^\[node\.$1\.server\.1\]$" "$SP_CONFIG"; }
 disk_path() { if [ -n "$memory" ]; then echo "/dev/shm/sp-$(basename "$dir")-$1"; else echo "$dir/disks/$1"; fi; }
 alive() { [ -f "$run/$1.pid" ] && kill -0 "$(cat "$run/$1.pid")" 2>/dev/null; }
 
+# Fails when a service that was started has ended.
+all_run() {
+  local file name
+  for file in "$run"/*.pid; do
+    name=$(basename "$file" .pid)
+    alive "$name" || fail "$name has ended: $(tail -n 2 "$log/$name.log")"
+  done
+}
+
 # Waits until a command succeeds; the message says what was waited for.
 await() {
   local what=$1 deadline=$((SECONDS + 60))
   shift
   until "$@" >/dev/null 2>&1; do
+    all_run
     [ "$SECONDS" -lt "$deadline" ] || { "$@" || true; tail -n 3 "$log"/*.log >&2 || true; fail "waited 60 s in vain for $what"; }
     sleep 0.1
   done

@@ -9,7 +9,7 @@ Result<member::Options> member_options(io::Host& host, const Config& config, con
   SP_TRY(options.key.bytes, load_key(config));
   const ServiceId id{kind, node.id, instance};
   options.self = {.cluster = config.cluster_id, .service = id, .start_id = host.random.number()};
-  options.beacons = beacon_addresses(config, node.id);
+  options.beacons = {{node.address, node.beacon_port}};  // no other one lets it register
   options.registration = {.id = id,
                           .up = true,
                           .start_id = options.self.start_id,

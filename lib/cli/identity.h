@@ -5,7 +5,7 @@
 
 namespace sp::cli {
 
-// Key, identity (with a start id drawn now), beacons (the node's own first), registration with
+// Key, identity (with a start id drawn now), the node's own beacon, registration with
 // `address` (empty: none). Disks and buckets are the caller's affair.
 Result<member::Options> member_options(io::Host& host, const Config& config, const NodeConfig& node,
                                        ServiceKind kind, uint8_t instance,
