@@ -8,18 +8,19 @@
 
 namespace sp::sim {
 
-void Linearizability::write_started(BlockKey key, uint64_t stamp, uint64_t time) {
+void Linearizability::write_started(BlockKey key, uint64_t stamp, uint64_t time, uint64_t session) {
   SP_ASSERT(stamp != 0);
   ++writes_;
   Write write;
   write.stamp = stamp;
+  write.session = session;
   write.started = write.last_start = time;
   const bool is_new = blocks_[key].writes.emplace(stamp, write).second;
   SP_ASSERT(is_new);
 }
 
-void Linearizability::discard_started(BlockKey key, uint64_t stamp, uint64_t time) {
-  write_started(key, stamp, time);
+void Linearizability::discard_started(BlockKey key, uint64_t stamp, uint64_t time, uint64_t session) {
+  write_started(key, stamp, time, session);
   blocks_[key].writes.at(stamp).discard = true;
 }
 
@@ -41,7 +42,31 @@ void Linearizability::read(BlockKey key, uint64_t stamp, uint64_t started, uint6
 
 std::optional<std::string> Linearizability::check() const {
   for (const auto& [key, block] : blocks_) {
-    if (auto wrong = check_block(key, block)) return wrong;
+    Block fenced = block;
+    if (auto wrong = apply_fences(key, fenced)) return wrong;
+    if (auto wrong = check_block(key, fenced)) return wrong;
+  }
+  return std::nullopt;
+}
+
+// A write that was seen or acknowledged took effect before its session was fenced, whenever that was noticed.
+std::optional<std::string> Linearizability::apply_fences(BlockKey key, Block& block) const {
+  for (auto at = block.writes.begin(); at != block.writes.end();) {
+    const auto current = at++;
+    auto& [stamp, write] = *current;
+    const auto fence = fenced_.find(write.session);
+    if (fence == fenced_.end()) continue;
+    const bool seen = write.first_end != never;
+    if (!seen && write.started > fence->second) {
+      block.writes.erase(current);
+      continue;
+    }
+    if (write.started > fence->second) {
+      return "volume " + std::to_string(key.volume) + " block " + std::to_string(key.block) + ": write " + std::to_string(stamp) + " took effect, issued at " +
+             std::to_string(write.started) + " by a client that was fenced at " + std::to_string(fence->second);
+    }
+    write.ended = std::min(write.ended, fence->second);
+    if (seen) write.first_end = std::min(write.first_end, fence->second);
   }
   return std::nullopt;
 }

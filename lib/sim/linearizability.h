@@ -26,9 +26,12 @@ class Linearizability {
  public:
   uint64_t next() { return ++time_; }
 
-  void write_started(BlockKey key, uint64_t stamp, uint64_t time);   // a stamp is never 0
-  void discard_started(BlockKey key, uint64_t stamp, uint64_t time);
+  // A stamp is never 0. `session`: the attachment under which it is written, 0 for one that is never fenced.
+  void write_started(BlockKey key, uint64_t stamp, uint64_t time, uint64_t session = 0);
+  void discard_started(BlockKey key, uint64_t stamp, uint64_t time, uint64_t session = 0);
   void write_ended(BlockKey key, uint64_t stamp, uint64_t time);     // acknowledged; of discards too. Never called: it may happen at any time, or not at all
+  // The session was fenced before now: what it wrote has taken effect by now, or never will.
+  void session_fenced(uint64_t session, uint64_t time) { fenced_.emplace(session, time); }
   // What a read found: 0 for zeros.
   void read(BlockKey key, uint64_t stamp, uint64_t started, uint64_t ended);
 
@@ -42,6 +45,7 @@ class Linearizability {
   struct Write {
     uint64_t stamp = 0;
     bool discard = false;
+    uint64_t session = 0;
     uint64_t started = 0;
     uint64_t ended = never;
     uint64_t first_end = never;     // of the write and all reads of it
@@ -56,8 +60,10 @@ class Linearizability {
     std::vector<uint64_t> unknown;  // stamps read that nobody has written
   };
   static std::optional<std::string> check_block(BlockKey key, const Block& block);
+  std::optional<std::string> apply_fences(BlockKey key, Block& block) const;
 
   std::map<BlockKey, Block> blocks_;
+  std::map<uint64_t, uint64_t> fenced_;   // session -> time
   uint64_t time_ = 0, reads_ = 0, writes_ = 0;
 };
 

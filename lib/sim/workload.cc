@@ -62,9 +62,9 @@ struct Workload::State : std::enable_shared_from_this<Workload::State> {
       const BlockKey key{options.volume, op->first + i};
       op->stamps.push_back(++last_stamp);
       if (op->kind == Operation::Kind::discard) {
-        history.discard_started(key, op->stamps[i], op->started);
+        history.discard_started(key, op->stamps[i], op->started, options.session);
       } else {
-        history.write_started(key, op->stamps[i], op->started);
+        history.write_started(key, op->stamps[i], op->started, options.session);
         encode_stamp(block(*op, i), key, op->stamps[i]);
       }
     }

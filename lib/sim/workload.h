@@ -15,6 +15,7 @@ namespace sp::sim {
 
 struct WorkloadOptions {
   VolumeId volume = 0;
+  uint64_t session = 0;               // see Linearizability
   uint32_t depth = 4;                 // operations at a time
   uint32_t blocks = 64;               // distinct places in use,
   uint64_t stride = 1;                // so many blocks apart

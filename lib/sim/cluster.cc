@@ -1,0 +1,295 @@
+// The processes of a simulated cluster: how each is made, ended, and kept running.
+#include "sim/cluster.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/client_id.h"
+
+namespace sp::sim {
+
+namespace {
+
+constexpr uint16_t server_port = 4200;
+constexpr size_t log_lines_kept = 6000;
+
+io::SimOptions with_log(const ClusterSetup& setup, std::vector<std::string>& log) {
+  io::SimOptions options = setup.world;
+  options.log_sink = [&log, sink = setup.line_sink](LogLevel, std::string_view line) {
+    if (log.size() >= log_lines_kept) log.erase(log.begin(), log.begin() + log_lines_kept / 2);
+    log.emplace_back(line);
+    if (sink) sink(line);
+  };
+  return options;
+}
+
+}  // namespace
+
+Cluster::Cluster(uint64_t seed, ClusterSetup given) : setup(std::move(given)), world(seed, with_log(setup, log)) {
+  key_.bytes.fill(std::byte{7});
+  add_nodes();
+}
+
+Cluster::~Cluster() {
+  for (auto& process : clients) {
+    process.work.reset();
+    process.attempt.reset();
+    process.attached.reset();
+  }
+  mgmt_.reset();
+  for (auto& node : nodes) {
+    if (node.server) {
+      node.server->server.reset();
+      node.server->member.reset();
+    }
+    node.beacon.beacon.reset();
+  }
+}
+
+void Cluster::add_nodes() {
+  const uint32_t voters = setup.storage_nodes + (setup.witness ? 1 : 0);
+  tools_ = &world.add_host("tools", "10.0.9.9");
+  for (uint32_t i = 0; i < voters + setup.client_nodes; ++i) {
+    Node node;
+    node.id = static_cast<NodeId>(i + 1);
+    node.ip = "10.0.0." + std::to_string(node.id);
+    node.voting = i < voters;
+    node.beacon.host = &world.add_host("beacon." + std::to_string(node.id), node.ip);
+    if (i < setup.storage_nodes) {
+      ServerProcess server;
+      server.host = &world.add_host("serve." + std::to_string(node.id), node.ip);
+      for (uint32_t d = 0; d < setup.disks_per_server; ++d) {
+        server.disks.push_back(static_cast<DiskId>(i * setup.disks_per_server + d + 1));
+        server.paths.push_back("/disk" + std::to_string(server.disks.back()));
+      }
+      node.server = std::move(server);
+    }
+    if (i >= voters) {
+      for (uint32_t c = 0; c < setup.clients_per_node; ++c) {
+        ClientProcess client;
+        client.node = node.id;
+        client.host = &world.add_host("client." + std::to_string(node.id) + "." + std::to_string(c + 1), node.ip);
+        node.clients.push_back(static_cast<uint32_t>(clients.size()));
+        clients.push_back(std::move(client));
+      }
+    }
+    rows_.push_back({node.id, "node" + std::to_string(node.id), "", node.voting, false, node.ip + ":" + std::to_string(beacon_port)});
+    nodes.push_back(std::move(node));
+  }
+  mgmt_host_ = &world.add_host("mgmt", nodes[0].ip);
+}
+
+// --- beacons -----------------------------------------------------------------------------------------------------------------------------
+
+void Cluster::start_beacon(Node& node, bool bootstrap) {
+  BeaconProcess& process = node.beacon;
+  if (process.up) return;
+  if (!process.host->alive()) process.host->restart();
+  const std::string number = std::to_string(node.id);
+  beacon::Options options;
+  options.key = key_;
+  options.self = {cluster_id, 1, {ServiceKind::beacon, node.id, 1}, world.random().number() | 1};
+  options.cluster_name = "simulated";
+  options.nodes = rows_;
+  options.log_path = "/log" + number;
+  options.snapshot_path = "/snapshot" + number;
+  options.state_path = ":memory:";
+  options.bootstrap = bootstrap;
+  options.log_frames_bytes = 8u << 20;
+  options.snapshot_bytes = 1u << 20;
+  options.log_entries_kept = setup.log_entries_kept;
+  process.failure.clear();
+  auto made = beacon::Beacon::start(process.host->host(), std::move(options), [&process](const Error& why) { process.failure = why.message(); });
+  SP_ASSERT(made.ok());
+  process.beacon = std::move(made).value();
+  process.up = true;
+}
+
+void Cluster::end_beacon(Node& node, Death death) {
+  if (!std::exchange(node.beacon.up, false)) return;
+  node.beacon.host->kill(death);
+  node.beacon.beacon.reset();
+}
+
+// --- servers -----------------------------------------------------------------------------------------------------------------------------
+
+void Cluster::start_server(Node& node) {
+  if (!node.server || node.server->up) return;
+  ServerProcess& process = *node.server;
+  if (!process.host->alive()) process.host->restart();
+  process.up = true;
+  member::Options member;
+  member.key = key_;
+  member.self = {cluster_id, 1, {ServiceKind::server, node.id, 1}, world.random().number() | 1};
+  member.beacons = {{node.ip, beacon_port}};
+  member.registration.id = member.self.service;
+  member.registration.start_id = member.self.start_id;
+  member.registration.address = node.ip + ":" + std::to_string(server_port);
+  serve::ServerOptions server;
+  server.key = key_;
+  server.self = member.self;
+  server.listen = {node.ip, server_port};
+  server.disk_paths = process.paths;
+  const uint32_t position = node.id - 1u;
+  member::Member::Events events;
+  events.map_changed = [this, position](const std::vector<map::Change>& changes) {
+    if (auto& mine = *nodes[position].server; mine.server) mine.server->map_changed(changes);
+  };
+  events.make_report = [this, position] {
+    const auto& mine = *nodes[position].server;
+    return mine.server ? mine.server->make_report() : member::Report();
+  };
+  process.member = member::Member::start(process.host->host(), std::move(member), std::move(events));
+  auto started = serve::Server::start(process.host->host(), std::move(server), *process.member);
+  SP_ASSERT(started.ok());
+  process.server = std::move(started).value();
+}
+
+void Cluster::end_server(Node& node, Death death) {
+  if (!node.server || !std::exchange(node.server->up, false)) return;
+  node.server->host->kill(death);
+  node.server->server.reset();
+  node.server->member.reset();
+}
+
+// --- clients -----------------------------------------------------------------------------------------------------------------------------
+
+void Cluster::start_client(ClientProcess& process, VolumeId volume, bool force) {
+  if (process.up) return;
+  if (!process.host->alive()) process.host->restart();
+  process.up = true;
+  process.fenced = false;
+  process.volume = volume;
+  process.force = force;
+  process.session = ++last_session;
+  attach(process);
+}
+
+void Cluster::attach(ClientProcess& process) {
+  process.retry = false;
+  client::StandaloneOptions options;
+  options.key = key_;
+  options.cluster = cluster_id;
+  options.node = process.node;
+  options.beacons = {{node(process.node).ip, beacon_port}};
+  options.volume = "~" + std::to_string(process.volume);
+  options.force = process.force;
+  options.device = "simulated";
+  options.timeout = std::chrono::seconds(5);
+  const auto position = static_cast<size_t>(&process - clients.data());
+  process.attempt = client::Standalone::attach(process.host->host(), std::move(options), [this, position](Result<std::unique_ptr<client::Standalone>> result) {
+    attached(clients[position], std::move(result));
+  });
+}
+
+uint32_t Cluster::generation_of(const ClientProcess& process) const {
+  for (const auto& [key, row] : process.attached->member().map().attachments) {
+    if (row.volume == process.volume && row.rights == map::Rights::read_write) return row.generation;
+  }
+  return 0;
+}
+
+void Cluster::attached(ClientProcess& process, Result<std::unique_ptr<client::Standalone>> result) {
+  if (!result.ok()) {
+    process.host->host().log.warning("not attached", {{"why", result.error().message()}});
+    process.retry = true;
+    return;
+  }
+  process.attached = std::move(result).value();
+  // Confirmed: nothing of those who had the volume under another generation takes effect any more.
+  const uint64_t now = history.next();
+  const uint32_t generation = generation_of(process);
+  for (const auto& [session, its_generation] : sessions_[process.volume]) {
+    if (its_generation != generation) history.session_fenced(session, now);
+  }
+  sessions_[process.volume].emplace_back(process.session, generation);
+  process.host->host().log.info("attached", {{"volume", process.volume}, {"session", process.session}});
+  process.attached->on_fenced([&process] { process.fenced = true; });
+  WorkloadOptions work = setup.work;
+  work.volume = process.volume;
+  work.session = process.session;
+  process.work = std::make_unique<Workload>(process.host->host(), process.attached->volume(), history, last_stamp, work);
+  process.work->start();
+}
+
+void Cluster::end_client(ClientProcess& process, Death death) {
+  if (!std::exchange(process.up, false)) return;
+  if (process.work) process.completed_before += process.work->completed();
+  process.host->kill(death);
+  process.work.reset();
+  process.attempt.reset();
+  process.attached.reset();
+  process.retry = false;
+}
+
+Cluster::ClientProcess* Cluster::holder_of(VolumeId volume) {
+  ClientProcess* newest = nullptr;
+  for (auto& process : clients) {
+    if (process.volume == volume && (newest == nullptr || process.session > newest->session)) newest = &process;
+  }
+  return newest;
+}
+
+void Cluster::move_volume(VolumeId volume, ClientProcess& to) {
+  SP_ASSERT(!to.up);
+  start_client(to, volume, true);
+}
+
+// --- nodes -------------------------------------------------------------------------------------------------------------------------------
+
+void Cluster::start_node(Node& node) {
+  start_beacon(node);
+  start_server(node);
+  for (const uint32_t position : node.clients) {
+    ClientProcess& process = clients[position];
+    if (process.volume != 0 && holder_of(process.volume) == &process) start_client(process, process.volume, process.force);
+  }
+}
+
+void Cluster::end_node(Node& node, Death death) {
+  for (const uint32_t position : node.clients) end_client(clients[position], death);
+  end_server(node, death);
+  end_beacon(node, death);
+}
+
+void Cluster::tend() {
+  for (auto& node : nodes) {
+    if (node.beacon.up && !node.beacon.failure.empty()) {
+      end_beacon(node, Death::process);
+      start_beacon(node);
+    }
+    auto& server = node.server;
+    if (replaces_disks && server && server->up && server->server->all_opened() && server->server->disks().size() != server->disks.size()) {
+      end_server(node, Death::process);
+      start_server(node);
+    }
+  }
+  for (auto& process : clients) {
+    if (!process.up) continue;
+    const bool superseded = holder_of(process.volume) != &process;
+    if (superseded && (process.fenced || process.work == nullptr)) {
+      end_client(process, Death::process);
+      process.volume = 0;
+    } else if (process.fenced) {
+      // Its attachment was lost with its registration, as after a long silence of its node: it starts again.
+      end_client(process, Death::process);
+      start_client(process, process.volume, process.force);
+    } else if (process.retry) {
+      attach(process);
+    }
+  }
+}
+
+void Cluster::command(const map::Command& command) {
+  mgmt_->command(command, [this](const Result<uint64_t>& result) {
+    if (!result.ok()) mgmt_host_->host().log.info("command refused", {{"why", result.error().message()}});
+  });
+}
+
+uint64_t Cluster::operations() const {
+  uint64_t sum = 0;
+  for (const auto& process : clients) sum += process.completed_before + (process.work ? process.work->completed() : 0);
+  return sum;
+}
+
+}  // namespace sp::sim

@@ -1,0 +1,150 @@
+// Cluster: a whole simulated cluster with real beacons: nodes with a beacon each, storage nodes with a server and its disks, client hosts with processes that attach
+// volumes. Every process is a SimHost of its own and is started and ended like a process under systemd; the disks stay.
+//
+// Nodes: the storage nodes (beacons that vote), then the witness if there is one (votes, no disks), then the client nodes (a beacon that learns, and clients).
+// Each volume is at one client; moving it attaches it elsewhere by force, whatever the old client does. All work on it is in `history`.
+// The world is single-threaded; nothing of a Cluster may be used after it.
+#pragma once
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "beacon/beacon.h"
+#include "client/standalone.h"
+#include "io/sim_world.h"
+#include "serve/server.h"
+#include "sim/linearizability.h"
+#include "sim/workload.h"
+
+namespace sp::sim {
+
+struct ClusterSetup {
+  uint32_t storage_nodes = 3;
+  bool witness = false;
+  uint32_t client_nodes = 2;
+  uint32_t clients_per_node = 2;
+  uint32_t volumes = 2;              // each begins at a client of its own; further clients are there to move to
+  uint32_t disks_per_server = 1;
+  uint32_t sets = 8;
+  uint8_t copies = 3, min_copies = 2;
+  uint64_t disk_bytes = 40u << 20;
+  uint64_t volume_bytes = 32u << 20;
+  uint32_t log_entries_kept = 200;   // of the beacons: few, so that snapshots are needed
+  WorkloadOptions work;
+  io::SimOptions world;
+  std::function<void(std::string_view line)> line_sink;   // besides the lines kept
+};
+
+class Cluster {
+ public:
+  using Death = io::SimHost::Death;
+  struct BeaconProcess {
+    io::SimHost* host = nullptr;
+    std::unique_ptr<beacon::Beacon> beacon;
+    std::string failure;             // why it stopped by itself
+    bool up = false;
+  };
+  struct ServerProcess {
+    io::SimHost* host = nullptr;
+    std::vector<std::string> paths;
+    std::vector<DiskId> disks;
+    std::unique_ptr<member::Member> member;
+    std::unique_ptr<serve::Server> server;
+    bool up = false;
+  };
+  struct Node {
+    NodeId id = 0;
+    std::string ip;
+    bool voting = false;
+    BeaconProcess beacon;
+    std::optional<ServerProcess> server;
+    std::vector<uint32_t> clients;   // positions in `clients`
+  };
+  struct ClientProcess {
+    io::SimHost* host = nullptr;
+    NodeId node = 0;
+    bool up = false;
+    bool fenced = false;             // noticed that the volume was taken away
+    bool retry = false;              // the attempt has failed and is to be made again
+    bool force = false;
+    VolumeId volume = 0;             // 0: has none
+    uint64_t session = 0;
+    uint64_t completed_before = 0;
+    std::unique_ptr<client::Standalone::Attempt> attempt;
+    std::unique_ptr<client::Standalone> attached;
+    std::unique_ptr<Workload> work;
+  };
+
+  Cluster(uint64_t seed, ClusterSetup setup);
+  ~Cluster();
+
+  // Forms the cluster, makes disks, template and volumes, attaches them and starts the work. What went wrong, or nothing.
+  std::string start();
+
+  // Processes. Ending one that is down, or starting one that is up, does nothing.
+  void start_beacon(Node& node, bool bootstrap = false);
+  void end_beacon(Node& node, Death death);
+  void start_server(Node& node);
+  void end_server(Node& node, Death death);
+  void start_client(ClientProcess& process, VolumeId volume, bool force);
+  void end_client(ClientProcess& process, Death death);
+  void start_node(Node& node);                     // clients come back with the volume that they had
+  void end_node(Node& node, Death death);
+  void move_volume(VolumeId volume, ClientProcess& to);  // by force; `to` must be free
+  // What systemd and an administrator do now and then: ended processes are started again, failed attempts repeated, fenced clients freed.
+  void tend();
+  void command(const map::Command& command);       // without waiting; refusals are nobody's loss
+
+  Node* leader();                                  // whose beacon is in charge, or nullptr
+  Node& node(NodeId id) { return nodes.at(id - 1u); }
+  ClientProcess* holder_of(VolumeId volume);       // the newest process that took it
+  const map::Map* newest_map() const;
+  uint64_t operations() const;
+
+  // Checks. Each returns what is wrong, or nothing.
+  std::string check_now();                         // what must hold at every moment
+  std::string unsettled() const;                   // every set has all of its copies, active; all beacons and clients at work
+  std::string compare_copies();                    // runs the world
+  std::string check_disks(const std::vector<std::string>& spoiled);  // ends all processes, runs the world
+  std::string waiting() const;                     // what the servers say that requests wait for
+
+  ClusterSetup setup;
+  std::vector<std::string> log;                    // the newest lines
+  io::SimWorld world;
+  Linearizability history;
+  uint64_t last_stamp = 0, last_session = 0;
+  std::vector<Node> nodes;                         // [id - 1]
+  std::vector<ClientProcess> clients;
+  std::vector<VolumeId> volumes;
+  bool replaces_disks = false;                     // tend() starts servers again that have given up a disk
+
+ private:
+  void add_nodes();
+  void format_disks();
+  std::string form();
+  void start_mgmt();
+  std::string agree(const map::Command& command);
+  std::string configure();
+  void attach(ClientProcess& process);
+  void attached(ClientProcess& process, Result<std::unique_ptr<client::Standalone>> result);
+  uint32_t generation_of(const ClientProcess& process) const;
+  std::string check_leases();
+  std::string check_states();
+
+  static constexpr ClusterId cluster_id = 0xc1d2;
+  static constexpr uint16_t beacon_port = 4100;
+
+  wire::ClusterKey key_;
+  std::vector<map::Node> rows_;
+  io::SimHost* tools_ = nullptr;
+  io::SimHost* mgmt_host_ = nullptr;
+  std::unique_ptr<member::Member> mgmt_;
+  std::map<VolumeId, std::vector<std::pair<uint64_t, uint32_t>>> sessions_;   // and the generation of each
+  std::map<uint64_t, uint64_t> state_hashes_;      // by applied index
+  std::map<uint64_t, NodeId> terms_;               // who was in charge
+  std::vector<const io::SimHost*> serving_;        // by set index, for check_leases
+};
+
+}  // namespace sp::sim

@@ -1,0 +1,171 @@
+// What must hold in a simulated cluster: at every moment, and at rest.
+#include <algorithm>
+
+#include "sim/cluster.h"
+#include "store/check.h"
+
+namespace sp::sim {
+
+namespace {
+
+std::string list_text(const char* name, const std::vector<DiskId>& disks) {
+  std::string text = std::string(", ") + name;
+  for (const DiskId disk : disks) text += " " + std::to_string(disk);
+  return text;
+}
+
+std::string set_text(const map::DiskSet& row) {
+  return "set " + std::to_string(row.id.index) + " epoch " + std::to_string(row.epoch) + (row.activated ? " activated" : " not activated") +
+         list_text("acting", row.acting) + list_text("recovering", row.recovering) + list_text("base", row.base) + list_text("target", row.target);
+}
+
+}  // namespace
+
+Cluster::Node* Cluster::leader() {
+  for (auto& node : nodes) {
+    if (node.beacon.up && node.beacon.beacon->view().leads) return &node;
+  }
+  return nullptr;
+}
+
+const map::Map* Cluster::newest_map() const {
+  const map::Map* newest = nullptr;
+  for (const auto& node : nodes) {
+    const map::Map* const map = node.beacon.up ? node.beacon.beacon->map() : nullptr;
+    if (map != nullptr && (newest == nullptr || map->index > newest->index)) newest = map;
+  }
+  return newest;
+}
+
+std::string Cluster::check_now() {
+  if (auto wrong = check_leases(); !wrong.empty()) return wrong;
+  if (auto wrong = check_states(); !wrong.empty()) return wrong;
+  for (const auto& process : clients) {
+    if (process.work && !process.work->failure().empty()) return process.host->name() + ": " + process.work->failure();
+  }
+  return "";
+}
+
+// A server that is paused believes as well: it goes on where it stood.
+std::string Cluster::check_leases() {
+  serving_.assign(setup.sets, nullptr);
+  std::string wrong;
+  for (const auto& node : nodes) {
+    if (!node.server || !node.server->server) continue;
+    const io::SimHost* const host = node.server->host;
+    node.server->server->each_served([&](SetId set) {
+      const io::SimHost*& other = serving_[set.index];
+      if (other != nullptr) wrong = other->name() + " and " + host->name() + " both may serve set " + std::to_string(set.index);
+      other = host;
+    });
+  }
+  return wrong;
+}
+
+std::string Cluster::check_states() {
+  for (const auto& node : nodes) {
+    if (!node.beacon.up || node.beacon.beacon->map() == nullptr) continue;
+    const auto view = node.beacon.beacon->view();
+    const auto [known, added] = state_hashes_.emplace(view.applied_index, view.content_hash);
+    if (!added && known->second != view.content_hash) {
+      return "the agreed state of node " + std::to_string(node.id) + " differs from another's at index " + std::to_string(view.applied_index);
+    }
+    if (!view.leads) continue;
+    const auto [leads, first] = terms_.emplace(view.term, node.id);
+    if (!first && leads->second != node.id) return "two nodes lead in term " + std::to_string(view.term);
+  }
+  return "";
+}
+
+std::string Cluster::unsettled() const {
+  const map::Map* const map = newest_map();
+  if (map == nullptr) return "no beacon runs";
+  for (const auto& node : nodes) {
+    const std::string name = "the beacon of node " + std::to_string(node.id);
+    if (!node.beacon.up || !node.beacon.beacon->view().started) return name + " is not up";
+    const auto view = node.beacon.beacon->view();
+    if (view.leader == 0) return name + " knows no leader";
+    if (view.voter != node.voting) return name + (node.voting ? " does not vote yet" : " votes");
+    if (view.applied_index != map->index) return name + " is behind: " + std::to_string(view.applied_index) + " of " + std::to_string(map->index);
+  }
+  for (const auto& [id, disk] : map->disks) {
+    if (!map->disk_serves(id)) return "disk " + std::to_string(id) + " is not up: " + disk.failure;
+  }
+  for (const auto& [id, row] : map->sets) {
+    if (!row.activated || row.acting != row.target || !row.recovering.empty()) return set_text(row) + waiting();
+  }
+  for (const VolumeId volume : volumes) {
+    bool at_work = false;
+    for (const auto& process : clients) at_work = at_work || (process.volume == volume && process.work && !process.fenced);
+    if (!at_work) return "volume " + std::to_string(volume) + " is not attached";
+  }
+  return "";
+}
+
+std::string Cluster::waiting() const {
+  std::string text;
+  for (const auto& node : nodes) {
+    if (!node.server || !node.server->server) continue;
+    for (const auto& set : node.server->server->make_report().sets) {
+      text += "; " + node.server->host->name() + ": set " + std::to_string(set.set.index) + " waits for " + set.waits_for;
+    }
+  }
+  return text;
+}
+
+std::string Cluster::compare_copies() {
+  const map::Map map = *newest_map();
+  for (const auto& [id, row] : map.sets) {
+    std::vector<wire::DigestReply> replies(row.acting.size());
+    size_t open = 0;
+    for (size_t i = 0; i < row.acting.size(); ++i) {
+      for (auto& node : nodes) {
+        if (!node.server || !node.server->server) continue;
+        const auto& disks = node.server->disks;
+        if (std::find(disks.begin(), disks.end(), row.acting[i]) == disks.end()) continue;
+        ++open;
+        node.server->server->digest(row.acting[i], id, [&open, &reply = replies[i]](wire::DigestReply answer) {
+          reply = std::move(answer);
+          --open;
+        });
+      }
+    }
+    if (!world.run_until([&] { return open == 0; }, std::chrono::seconds(20))) return "a digest does not come";
+    for (size_t i = 0; i < replies.size(); ++i) {
+      if (!replies[i].ok) return "no digest of disk " + std::to_string(row.acting[i]) + ": " + replies[i].text;
+      if (replies[i].hash == replies[0].hash && replies[i].blocks == replies[0].blocks) continue;
+      return "set " + std::to_string(id.index) + ": disk " + std::to_string(row.acting[0]) + " holds " + std::to_string(replies[0].blocks) + " blocks, disk " +
+             std::to_string(row.acting[i]) + " " + std::to_string(replies[i].blocks) + ", of another content";
+    }
+  }
+  return "";
+}
+
+std::string Cluster::check_disks(const std::vector<std::string>& spoiled) {
+  for (auto& node : nodes) end_node(node, Death::power);
+  for (const auto& node : nodes) {
+    if (!node.server) continue;
+    for (const std::string& path : node.server->paths) {
+      auto disk = tools_->host().disks.open(path, {});
+      SP_ASSERT(disk.ok());
+      std::string wrong;
+      bool done = false;
+      const bool may_be_damaged = std::find(spoiled.begin(), spoiled.end(), path) != spoiled.end();
+      store::check(tools_->host(), std::move(disk).value(), {}, [&](Result<store::Report> report) {
+        done = true;
+        if (!report.ok()) {
+          wrong = path + ": " + report.error().message();
+          return;
+        }
+        for (const auto& finding : report->findings) {
+          if (finding.severity == store::Severity::damage && !may_be_damaged) wrong = path + ": " + finding.place + ": " + finding.explanation;
+        }
+      });
+      if (!world.run_until([&] { return done; }, std::chrono::seconds(600))) return path + ": the check does not end";
+      if (!wrong.empty()) return wrong;
+    }
+  }
+  return "";
+}
+
+}  // namespace sp::sim
