@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/client_id.h"
 #include "beacon/leader.h"
 #include "wire/handshake.h"
 
@@ -22,9 +23,20 @@ constexpr size_t reports_bytes_max = 800u << 10;
 constexpr size_t services_asked_max = 64;
 constexpr uint32_t commands_per_session_max = 1024;
 
+// Rights for this client only, and nothing taken away from others but by force of its own attachment.
+bool attaches_itself(ServiceId service, const map::Command& command) {
+  const auto* const reassign = std::get_if<map::Reassign>(&command);
+  if (reassign == nullptr) return false;
+  const auto itself = [service](ClientId client) { return service_of_client(client) == service; };
+  return std::all_of(reassign->volumes.begin(), reassign->volumes.end(), [&](const map::Reassignment& change) {
+    return !change.detach_all && std::all_of(change.read_write.begin(), change.read_write.end(), itself) &&
+           std::all_of(change.read_only.begin(), change.read_only.end(), itself) && std::all_of(change.detach.begin(), change.detach.end(), itself);
+  });
+}
+
 }  // namespace
 
-bool may_propose(ServiceKind kind, const map::Command& command) {
+bool may_propose(ServiceId service, const map::Command& command) {
   const auto one_of = [&command]<class... Commands>(std::variant<Commands...>*) { return (std::holds_alternative<Commands>(command) || ...); };
   using Membership = std::variant<map::InitCluster, map::PutNode, map::NodeUp, map::NodeDown, map::ServiceUp, map::ServiceDown>;
   using Server = std::variant<map::DiskFailed, map::DiskReturned, map::SetActivated, map::SetPromote, map::SetEvict>;
@@ -32,10 +44,10 @@ bool may_propose(ServiceKind kind, const map::Command& command) {
   const bool membership = one_of(static_cast<Membership*>(nullptr));
   const bool server = one_of(static_cast<Server*>(nullptr));
   const bool client = one_of(static_cast<Client*>(nullptr));
-  switch (kind) {
+  switch (service.kind) {
     case ServiceKind::beacon: return true;
     case ServiceKind::server: return server;
-    case ServiceKind::client: return client;
+    case ServiceKind::client: return client || attaches_itself(service, command);
     case ServiceKind::mgmt: return !membership && !server;
   }
   return false;
@@ -187,7 +199,7 @@ void Sessions::command(LinkId id, Session& session, const Message& message) {
   auto body = wire::decode<wire::CommandRequest>(message.body);
   const auto decoded = body ? map::decode(body->command) : std::nullopt;
   if (!decoded) return reply(Error(Code::invalid, "the beacon does not know this command; upgrade the older one of beacon and service"));
-  if (!may_propose(session.identity.service.kind, *decoded)) {
+  if (!may_propose(session.identity.service, *decoded)) {
     return reply(Error(Code::not_authorised, "a " + std::string(wire::role_name(session.identity.service.kind)) + " may not propose " +
                                                  std::string(map::name(*decoded))));
   }

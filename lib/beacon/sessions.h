@@ -103,7 +103,7 @@ class Sessions {
   bool reconciling_ = false;
 };
 
-// May a service of this kind ask for this command?
-bool may_propose(ServiceKind kind, const map::Command& command);
+// May this service ask for this command? A client may take a volume for itself, by force too, and for nobody else.
+bool may_propose(ServiceId service, const map::Command& command);
 
 }  // namespace sp::beacon

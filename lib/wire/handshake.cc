@@ -1,5 +1,6 @@
 #include "wire/handshake.h"
 
+#include "base/client_id.h"
 #include "wire/frame.h"
 
 namespace sp::wire {
@@ -20,7 +21,7 @@ std::string hex(uint64_t value) {
 
 bool sound_service(ServiceId id) {
   if (id.kind < ServiceKind::beacon || id.kind > ServiceKind::mgmt) return false;
-  const uint32_t instances = id.kind == ServiceKind::server ? limits::servers_per_node_max : 1;
+  const uint32_t instances = id.kind == ServiceKind::server ? limits::servers_per_node_max : id.kind == ServiceKind::client ? client_instance_max : 1;
   return id.node >= 1 && id.node <= limits::nodes_max && id.instance >= 1 && id.instance <= instances;
 }
 
@@ -38,7 +39,7 @@ std::string_view role_name(ServiceKind kind) {
 
 std::string service_text(ServiceId id) {
   std::string text(role_name(id.kind));
-  if (id.kind == ServiceKind::server) text += " " + std::to_string(id.instance);
+  if (id.kind == ServiceKind::server || (id.kind == ServiceKind::client && id.instance > 1)) text += " " + std::to_string(id.instance);
   return text + " on node " + std::to_string(id.node);
 }
 

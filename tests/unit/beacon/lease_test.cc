@@ -193,6 +193,11 @@ TEST_CASE("a service may only ask for what is its kind's to ask") {
   REQUIRE(c.run_until([&] { return client.member->map().index != 0; }, 5s));
   CHECK(refused(client, map::SetEvict{c.set, 1, 11}));
   CHECK(refused(client, map::CreateBucket{"x"}));
+  // A volume for itself, such as this one that does not exist; not for another, and not away from another.
+  CHECK_FALSE(refused(client, map::Reassign{{{.volume = 99, .read_write = {2}}}, true}));
+  CHECK(refused(client, map::Reassign{{{.volume = 99, .read_write = {1}}}, false}));
+  CHECK(refused(client, map::Reassign{{{.volume = 99, .detach = {1}}}, true}));
+  CHECK(refused(client, map::Reassign{{{.volume = 99, .read_write = {2}, .detach_all = true}}, false}));
   CHECK(refused(client, map::ServiceDown{c.server_of(11).id, c.server_of(11).start_id}));
   CHECK(refused(*c.mgmt, map::NodeDown{2}));
   CHECK(refused(*c.mgmt, map::SetActivated{c.set, 1}));

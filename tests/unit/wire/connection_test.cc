@@ -5,6 +5,8 @@
 #include "base/checksum.h"
 #include "io/sim_world.h"
 #include "wire/connection.h"
+
+#include "base/client_id.h"
 #include "wire/frame.h"
 #include "wire/handshake.h"
 
@@ -162,6 +164,14 @@ TEST_CASE("both ends learn who the other is, and messages arrive whole and in or
     }
     CHECK(pair.a.connection->queued_bytes() == 0);
   }
+}
+
+TEST_CASE("a client that attaches for itself is a further instance on its node, and is known as such") {
+  Pair pair;
+  pair.self_a.service.instance = client_instance_max;
+  pair.self_a.service.kind = ServiceKind::client;
+  pair.join();
+  CHECK(pair.b.connection->peer().service == pair.self_a.service);
 }
 
 TEST_CASE("what is sent before the handshake is done waits for it") {
