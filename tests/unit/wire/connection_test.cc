@@ -3,10 +3,9 @@
 #include <vector>
 
 #include "base/checksum.h"
+#include "base/client_id.h"
 #include "io/sim_world.h"
 #include "wire/connection.h"
-
-#include "base/client_id.h"
 #include "wire/frame.h"
 #include "wire/handshake.h"
 
