@@ -10,7 +10,6 @@ namespace sp::store {
 namespace {
 
 constexpr uint64_t chunk_bytes = 1 << 20;
-constexpr uint32_t group_pages = 256;
 
 class Checker : public std::enable_shared_from_this<Checker> {
  public:
