@@ -181,8 +181,12 @@ Status apply_one(Draft& draft, const ServiceUp& command) {
   Service& row = draft.edit<Service>(id);
   row = command.service;
   row.up = true;
-  // Whatever the disks were doing under another process is over.
+  // Whatever the disks were doing under another process is over, failures that it reported too: this one opens them anew, now or later.
   take_disks_down(draft, [&](const Disk& disk) { return disk.server == id || held.contains(disk.id); });
+  std::set<DiskId> failed_before;
+  for (const auto& [disk_id, disk] : draft.map().disks)
+    if (disk.server == id && !disk.failure.empty()) failed_before.insert(disk_id);
+  for (const DiskId disk : failed_before) draft.edit<Disk>(disk).failure.clear();
   std::set<DiskId> entered;
   for (const Disk& disk : command.disks)
     if (enter_disk(draft, id, disk)) entered.insert(disk.id);

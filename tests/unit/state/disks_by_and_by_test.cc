@@ -35,3 +35,14 @@ TEST_CASE("a disk that a running server no longer names is down, and one that it
   world.done(service_up(id, 501, {disk(10, id), disk(11, id)}));  // a new process has opened it well
   CHECK(world.map().disks.at(11).up);
 }
+
+TEST_CASE("a server that starts anew without its disks, and opens one later that its predecessor reported as failed, gets it back") {
+  World world;
+  const ServiceId id = server(1);
+  world.done(service_up(id, 500, {disk(10, id), disk(11, id)}));
+  world.done(DiskFailed{11, 500, "worn"});
+  world.done(service_up(id, 501));
+  world.done(service_up(id, 501, {disk(11, id)}));
+  CHECK(world.map().disks.at(11).up);
+  CHECK_EQ(world.map().disks.at(11).failure, "");
+}
