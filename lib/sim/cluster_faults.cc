@@ -56,7 +56,7 @@ void ClusterFaults::one() {
     case 8: return move_volume();
     case 9: return change_placement();
     case 10: return lose_segments();
-    default: return cluster_.world.net().reset_connections(any_node().ip, any_node().ip);
+    default: return reset_connections();
   }
 }
 
@@ -228,6 +228,13 @@ void ClusterFaults::lose_segments() {
   bad.clog = below(2) == 0 ? 0.002 : 0;
   cluster_.world.net().set_options(bad);
   after(3000, [this] { cluster_.world.net().set_options(cluster_.setup.world.net); });
+}
+
+// Not within a node: there a connection breaks only with one of its processes, and beacons rely on that.
+void ClusterFaults::reset_connections() {
+  const Cluster::Node& a = any_node();
+  const Cluster::Node& b = any_node();
+  if (&a != &b) cluster_.world.net().reset_connections(a.ip, b.ip);
 }
 
 void ClusterFaults::heal() {

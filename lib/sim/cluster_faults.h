@@ -36,6 +36,7 @@ class ClusterFaults {
   void move_volume();
   void change_placement();
   void lose_segments();
+  void reset_connections();
 
   void after(int64_t ms_max, std::function<void()> work);
   uint64_t below(uint64_t bound) { return cluster_.world.random().below(bound); }
