@@ -16,7 +16,7 @@ class Initialiser : public std::enable_shared_from_this<Initialiser> {
       : host_(host), request_(request), done_(std::move(done)) {}
 
   void run() {
-    Status opened = open();
+    Status opened = take_device();
     if (!opened.ok()) {
       finish(std::move(opened).error());
       return;
@@ -36,7 +36,7 @@ class Initialiser : public std::enable_shared_from_this<Initialiser> {
   }
 
  private:
-  Status open() {
+  Status take_device() {
     if (const std::string user = device_user(request_.path); !user.empty())
       return Error(Code::refused, request_.path + " is in use (" + user + "): release it first");
     io::OpenOptions options;
