@@ -26,8 +26,8 @@ bool Leader::in_charge() const {
 void Leader::begin() {
   end();
   term_ = consensus_.raft().term();
-  // Everybody gets a full time to be heard, from here on.
-  for (const auto& [id, node] : consensus_.state().map().nodes) nodes_[id].heard = host_.clock.now();
+  // Everybody gets a full time to be heard from here on, but for the last leader: it speaks all the time, and its silence brought us here.
+  for (const auto& [id, node] : consensus_.state().map().nodes) nodes_[id].heard = id == leader_before_ ? leader_before_heard_ : host_.clock.now();
   nodes_[options_.self].heard = host_.clock.now();
   host_.log.info("leading", {{"term", term_}});
 }
@@ -57,6 +57,10 @@ void Leader::settled() {
   const bool leads = consensus_.raft().role() == raft::Role::leader;
   if (leads && term_ != consensus_.raft().term()) begin();
   if (!leads && leading()) end();
+  if (!leads && consensus_.raft().leader() != 0 && consensus_.raft().leader() != leader_before_) {
+    leader_before_ = consensus_.raft().leader();
+    leader_before_heard_ = host_.clock.now();
+  }
   if (!leading()) return;
   if (!charged_ && in_charge()) {
     charged_ = true;
@@ -80,6 +84,7 @@ void Leader::tick() {
 
 void Leader::heard(NodeId node) {
   if (leading()) nodes_[node].heard = host_.clock.now();
+  if (node == leader_before_) leader_before_heard_ = host_.clock.now();
 }
 
 void Leader::answered(const raft::Answer& answer) {

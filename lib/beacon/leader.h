@@ -118,6 +118,8 @@ class Leader {
   io::Timer round_timer_;
   uint64_t last_tag_ = 0;
 
+  NodeId leader_before_ = 0;                            // whom this node followed last, and when it was heard
+  io::Instant leader_before_heard_;
   uint64_t term_ = 0;                                   // of the leadership that the tables belong to, 0: not leading
   bool charged_ = false;                                // in_charge() was seen in this term
   std::map<NodeId, NodeWatch> nodes_;
