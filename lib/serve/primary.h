@@ -61,7 +61,12 @@ class Primary : public std::enable_shared_from_this<Primary> {
   uint32_t epoch() const { return row_.epoch; }
   SetId set() const { return row_.id; }
   DiskId disk() const { return disk_.id; }
-  bool decides() const { return phase_ == Phase::active && may_decide(); }
+  // No write that is refused or unknown here can appear any more: all records of all copies that could bring one are known, and blocks of those whose attachment is gone
+  // are not read before they are decided. So from the moment they are equal, not only when activated: activation may itself wait for fences.
+  bool fences() const {
+    const bool equal = phase_ == Phase::confirming || phase_ == Phase::asking || phase_ == Phase::active;
+    return equal && row_.acting.size() == row_.base.size() && row_.acting.size() >= min_copies_;
+  }
   bool may_serve() const { return phase_ == Phase::active && !superseded_ && !holds_reads() && context_.serves(disk_.id); }
   uint64_t requests_waiting() const { return parked_.size(); }
   std::string waits_for() const;                 // empty when nothing does

@@ -40,8 +40,8 @@ void ServerImpl::map_changed(const std::vector<map::Change>& changes) {
 // A fence is in force when no write from before it can appear any more: refused here, or decided before anything is read. A set that may not decide can
 // still be given such a write by a copy that comes back, so it holds the fence up.
 void ServerImpl::update_fenced_index() {
-  const bool all_decide = std::all_of(primaries_.begin(), primaries_.end(), [](const auto& entry) { return entry.second->decides(); });
-  if (fences_open_ && !all_decide) return;
+  const bool all_fence = std::all_of(primaries_.begin(), primaries_.end(), [](const auto& entry) { return entry.second->fences(); });
+  if (fences_open_ && !all_fence) return;
   fences_open_ = false;
   fenced_index_ = context_.map().index;
 }
