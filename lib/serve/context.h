@@ -1,6 +1,7 @@
 // Context: what the parts of one server service share: its disks with their replicas, its connections, its tie to the cluster, its counters.
 // Owned by Server, outlives every part that holds a reference. Thread rule: one reactor.
 #pragma once
+#include <algorithm>
 #include <functional>
 #include <map>
 #include <memory>
@@ -18,6 +19,11 @@ struct LocalDisk {
   uint64_t uuid = 0;
   std::string path;
   std::unique_ptr<store::Store> store;
+  uint64_t blocks_free = 0;         // as counted now and then, less what was ordered since
+  void count_space() {
+    const auto stats = store->stats();
+    blocks_free = stats.blocks_total - std::min(stats.blocks_used, stats.blocks_total);
+  }
   bool failed = false;              // nothing is asked of it any more; it stays until the server ends
   bool failure_told = false;        // the cluster has agreed that it is failed
   bool failure_in_flight = false;
@@ -51,8 +57,6 @@ struct Context {
   Peers peers;
   std::map<DiskId, std::unique_ptr<LocalDisk>> disks;
   std::function<void(uint64_t link, wire::Message message)> reply;
-  std::function<void()> confirm_wanted;   // somebody waits for confirmed_index to reach the map's index
-  uint64_t confirmed_index = 0;           // every live server has put the map up to here in force, or has no lease
   uint32_t recoveries = 0;
   Counters counters;
 

@@ -10,14 +10,14 @@ namespace {
 constexpr size_t copy_places = 32;   // acting and joining copies of one set at a time: bits of a mask
 }
 
-Primary::Primary(Context& context, LocalDisk& disk, const map::DiskSet& row, uint32_t min_copies, Operations earlier, bool confirm_first)
+Primary::Primary(Context& context, LocalDisk& disk, const map::DiskSet& row, uint32_t min_copies, SetMemory earlier)
     : context_(context),
       disk_(disk),
       replica_(disk.replica(context.host, row.id)),
       row_(row),
       min_copies_(min_copies),
-      confirm_first_(confirm_first),
-      operations_(std::move(earlier)),
+      operations_(std::move(earlier.operations)),
+      fenced_volumes_(std::move(earlier.fenced)),
       decided_timer_(context.host.reactor) {
   copies_.resize(copy_places);
   for (const DiskId id : row_.acting) add_copy(id, true);
@@ -150,6 +150,10 @@ void Primary::retry_evict_self() {
   });
 }
 
+void Primary::fence(VolumeId volume) {
+  if (phase_ != Phase::active || !may_decide()) fenced_volumes_.insert(volume);
+}
+
 void Primary::attachments_changed() {
   fenced_records_ = std::any_of(undecided_.begin(), undecided_.end(), [&](const Write* write) {
     const wire::CopyRecord& record = write->prepare.record;
@@ -212,7 +216,7 @@ void Primary::pass_tombstones() {
   }
 }
 
-Operations Primary::stop() {
+SetMemory Primary::stop() {
   if (phase_ == Phase::stopped) return {};
   phase_ = Phase::stopped;
   decided_timer_.cancel();
@@ -223,9 +227,10 @@ Operations Primary::stop() {
   auto parked = std::move(parked_);
   parked_.clear();
   for (const auto& request : parked) reply(request, wire::DataStatus::stale_epoch, "the set has moved to another epoch");
-  Operations decided;
-  decided.inherit(operations_, decided_to_);
-  return decided;
+  SetMemory memory;
+  memory.operations.inherit(operations_, decided_to_);
+  memory.fenced = std::move(fenced_volumes_);
+  return memory;
 }
 
 std::string Primary::waits_for() const {
@@ -241,7 +246,6 @@ std::string Primary::waits_for() const {
       }
       return text.empty() ? "activation" : text;
     }
-    case Phase::confirming: return "activation: an earlier primary has not confirmed that it has stopped";
     case Phase::asking: return "activation: the beacons have not agreed to it";
     default: break;
   }

@@ -1,15 +1,17 @@
 // Primary: the leadership of one disk set in one epoch, on the server that holds acting[0]. Made when the map gives the epoch to us, stopped when it moves on; never reused.
 //
-// Phases: collecting (every acting copy promises the epoch and says what it holds), equalizing (undecided records become durable on all of them), confirming (an earlier primary that
-// nobody asks has stopped), asking (SetActivated), active. Invariants while active:
+// Phases: collecting (every acting copy promises the epoch and says what it holds), equalizing (undecided records become durable on all of them), asking (SetActivated), active. Invariants while active:
 //  - A write is decided when durable on every counted copy: all of acting, and a joining copy from before its promotion was asked for. Decisions are in order of version.
 //  - Nothing is decided while the row forbids it (map::may_decide). Blocks with undecided records are not read then, nor with records of earlier epochs.
 //  - Nothing is answered to a reader unless lease and epoch were ours after the data had been read.
 //  - While a command is open that may put this disk out of acting (promotion of another, eviction of ourselves), reads are held.
+//  - Nothing is answered either once the copy on this very disk has promised a newer epoch to another primary. (A primary that does not stay a copy has no promise to
+//    give: the beacons activate its successor only when it has confirmed the map or its lease is over.)
 // Every request given to admit() is answered once, unless its link closes: in the end with stale_epoch when the epoch is over. Thread rule: one reactor.
 #pragma once
 #include <deque>
 #include <memory>
+#include <set>
 #include <string>
 
 #include "map/set_rules.h"
@@ -39,42 +41,37 @@ struct ClientRequest {
 // What one leadership leaves to the next of the same process.
 struct SetMemory {
   Operations operations;
-  DiskId primary = 0;             // of the newest epoch seen
-  uint32_t epoch = 0;
+  std::set<VolumeId> fenced;      // lost by force while the set could not decide
 };
 
 class Primary : public std::enable_shared_from_this<Primary> {
  public:
-  Primary(Context& context, LocalDisk& disk, const map::DiskSet& row, uint32_t min_copies, Operations earlier, bool confirm_first);
+  Primary(Context& context, LocalDisk& disk, const map::DiskSet& row, uint32_t min_copies, SetMemory earlier);
   ~Primary();
 
   void start();
   void update_row(const map::DiskSet& row, uint32_t min_copies);   // same epoch
+  // A client has lost the volume by force. While the set may not decide, a copy that is away may bring back a write of that client: the volume is not read till then.
+  void fence(VolumeId volume);
   void attachments_changed();                    // fences: from the return on no write of an invalid attachment is taken or will be seen to appear
   void admit(ClientRequest request);
   void link_closed(uint64_t link);
   void peer_ready(ServiceId server);
   void tick();
   // The epoch is over. Answers everybody.
-  Operations stop();
+  SetMemory stop();
 
   uint32_t epoch() const { return row_.epoch; }
   SetId set() const { return row_.id; }
   DiskId disk() const { return disk_.id; }
-  // No write that is refused or unknown here can appear any more: all records of all copies that could bring one are known, and blocks of those whose attachment is gone
-  // are not read before they are decided. So from the moment they are equal, not only when activated: activation may itself wait for fences.
-  bool fences() const {
-    const bool equal = phase_ == Phase::confirming || phase_ == Phase::asking || phase_ == Phase::active;
-    return equal && row_.acting.size() == row_.base.size() && row_.acting.size() >= min_copies_;
-  }
-  bool may_serve() const { return phase_ == Phase::active && !superseded_ && !holds_reads() && context_.serves(disk_.id); }
+  bool may_serve() const { return phase_ == Phase::active && leads() && !holds_reads(); }
   uint64_t requests_waiting() const { return parked_.size(); }
   std::string waits_for() const;                 // empty when nothing does
   void add_tasks(std::map<DiskId, member::TaskReport>& tasks) const;
 
  private:
   friend class Joiner;
-  enum class Phase : uint8_t { collecting, equalizing, confirming, asking, active, stopped };
+  enum class Phase : uint8_t { collecting, equalizing, asking, active, stopped };
   enum class Begin : uint8_t { idle, asked, agreed, unknown };
   struct Copy {
     DiskId disk = 0;             // 0: a free place
@@ -107,6 +104,7 @@ class Primary : public std::enable_shared_from_this<Primary> {
   bool may_decide() const { return map::may_decide(row_, min_copies_); }
   // Undecided records of earlier epochs: they may have been decided and read then.
   bool inherits() const { return !undecided_.empty() && undecided_.front()->prepare.record.version.epoch() < epoch(); }
+  bool leads() const { return !superseded_ && replica_.epoch() == epoch() && context_.serves(disk_.id); }
   bool holds_reads() const { return open_commands_ > 0; }
   Copy* add_copy(DiskId disk, bool counted);
   void remove_copy(Copy& copy);
@@ -155,8 +153,6 @@ class Primary : public std::enable_shared_from_this<Primary> {
   Replica& replica_;
   map::DiskSet row_;
   uint32_t min_copies_;
-  bool confirm_first_;
-  uint64_t confirm_index_ = 0;
   Phase phase_ = Phase::collecting;
   bool superseded_ = false;          // a copy knows a newer epoch
   std::vector<Copy> copies_;         // never moves: copies_max_ places from the start
@@ -165,6 +161,7 @@ class Primary : public std::enable_shared_from_this<Primary> {
   Version decided_to_;
   uint64_t sequence_ = 0;
   Operations operations_;
+  std::set<VolumeId> fenced_volumes_;
   bool fenced_records_ = false;      // an undecided write of an attachment that is gone: its blocks are not read until it is decided
   std::deque<ClientRequest> parked_;
   bool retrying_ = false, retry_again_ = false;

@@ -30,11 +30,6 @@ void Primary::drive() {
     const uint32_t needed = counted();
     const bool equal = std::all_of(undecided_.begin(), undecided_.end(), [&](const Write* write) { return (write->acked & needed) == needed; });
     if (!equal) return;
-    phase_ = Phase::confirming;
-    confirm_index_ = context_.map().index;
-  }
-  if (phase_ == Phase::confirming) {
-    if (confirm_first_ && context_.confirmed_index < confirm_index_) return context_.confirm_wanted();
     phase_ = Phase::asking;
     activation_next_ = {};
   }

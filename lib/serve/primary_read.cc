@@ -12,8 +12,9 @@ struct Primary::ReadCall {
 
 void Primary::admit_read(ClientRequest request) {
   const wire::ReadRequest& r = request.read;
-  if (!context_.serves(disk_.id) || holds_reads()) return park(std::move(request));
+  if (!leads() || holds_reads()) return park(std::move(request));
   if ((!may_decide() || fenced_records_ || inherits()) && disk_.store->has_undecided(r.object, r.first_block, r.block_count)) return park(std::move(request));
+  if (fenced_volumes_.count(r.object.volume) != 0) return park(std::move(request));
   ++context_.counters.reads;
   auto call = std::make_unique<ReadCall>();
   call->data = Buffer::allocate(size_t{r.block_count} * limits::block_bytes);
@@ -46,7 +47,7 @@ void Primary::read_done(ReadCall* raw, Result<std::vector<store::BlockRead>> rea
   std::unique_ptr<ReadCall> call(raw);
   if (phase_ == Phase::stopped) return reply(call->request, wire::DataStatus::stale_epoch, "the set has moved to another epoch");
   // Lease, epoch and fences are looked at after the versions were chosen: nobody can have decided newer ones before.
-  if (superseded_ || holds_reads() || !context_.serves(disk_.id)) return park(std::move(call->request));
+  if (!leads() || holds_reads()) return park(std::move(call->request));
   if (!read.ok() && read.error().code() == Code::damaged && !call->careful && !disk_.failed) {
     call->careful = true;
     tell_decided();

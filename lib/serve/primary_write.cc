@@ -15,7 +15,7 @@ void Primary::admit_write(ClientRequest request) {
   if (const auto version = operations_.find(w.attachment, w.operation)) {
     ++context_.counters.duplicates;
     if (*version <= decided_to_) {
-      if (!context_.serves(disk_.id)) return park(std::move(request));
+      if (!leads()) return park(std::move(request));
       return reply(request, wire::DataStatus::ok, "");
     }
     Write* const write = find_write(*version);
@@ -24,11 +24,13 @@ void Primary::admit_write(ClientRequest request) {
     write->request = request.request;
     return;
   }
-  if (!may_decide() || !context_.serves(disk_.id) || undecided_.size() >= limits::set_undecided_max) return park(std::move(request));
+  if (!may_decide() || !leads() || undecided_.size() >= limits::set_undecided_max) return park(std::move(request));
   if (operations_.full(w.attachment)) return reply(request, wire::DataStatus::busy, "too many operations of this attachment are remembered");
   if (!w.discard) {
-    const auto stats = disk_.store->stats();
-    if (stats.blocks_used + w.block_count + limits::space_margin_blocks > stats.blocks_total)
+    // What was written over in between is free again: looked at anew before a refusal.
+    const uint64_t needed = w.block_count + limits::space_margin_blocks;
+    if (disk_.blocks_free < needed) disk_.count_space();
+    if (disk_.blocks_free < needed)
       return reply(request, wire::DataStatus::no_space, "disk " + std::to_string(disk_.id) + " is full");
   }
   order(std::move(request));
@@ -36,6 +38,7 @@ void Primary::admit_write(ClientRequest request) {
 
 void Primary::order(ClientRequest request) {
   ++context_.counters.writes;
+  if (!request.write.discard) disk_.blocks_free -= request.write.block_count;
   wire::WriteRequest& w = request.write;
   Write* const write = writes_.take();
   wire::Prepare& prepare = write->prepare;
@@ -71,7 +74,7 @@ Primary::Write* Primary::find_write(Version version) {
 
 // Sends what the copy has not been sent, in order. Stops at a record whose content has to be fetched first.
 void Primary::pump(Copy& copy) {
-  if (phase_ != Phase::equalizing && phase_ != Phase::active && phase_ != Phase::confirming && phase_ != Phase::asking) return;
+  if (phase_ != Phase::equalizing && phase_ != Phase::active && phase_ != Phase::asking) return;
   const Place place = context_.place(copy.disk);
   if (place.local == nullptr && !context_.peers.ready(place.server)) {
     const bool lacks = std::any_of(undecided_.begin(), undecided_.end(), [&](const Write* write) { return (write->acked & bit(copy)) == 0; });
@@ -197,6 +200,7 @@ void Primary::advance() {
     undecided_.pop_front();
     decided_to_ = decided.back()->prepare.record.version;
   }
+  if (may_decide() && !inherits()) fenced_volumes_.clear();
   if (decided_to_ != before) {
     replica_.note_decided(decided_to_);
     for (Write* write : decided) {
@@ -213,7 +217,7 @@ void Primary::advance() {
 
 void Primary::answer(const Write& write) {
   if (write.link == 0) return;
-  const bool sure = context_.serves(disk_.id) && !superseded_;
+  const bool sure = leads();
   reply_write(write.link, write.request, sure ? wire::DataStatus::ok : wire::DataStatus::not_ready, sure ? "" : "no lease");
 }
 

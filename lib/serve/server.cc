@@ -13,7 +13,6 @@ ServerImpl::ServerImpl(io::Host& host, ServerOptions options, member::Member& me
           [this](uint64_t link) { link_closed(link); }),
       tick_timer_(host.reactor) {
   context_.reply = [this](uint64_t link, wire::Message message) { links_.reply(link, std::move(message)); };
-  context_.confirm_wanted = [this] { confirm(); };
   context_.peers.on_ready = [this](ServiceId server) {
     for (auto& [set, primary] : primaries_) primary->peer_ready(server);
   };
@@ -43,12 +42,15 @@ void ServerImpl::tick() {
   // A copy: a tick may end a leadership only by way of the map, never inside, but commands of tests may do anything.
   for (auto& [set, primary] : primaries_) primary->tick();
   constexpr uint32_t sweep_ticks = 20;
-  if (++ticks_ % sweep_ticks == 0) sweep();
+  if (++ticks_ % sweep_ticks != 0) return;
+  sweep();
+  for (auto& [id, disk] : context_.disks) {
+    if (!disk->failed) disk->count_space();
+  }
 }
 
 member::Report ServerImpl::make_report() {
   member::Report report;
-  update_fenced_index();
   report.fenced_index = fenced_index_;
   report.unreachable = context_.peers.unreachable();
   std::map<DiskId, member::TaskReport> tasks;

@@ -58,6 +58,7 @@ void ServerImpl::opened(const std::string& path, Result<OpenedDisk> opened) {
     // Replicas of all sets it knows: they hold the promised epochs.
     for (const auto& record : disk->store->sets()) disk->replica(host_, record.set);
     host_.log.info("disk opened", {{"disk", disk->id}, {"path", path}, {"sets", disk->replicas.size()}});
+    disk->count_space();
     context_.disks.emplace(disk->id, std::move(disk));
   }
   register_disks();
@@ -89,7 +90,7 @@ void ServerImpl::check_disks() {
           ++it;
           continue;
         }
-        memory_[it->first].operations = it->second->stop();
+        memory_[it->first] = it->second->stop();
         it = primaries_.erase(it);
       }
     }

@@ -43,9 +43,7 @@ class ServerImpl final : public Server {
   // server_sets.cc
   void update_peers();
   void update_set(SetId set);
-  bool must_confirm(const map::DiskSet& row, const SetMemory& memory) const;
-  void confirm();
-  void update_fenced_index();
+  void fence();
   // server_dispatch.cc
   void handle(const Links::Peer& from, wire::Message message);
   void handle_client(const Links::Peer& from, wire::Message message);
@@ -68,9 +66,8 @@ class ServerImpl final : public Server {
   std::shared_ptr<char> alive_ = std::make_shared<char>();
   uint32_t opening_ = 0;
   bool registered_ = false;
-  bool confirming_ = false;
-  bool fences_open_ = false;      // attachments have changed since fenced_index_
   uint64_t fenced_index_ = 0;
+  std::map<std::pair<VolumeId, ClientId>, std::pair<uint32_t, bool>> attachments_;   // as last seen: generation, and whether losing it fences
   uint32_t ticks_ = 0;
   std::set<std::pair<DiskId, VolumeId>> removing_volumes_;
   std::set<std::pair<DiskId, SetId>> removing_sets_;

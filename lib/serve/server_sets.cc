@@ -30,20 +30,25 @@ void ServerImpl::map_changed(const std::vector<map::Change>& changes) {
     for (const SetId set : gone) update_set(set);
     for (const auto& [set, row] : context_.map().sets) update_set(set);
   }
-  if (fences) {
-    for (auto& [set, primary] : primaries_) primary->attachments_changed();
-  }
-  fences_open_ = fences_open_ || fences;
-  update_fenced_index();
+  if (fences) fence();
+  fenced_index_ = context_.map().index;
 }
 
-// A fence is in force when no write from before it can appear any more: refused here, or decided before anything is read. A set that may not decide can
-// still be given such a write by a copy that comes back, so it holds the fence up.
-void ServerImpl::update_fenced_index() {
-  const bool all_fence = std::all_of(primaries_.begin(), primaries_.end(), [](const auto& entry) { return entry.second->fences(); });
-  if (fences_open_ && !all_fence) return;
-  fences_open_ = false;
-  fenced_index_ = context_.map().index;
+// From the return on no write of an attachment that is gone is taken, and none that was taken is seen to appear. The index says so at once, whatever state the sets are in:
+// leases and activations elsewhere wait for it.
+void ServerImpl::fence() {
+  std::map<std::pair<VolumeId, ClientId>, std::pair<uint32_t, bool>> seen;
+  for (const auto& [key, row] : context_.map().attachments)
+    seen[key] = {row.generation, row.rights == map::Rights::read_write && row.state != map::AttachmentState::detaching};
+  for (const auto& [key, before] : attachments_) {
+    const auto now = seen.find(key);
+    // A client that gives the volume back itself has nothing open.
+    const bool lost = before.second && (now == seen.end() || now->second.first != before.first);
+    if (!lost) continue;
+    for (auto& [set, primary] : primaries_) primary->fence(key.first);
+  }
+  attachments_ = std::move(seen);
+  for (auto& [set, primary] : primaries_) primary->attachments_changed();
 }
 
 void ServerImpl::update_peers() {
@@ -68,7 +73,7 @@ void ServerImpl::update_set(SetId set) {
     }
     const auto ended = found->second;
     primaries_.erase(found);
-    memory.operations = ended->stop();
+    memory = ended->stop();
   }
   if (row == nullptr) {
     memory_.erase(set);
@@ -78,14 +83,9 @@ void ServerImpl::update_set(SetId set) {
   LocalDisk* const disk = context_.disk(first);
   // An epoch that is activated already was led by somebody who is no more; the map will move on.
   if (disk != nullptr && !row->activated && context_.holds(first) && primaries_.count(set) == 0) {
-    auto primary = std::make_shared<Primary>(context_, *disk, *row, min_copies, std::move(memory.operations), must_confirm(*row, memory));
-    memory.operations = {};
+    auto primary = std::make_shared<Primary>(context_, *disk, *row, min_copies, std::exchange(memory, {}));
     primaries_.emplace(set, primary);
     primary->start();
-  }
-  if (row->epoch > memory.epoch) {
-    memory.epoch = row->epoch;
-    memory.primary = first;
   }
 }
 
@@ -93,26 +93,6 @@ void ServerImpl::each_served(const std::function<void(SetId)>& visit) const {
   for (const auto& [set, primary] : primaries_) {
     if (primary->may_serve()) visit(set);
   }
-}
-
-// Whether some live server may still believe that it leads an earlier epoch, without being asked in the activation of this one.
-bool ServerImpl::must_confirm(const map::DiskSet& row, const SetMemory& memory) const {
-  if (row.epoch <= 1) return false;
-  if (memory.epoch == 0 || memory.epoch + 1 < row.epoch) return true;
-  if (std::find(row.acting.begin(), row.acting.end(), memory.primary) != row.acting.end()) return false;
-  return context_.map().disk_serves(memory.primary);
-}
-
-void ServerImpl::confirm() {
-  if (confirming_) return;
-  confirming_ = true;
-  const uint64_t index = context_.map().index;
-  context_.member.confirm(index, limits::copy_timeout, [this, index, weak = std::weak_ptr<char>(alive_)](Status status) {
-    if (!weak.lock()) return;
-    confirming_ = false;
-    if (status.ok()) context_.confirmed_index = std::max(context_.confirmed_index, index);
-    for (auto& [set, primary] : primaries_) primary->tick();
-  });
 }
 
 }  // namespace sp::serve

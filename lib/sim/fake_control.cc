@@ -131,7 +131,19 @@ void FakeControl::detach(VolumeId volume, ClientId client) {
 }
 
 void FakeControl::put_set(const map::SetEvent& event) {
-  if (event.changed) change(map::to_change(event.set));
+  if (!event.changed) return;
+  const map::DiskSet before = map_.sets.at(event.set.id);
+  const auto& acting = event.set.acting;
+  const DiskId primary = before.acting.front();
+  if (std::find(acting.begin(), acting.end(), primary) == acting.end() && disk_up(primary))
+    dropped_[before.id][map_.disks.at(primary).server] = map_.index + 1;
+  change(map::to_change(event.set));
+}
+
+bool FakeControl::stopped(ServiceId server, uint64_t index) const {
+  const auto session = sessions_.find(server);
+  if (session == sessions_.end() || world_.now() - session->second->last_grant > lease_over) return true;
+  return session->second->fenced_index >= index;
 }
 
 void FakeControl::each_set(const std::function<map::SetEvent(const map::DiskSet&)>& rule) {
@@ -243,6 +255,10 @@ Status FakeControl::apply(const map::Command& command) {
     const auto found = map_.sets.find(id);
     if (found == map_.sets.end()) return Error(Code::not_found, "no such set");
     if (!current) return Error(Code::stale, "the set has changed");
+    if (std::holds_alternative<map::SetActivated>(command)) {
+      std::erase_if(dropped_[id], [&](const auto& old) { return stopped(old.first, old.second); });
+      if (!dropped_[id].empty()) return Error(Code::transient, "an earlier primary has not confirmed that it has stopped");
+    }
     const map::SetEvent event = rule(found->second, map_.groups.at(id.group));
     if (!event.changed) return Error(Code::refused, "the rules of disk sets do not allow it");
     put_set(event);

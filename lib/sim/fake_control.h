@@ -1,7 +1,7 @@
 // FakeControl: the agreed state of a simulated cluster without beacons: one map, changed by map::set_rules, handed to services with delays, with leases that are
 // sound and can be taken away. For simulations of the data path alone; the whole cluster is simulated with real beacons.
 //
-// It keeps what Member promises: changes come in order, a service may lag; a service is declared down when its process is known to have ended, or when its last lease has ended for
+// It keeps what Member promises (also that a live primary that is put out of its set has confirmed the map, or lost its lease, before the next one is activated): changes come in order, a service may lag; a service is declared down when its process is known to have ended, or when its last lease has ended for
 // certain; nobody is put in its place before. Commands may end with an unknown outcome. Lives outside of all hosts. Thread rule: the world's.
 #pragma once
 #include <functional>
@@ -60,6 +60,7 @@ class FakeControl {
   void deliver(Session& session);
   bool disk_up(DiskId disk) const;
   void put_set(const map::SetEvent& event);
+  bool stopped(ServiceId server, uint64_t index) const;
   void each_set(const std::function<map::SetEvent(const map::DiskSet&)>& rule);
   void disk_goes_down(DiskId disk);
   void disk_comes_up(const map::Disk& disk);
@@ -77,6 +78,7 @@ class FakeControl {
   map::Map map_;
   std::vector<map::Change> pending_;
   std::map<ServiceId, std::shared_ptr<Session>> sessions_;
+  std::map<SetId, std::map<ServiceId, uint64_t>> dropped_;   // live primaries that are copies no more: until they say so, the set is not activated
   std::map<ServiceId, bool> unreachable_;
   bool quorum_ = true;
   uint64_t commands_ = 0;

@@ -62,12 +62,13 @@ DataCluster::DataCluster(uint64_t seed, ClusterOptions given)
     sets.push_back(std::move(disks));
   }
   group = control.add_group(options.copies, options.min_copies, sets);
-  for (uint32_t c = 0; c < options.clients; ++c) {
+  for (uint32_t c = 0; c < options.clients + options.readers; ++c) {
     ClientProcess process;
     const auto node = static_cast<NodeId>(40 + c);
     process.id = client_of(node, 1);
     process.host = &world.add_host("client." + std::to_string(node), "10.0.1." + std::to_string(c + 1));
-    process.volume_id = control.add_volume(group, options.volume_bytes);
+    process.reader = c >= options.clients;
+    process.volume_id = process.reader ? clients.front().volume_id : control.add_volume(group, options.volume_bytes);
     clients.push_back(std::move(process));
   }
   for (auto& process : clients) start_client(process);
@@ -153,7 +154,7 @@ void DataCluster::start_client(ClientProcess& process) {
   if (!process.host->alive()) process.host->restart();
   process.up = true;
   process.start_id = ++last_start_id_;
-  const uint32_t generation = control.attach(process.volume_id, process.id, map::Rights::read_write);
+  const uint32_t generation = control.attach(process.volume_id, process.id, process.reader ? map::Rights::read_only : map::Rights::read_write);
   member::Options options_of_member;
   options_of_member.key = cluster_key();
   options_of_member.self = {control.map().cluster.id, 1, service_of_client(process.id), process.start_id};
@@ -169,9 +170,11 @@ void DataCluster::start_client(ClientProcess& process) {
   client::VolumeOptions volume;
   volume.volume = process.volume_id;
   volume.generation = generation;
+  volume.read_only = process.reader;
   process.volume = client::Volume::open(process.host->host(), *process.member, process.servers, volume);
   WorkloadOptions work = options.work;
   work.volume = process.volume_id;
+  if (process.reader) work.reads = 1;
   process.work = std::make_unique<Workload>(process.host->host(), *process.volume, history, last_stamp, work);
 }
 

@@ -21,6 +21,7 @@ struct ClusterOptions {
   uint64_t disk_bytes = 40u << 20;
   uint64_t volume_bytes = 16u << 20;
   uint32_t clients = 2;
+  uint32_t readers = 0;              // further clients, that read the first one's volume
   WorkloadOptions work;
   io::SimOptions world;
   FakeControlOptions control;
@@ -43,6 +44,7 @@ struct ClientProcess {
   ClientId id = 0;
   uint64_t start_id = 0;
   VolumeId volume_id = 0;
+  bool reader = false;
   bool up = false;
   std::unique_ptr<member::Member> member;
   std::shared_ptr<client::Servers> servers;

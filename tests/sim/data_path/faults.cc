@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/client_id.h"
 #include "store/check.h"
 
 namespace sp::sim {
@@ -70,9 +71,13 @@ void Faults::cut_off() {
         cluster_.world.net().set_link(other.ip, process.ip, false);
       }
       cluster_.control.set_reachable(process.id, false);
-      return after(4000, [this, &process] {
+      // At times a client with an old map stays on its side.
+      const ServiceId believer = service_of_client(cluster_.clients[below(cluster_.clients.size())].id);
+      if (below(2) == 0) cluster_.control.set_reachable(believer, false);
+      return after(4000, [this, &process, believer] {
         cluster_.world.net().heal();
         cluster_.control.set_reachable(process.id, true);
+        cluster_.control.set_reachable(believer, true);
       });
     }
   }
@@ -153,7 +158,10 @@ void Faults::heal() {
     if (process.server && process.server->disks().size() != process.disks.size()) cluster_.end_server(process, Death::process);
     cluster_.start_server(process);
   }
-  for (auto& process : cluster_.clients) cluster_.start_client(process);
+  for (auto& process : cluster_.clients) {
+    cluster_.control.set_reachable(service_of_client(process.id), true);
+    cluster_.start_client(process);
+  }
 }
 
 }  // namespace sp::sim
