@@ -95,8 +95,8 @@ void Cluster::start_beacon(Node& node, bool bootstrap) {
   options.snapshot_path = "/snapshot" + number;
   options.state_path = ":memory:";
   options.bootstrap = bootstrap;
-  options.log_frames_bytes = 8u << 20;
-  options.snapshot_bytes = 1u << 20;
+  options.log_frames_bytes = 8u << 20;   // the least
+  options.snapshot_bytes = 512u << 10;
   options.log_entries_kept = setup.log_entries_kept;
   process.failure.clear();
   auto made = beacon::Beacon::start(process.host->host(), std::move(options), [&process](const Error& why) { process.failure = why.message(); });

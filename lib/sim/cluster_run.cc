@@ -35,6 +35,7 @@ ClusterSetup draw_setup(const RunOptions& options) {
   setup.log_entries_kept = random.below(2) == 0 ? 30 : 1000;
   setup.world.clock_drift_max = 0.0099;
   setup.world.disk.volatile_cache = random.below(4) != 0;
+  setup.world.disk.unwritten_is_noise = random.below(4) == 0;   // noise costs as much as all else
   if (options.storage_nodes) setup.storage_nodes = *options.storage_nodes;
   setup.line_sink = options.line_sink;
   return setup;
