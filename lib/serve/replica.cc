@@ -71,6 +71,8 @@ void Replica::begin_now() {
   const auto record = store_.set_record(set_);
   Version complete_to;
   if (record) complete_to = record->recovering ? record->complete_to : store_.decided_to(set_);
+  // Decisions are remembered lazily, complete_to at once: what it vouches for may be found undecided after a crash, and is not to be dropped.
+  if (complete_to > store_.decided_to(set_)) store_.decide(set_, complete_to);
   store_.drop_undecided(set_, [this, complete_to](Status status) {
     if (!status.ok()) return begin_answer(std::move(status));
     begin_put(complete_to);
