@@ -2,18 +2,18 @@
 # local-cluster.sh: a whole cluster on this machine, of the sp-* commands and nothing else: one address 127.0.0.N a node, disks in files.
 #
 #   local-cluster.sh up     [--nodes N] [--disks M] [--size S] [--port-base P] [--witness] [--memory] [--dir D]
-#   local-cluster.sh status | down | kill NODE|all | start NODE|all | flip VOLUME   [--dir D]
+#   local-cluster.sh status | down | kill NODE|all | start NODE|all | flip VOLUME   [--only SERVICE] [--dir D]
 #
 # up       makes key, token, sp.toml and disks in D (once), starts all services, waits until all is well, makes placement group and template "demo"
 # --witness a further node that only votes; --memory: disks in memory (tmpfs), which survive the death of a process, not of the machine
-# kill     ends all processes of a node with SIGKILL; start brings them back
+# kill     ends all processes of a node with SIGKILL (or those of one SERVICE: beacon, serve, mgmt, block); start brings them back
 # flip     damages blocks of one disk that holds the volume's data, and says how many
 # down     stops everything and removes D
 # As root a block device service runs on the nodes with disks; without root use sp-attach --socket. Exit codes: 0 done, 1 failed, 2 usage.
 set -euo pipefail
 
 dir=${SP_CLUSTER_DIR:-${TMPDIR:-/tmp}/sp-local-cluster}
-nodes=3 disks=2 size=1G port_base=4700 witness='' memory=''
+nodes=3 disks=2 size=1G port_base=4700 witness='' memory='' only=''
 
 usage() { sed -n 's/^# \{0,1\}//; 2,/^$/p' "$0" >&2; exit 2; }
 fail() { echo "local-cluster.sh: $1" >&2; exit 1; }
@@ -34,6 +34,7 @@ while [ $# -gt 0 ]; do
     --disks) disks=${2:?}; shift ;;
     --size) size=${2:?}; shift ;;
     --dir) dir=${2:?}; shift ;;
+    --only) only=${2:?}; shift ;;
     --port-base) port_base=${2:?}; shift ;;
     --witness) witness=1 ;;
     --memory) memory=1 ;;
@@ -56,7 +57,9 @@ done
 all_nodes() { sed -nE 's/^\[node\.([0-9]+)\]$/\1/p' "$SP_CONFIG"; }
 has_disks() { grep -q "^\[node\.$1\.server\.1\]$" "$SP_CONFIG"; }
 disk_path() { if [ -n "$memory" ]; then echo "/dev/shm/sp-$(basename "$dir")-$1"; else echo "$dir/disks/$1"; fi; }
-alive() { [ -f "$run/$1.pid" ] && kill -0 "$(cat "$run/$1.pid")" 2>/dev/null; }
+# A zombie does not run, though its parent may be slow to notice.
+runs() { [ -r "/proc/$1/status" ] && ! grep -q '^State:.Z' "/proc/$1/status" 2>/dev/null; }
+alive() { [ -f "$run/$1.pid" ] && runs "$(cat "$run/$1.pid")"; }
 
 # Fails when a service that was started has ended.
 all_run() {
@@ -98,35 +101,49 @@ start_node() {
   if [ "$(id -u)" -eq 0 ] && has_disks "$node"; then launch "block$node" sp-block --node "$node"; fi
 }
 
-stop_node() { # signal, node
-  local name pids=()
-  for name in "block$2" "mgmt$2" "serve$2" "beacon$2"; do
-    if alive "$name"; then
-      pids+=("$(cat "$run/$name.pid")")
-      kill -s "$1" "${pids[-1]}" 2>/dev/null || true
-    fi
-    rm -f "$run/$name.pid"
+# Signals all processes of some nodes before it waits for any of them.
+stop_nodes() { # signal, node...
+  local signal=$1 node name pids=()
+  shift
+  for node in "$@"; do
+    for name in "block$node" "mgmt$node" "serve$node" "beacon$node"; do
+      [ -z "$only" ] || [ "$name" = "$only$node" ] || continue
+      if alive "$name"; then
+        pids+=("$(cat "$run/$name.pid")")
+        kill -s "$signal" "${pids[-1]}" 2>/dev/null || true
+      fi
+      rm -f "$run/$name.pid"
+    done
+    # What holds the descriptors of block devices outlives sp-block on purpose; with the node it goes.
+    [ -n "$only" ] || pkill -9 -f -- "--holder $dir/state$node/block" || true
   done
   local pid deadline=$((SECONDS + 15))
-  for pid in "${pids[@]}"; do
-    while kill -0 "$pid" 2>/dev/null; do
+  for pid in ${pids[@]+"${pids[@]}"}; do
+    while runs "$pid"; do
       [ "$SECONDS" -lt "$deadline" ] || kill -9 "$pid" 2>/dev/null || true
-      sleep 0.05
+      sleep 0.02
     done
   done
 }
 
-each_node() { # function, target
-  local node
-  if [ "$2" = all ]; then
-    for node in $(all_nodes); do "$1" "$node"; done
-  else
-    all_nodes | grep -qx "$2" || fail "there is no node $2 in $SP_CONFIG"
-    "$1" "$2"
+# The nodes that "all" or a number stands for.
+targets() {
+  if [ "$1" = all ]; then all_nodes
+  elif all_nodes | grep -qx "$1"; then echo "$1"
+  else fail "there is no node $1 in $SP_CONFIG"
   fi
 }
-kill_node() { stop_node KILL "$1"; }
-end_node() { stop_node TERM "$1"; }
+stop() { # signal, target
+  local chosen
+  chosen=$(targets "$2")
+  # shellcheck disable=SC2086
+  stop_nodes "$1" $chosen
+}
+start() {
+  local node chosen
+  chosen=$(targets "$1")
+  for node in $chosen; do start_node "$node"; done
+}
 
 write_config() {
   local node disk all=$((nodes + ${witness:-0}))
@@ -155,8 +172,8 @@ make_disks() {
   local node disk
   for node in $(seq "$nodes"); do
     for disk in $(seq "$disks"); do
-      sp-disk-init --node "$node" --id $((node * 100 + disk)) --size "$size" --sparse "$(disk_path $((node * 100 + disk)))" >>"$log/init.log" 2>&1 ||
-        { cat "$log/init.log" >&2; fail "sp-disk-init failed"; }
+      sp-disk-init --node "$node" --id $((node * 100 + disk)) --size "$size" --sparse --format=tsv --no-header \
+        "$(disk_path $((node * 100 + disk)))" >>"$dir/disks.tsv" || fail "sp-disk-init failed"
     done
   done
 }
@@ -168,7 +185,7 @@ up() {
     write_config
     make_disks
   fi
-  each_node start_node all
+  start all
   await "a quorum and an active management service" sp-template list --timeout 2s
   await "all disks" disks_up "$(grep -oE '"[^"]*"' <<<"$(grep '^disks = ' "$SP_CONFIG")" | wc -l)"
   if ! sp-template show demo >/dev/null 2>&1; then
@@ -182,25 +199,49 @@ up() {
   echo "the cluster runs; export SP_CONFIG=$SP_CONFIG SP_NODE=1"
 }
 
-# A byte in each of some blocks of a disk, beyond its first quarter, where data is.
+# Damages up to 64 blocks of one disk that holds data of the volume: the first copy of some of its objects. Data is the last region of a disk.
 flip() {
-  local disk file blocks block done=0
-  disk=$(sp-volume info "$1" --format=tsv --no-header | head -1 | cut -f2 | cut -d, -f1)
-  file=$(disk_path "$disk")
-  [ -f "$file" ] || file=/dev/shm/sp-$(basename "$dir")-$disk
-  blocks=$(($(stat -c %s "$file") / 4096))
-  for ((block = blocks / 4; block < blocks && done < 64; block += blocks / 4096 + 1)); do
-    [ "$(dd if="$file" bs=4096 skip="$block" count=1 status=none | tr -d '\0' | head -c 1 | wc -c)" -eq 1 ] || continue
-    dd if=/dev/urandom of="$file" bs=1 seek=$((block * 4096 + 1000)) count=8 conv=notrunc status=none
-    done=$((done + 1))
+  local disk file blocks data block done=0
+  for disk in $(sp-volume info "$1" --format=tsv --no-header | cut -f2 | cut -d, -f1 | sort -u); do
+    file=$(disk_path "$disk")
+    [ -f "$file" ] || file=/dev/shm/sp-$(basename "$dir")-$disk
+    blocks=$(($(stat -c %s "$file") / 4096))
+    data=$(($(awk -F'\t' -v disk="$disk" '$2 == disk { print $5 }' "$dir/disks.tsv") / 4096))
+    for ((block = blocks - data + 16; block < blocks - 16 && done < 64; block += 16)); do
+      [ "$(dd if="$file" bs=4096 skip="$block" count=1 status=none | tr -d '\0' | head -c 1 | wc -c)" -eq 1 ] || continue
+      dd if=/dev/urandom of="$file" bs=1 seek=$((block * 4096 + 1000)) count=8 conv=notrunc status=none
+      done=$((done + 1))
+    done
+    [ "$done" -eq 0 ] || break
   done
-  [ "$done" -gt 0 ] || fail "disk $disk holds nothing to damage"
+  [ "$done" -gt 0 ] || fail "no disk of volume $1 holds anything to damage"
   echo "$done blocks of disk $disk damaged"
+}
+
+# Block devices outlive sp-block on purpose; here nobody is to take them over. In order while the cluster answers, then by force what is left.
+release_devices() {
+  local volume client device target pid
+  while IFS=$'\t' read -r volume client _; do
+    timeout 20 sp-attach "$volume" --detach --client "$client" --force --timeout 5s >/dev/null 2>&1 || true
+  done < <(timeout 10 sp-attach --list --format=tsv --no-header --timeout 2s 2>/dev/null || true)
+  stop TERM all
+  [ "$(id -u)" -eq 0 ] || return 0
+  for device in /sys/block/loop*; do
+    [[ $(cat "$device/loop/backing_file" 2>/dev/null) == "$dir"/* ]] && timeout 5 losetup -d "/dev/${device##*/}" 2>/dev/null || true
+  done
+  while read -r _ target _; do
+    [[ $target == "$dir"/* ]] || continue
+    timeout 5 umount -f "$target" 2>/dev/null || timeout 5 umount -f -l "$target" 2>/dev/null || true
+  done </proc/self/mounts
+  # The process that keeps descriptors for a successor of sp-block.
+  for pid in $(pgrep -f -- '^/proc/self/exe --holder' || true); do
+    tr '\0' '\n' <"/proc/$pid/environ" 2>/dev/null | grep -qx "SP_CONFIG=$SP_CONFIG" && kill -9 "$pid" 2>/dev/null || true
+  done
 }
 
 down() {
   [ -e "$SP_CONFIG" ] || { echo "there is no cluster in $dir"; return; }
-  each_node end_node all
+  release_devices
   rm -f /dev/shm/"sp-$(basename "$dir")-"*
   rm -rf "${dir:?}"
 }
@@ -212,8 +253,8 @@ case $verb in
     [ -e "$SP_CONFIG" ] || fail "there is no cluster in $dir: run up first"
     case $verb in
       status) sp-status ;;
-      kill) each_node kill_node "$target" ;;
-      start) each_node start_node "$target" ;;
+      kill) stop KILL "$target" ;;
+      start) start "$target" ;;
       flip) flip "$target" ;;
     esac
     ;;
