@@ -42,7 +42,8 @@ Result<std::shared_ptr<void>> start(cli::Daemon& daemon, const cli::ClusterOptio
          cli::member_options(daemon.host(), config, node, ServiceKind::client, 1, {}));
   attach::DriverOptions driver_options;
   driver_options.run_folder = node.state_dir + "/block";
-  driver_options.holder_command = {"/proc/self/exe", "--holder"};
+  // The folder tells an administrator, and scripts, whose holder it is.
+  driver_options.holder_command = {"/proc/self/exe", "--holder", driver_options.run_folder};
   driver_options.notify_socket = environment("NOTIFY_SOCKET");
   driver_options.passed_names = environment("LISTEN_FDNAMES");
   SP_TRY(auto drivers, attach::make_drivers(daemon.real(), driver_options, way));
@@ -61,8 +62,8 @@ Result<std::shared_ptr<void>> start(cli::Daemon& daemon, const cli::ClusterOptio
 
 int main(int argc, char** argv) {
   // What make_drivers starts to hold descriptors over a restart of this service.
-  if (argc == 3 && std::string_view(argv[1]) == "--holder") {
-    const auto socket = parse_number(argv[2], INT32_MAX);
+  if (argc == 4 && std::string_view(argv[1]) == "--holder") {
+    const auto socket = parse_number(argv[3], INT32_MAX);
     return socket.ok() ? attach::run_fd_holder(static_cast<int>(*socket)) : int(cli::exit_usage);
   }
   cli::Options options("sp-block", "Keeps the block devices of this host's attachments.");
