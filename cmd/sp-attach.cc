@@ -4,9 +4,11 @@
 // Exit codes: sp(7); 6 when the client is not there with its device in --timeout (the request stays
 // in force). With --socket it runs until a signal, and detaches then.
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include "api/fields.h"
 #include "attach/presenters.h"
+#include "base/client_id.h"
 #include "base/limits.h"
 #include "cli/daemon.h"
 #include "cli/exit_code.h"
@@ -26,17 +28,14 @@ struct Values {
 };
 
 Status check(const Values& v) {
-  if (v.list && (v.detach || !v.names.empty() || !v.socket.empty()))
-    return Error(Code::invalid, "--list goes alone");
-  if (!v.list && v.names.empty()) return Error(Code::invalid, "name a volume, or give --list");
-  if (v.here && v.client) return Error(Code::invalid, "--here and --client exclude each other");
+  const char* fault = nullptr;
+  if (!v.list && v.names.empty()) fault = "name a volume, or give --list";
+  if (v.list && (v.detach || !v.names.empty() || !v.socket.empty())) fault = "--list goes alone";
+  if (v.client && (v.here || !v.socket.empty())) fault = "--client excludes --here and --socket";
   if (v.detach && (v.read_only || !v.socket.empty()))
-    return Error(Code::invalid, "--detach goes with neither --read-only nor --socket");
-  if (!v.socket.empty() && v.client)
-    return Error(Code::invalid, "--socket serves on this node: leave --client out");
-  if (!v.socket.empty() && !v.socket.starts_with('/'))
-    return Error(Code::invalid, "--socket: give an absolute path");
-  return {};
+    fault = "--detach excludes --read-only and --socket";
+  if (!v.socket.empty() && !v.socket.starts_with('/')) fault = "--socket: give an absolute path";
+  return fault == nullptr ? Status() : Error(Code::invalid, fault);
 }
 
 std::string reassignment(const Values& v, NodeId client, const char* what, bool force) {
@@ -66,41 +65,33 @@ int reassign(cli::Remote& remote, const Values& v, NodeId client) {
                                    v.detach ? "detached from" : "attached to", client));
 }
 
-struct Running {
-  std::unique_ptr<attach::NbdPresenter> presenter;
-  std::unique_ptr<attach::Follower> follower;  // destroyed first
-};
-
 Result<std::shared_ptr<void>> serve(cli::Daemon& daemon, const Values& v, const cli::Config& config,
-                                    const cli::NodeConfig& node) {
+                                    const cli::NodeConfig& node, uint8_t instance) {
   SP_TRY(member::Options options,
-         cli::member_options(daemon.host(), config, node, ServiceKind::client, 1, {}));
-  auto running = std::make_shared<Running>();
-  running->presenter = std::make_unique<attach::NbdPresenter>(daemon.host(), v.socket);
-  SP_CHECK(running->presenter->listen());
-  running->follower = std::make_unique<attach::Follower>(daemon.host(), std::move(options),
-                                                         *running->presenter, api::global_id);
+         cli::member_options(daemon.host(), config, node, ServiceKind::client, instance, {}));
+  SP_TRY(auto service,
+         attach::NbdService::start(daemon.host(), std::move(options), v.socket, api::global_id));
   daemon.ready(fmt::format("{} on {}", fmt::join(v.names, ", "), v.socket));
-  return std::shared_ptr<void>(std::move(running));
+  return std::shared_ptr<void>(std::move(service));
 }
 
-// Is this node's client, in the place of sp-block, until a signal.
+// Another client beside sp-block (base/client_id.h): processes of one host are unlikely to share
+// it.
+uint8_t own_instance() { return static_cast<uint8_t>(2 + getpid() % (client_instance_max - 1)); }
+
+// Is a client of its own until a signal.
 int serve_nbd(cli::Remote& remote, const Values& v, const cli::Config& config,
               const cli::NodeConfig& node) {
-  const auto services = remote.get("ServicesList");
-  if (!services.ok()) return remote.failed(services.error());
-  if ((*services)["clients"][std::to_string(node.id)]["status"].text_or_empty() == "running")
-    return remote.failed(
-        Error(Code::refused, fmt::format("node {} has a client already (sp-block, or sp-attach "
-                                         "--socket): attach without --socket, or stop it",
-                                         node.id)));
+  const uint8_t instance = own_instance();
+  const ClientId client = client_of(node.id, instance);
   const auto attached =
-      remote.post("VolumesReassign", reassignment(v, node.id, v.read_only ? "ro" : "rw", v.force));
+      remote.post("VolumesReassign", reassignment(v, client, v.read_only ? "ro" : "rw", v.force));
   if (!attached.ok()) return remote.failed(attached.error());
-  const int code = cli::run_daemon(
-      "sp-attach", v.daemon, [&](cli::Daemon& daemon) { return serve(daemon, v, config, node); });
+  const int code = cli::run_daemon("sp-attach", v.daemon, [&](cli::Daemon& daemon) {
+    return serve(daemon, v, config, node, instance);
+  });
   // By force: nothing of this process is left that could confirm.
-  const auto detached = remote.post("VolumesReassign", reassignment(v, node.id, "detach", true));
+  const auto detached = remote.post("VolumesReassign", reassignment(v, client, "detach", true));
   return code != cli::exit_done || detached.ok() ? code : remote.failed(detached.error());
 }
 
@@ -108,8 +99,7 @@ int run(cli::Remote& remote, const Values& v) {
   if (v.list) return remote.list("SpAttachmentsList", cli::columns::attachments);
   if (v.client) return reassign(remote, v, static_cast<NodeId>(*v.client));
   const auto config = remote.config();
-  if (!config.ok()) return remote.failed(config.error());
-  const auto node = remote.own(*config);
+  const auto node = config.ok() ? remote.own(*config) : config.error();
   if (!node.ok()) return remote.failed(node.error());
   return v.socket.empty() ? reassign(remote, v, node->id) : serve_nbd(remote, v, *config, *node);
 }

@@ -5,7 +5,6 @@
 // Exit codes: sp(7). A change is reported as done when every server has it in force.
 #include <fmt/format.h>
 
-#include "base/units.h"
 #include "cli/remote.h"
 
 using namespace sp;
@@ -56,15 +55,10 @@ int update(cli::Remote& remote, const Values& v) {
                        fmt::format("volume {} updated", v.name));
 }
 
-Status check_size(const Values& v) {
-  auto size = parse_size(v.size_text.substr(v.size_text.starts_with('+')));
-  return size.ok() ? Status() : std::move(size).error();
-}
-
 int resize(cli::Remote& remote, const Values& v) {
-  const bool add = v.size_text.starts_with('+');
+  const auto change = cli::parse_size_change(v.size_text);  // checked before
   api::Json json;
-  json.begin_object().put_number(add ? "sizeAdd" : "size", *parse_size(v.size_text.substr(add)));
+  json.begin_object().put_number(change->relative ? "sizeAdd" : "size", change->bytes);
   json.put_boolean("shrinkOk", v.shrink_ok).end_object();
   return remote.change(v.call("VolumeUpdate"), json.take(),
                        fmt::format("volume {} resized", v.name));
@@ -103,7 +97,7 @@ int main(int argc, char** argv) {
   creating.run([&] { return create(remote, v); });
   auto& resizing = verb("resize", "Change a volume's size.");
   resizing.argument("SIZE", v.size_text, "New size, or +SIZE to grow by.").check([&] {
-    return check_size(v);
+    return cli::checked(cli::parse_size_change(v.size_text));
   });
   resizing.flag("--shrink-ok", v.shrink_ok, "Let it shrink: what is beyond the new end is lost.");
   resizing.run([&] { return resize(remote, v); });

@@ -61,4 +61,15 @@ void NbdPresenter::withdraw(const Item& item, bool force, Done done) {
   });
 }
 
+Result<std::shared_ptr<NbdService>> NbdService::start(io::Host& host, member::Options options,
+                                                      const std::string& socket_path,
+                                                      Follower::IdText id_text) {
+  auto service = std::make_shared<NbdService>();
+  service->presenter = std::make_unique<NbdPresenter>(host, socket_path);
+  SP_CHECK(service->presenter->listen());
+  service->follower =
+      std::make_unique<Follower>(host, std::move(options), *service->presenter, id_text);
+  return service;
+}
+
 }  // namespace sp::attach

@@ -63,4 +63,14 @@ class NbdPresenter : public Presenter {
   std::string socket_path_;
 };
 
+// An NBD server on a unix socket that follows the attachments of one client.
+struct NbdService {
+  std::unique_ptr<NbdPresenter> presenter;
+  std::unique_ptr<Follower> follower;  // destroyed first
+
+  static Result<std::shared_ptr<NbdService>> start(io::Host& host, member::Options options,
+                                                   const std::string& socket_path,
+                                                   Follower::IdText id_text);
+};
+
 }  // namespace sp::attach

@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <ctime>
 
+#include "base/units.h"
 #include "cli/exit_code.h"
 
 namespace sp::cli {
@@ -245,6 +246,12 @@ int Remote::destroy(const Confirmation& confirmation, const std::string& describ
   if (!there.ok()) return failed(there.error());
   print_line("would do: " + what);
   return exit_done;
+}
+
+Result<SizeChange> parse_size_change(const std::string& text) {
+  const bool relative = text.starts_with('+');
+  SP_TRY(const uint64_t bytes, parse_size(std::string_view(text).substr(relative)));
+  return SizeChange{relative, bytes};
 }
 
 void put_limit(api::Json& json, const char* key, const std::optional<uint64_t>& limit) {

@@ -73,6 +73,16 @@ class Remote {
   std::optional<api::Client> client_;
 };
 
+// A new size, or "+SIZE" to grow by.
+struct SizeChange {
+  bool relative = false;
+  uint64_t bytes = 0;
+};
+Result<SizeChange> parse_size_change(const std::string& text);
+template <class T>
+Status checked(Result<T> result) {
+  return result.ok() ? Status() : Status(std::move(result).error());
+}
 // A limit of the API: a number, "-" for 0 (none); nothing when not given.
 void put_limit(api::Json& json, const char* key, const std::optional<uint64_t>& limit);
 // {"a":"1"} of {"a=1"}; Code::invalid for a text without '='.
