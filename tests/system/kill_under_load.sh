@@ -43,6 +43,7 @@ sp-volume create image --size 256M --template demo >/dev/null
 serve_volume load
 serve_volume image
 
+cd "$dir"  # fio leaves a state file where it runs
 fio --name=load --ioengine=nbd --uri="nbd+unix:///load?socket=$dir/load.sock" --size=1G --rw=randwrite --bsrange=4k-64k \
   --iodepth=16 --verify=crc64 --verify_fatal=1 --verify_backlog=4096 --time_based --runtime="$seconds" --randrepeat=0 \
   --log_avg_msec=0 --write_lat_log="$dir/load" --output="$dir/fio.out" --output-format=normal >"$dir/fio.log" 2>&1 &
