@@ -24,7 +24,7 @@ struct Options::Level {
 struct Options::Tree {
   CLI::App app;
   std::string program, chosen;
-  bool version = false, verb_optional = false;
+  bool verb_optional = false;
   std::deque<Level> levels;  // [0]: the program
   std::vector<std::function<std::optional<int>()>> actions;
 
@@ -34,7 +34,8 @@ struct Options::Tree {
 Options::Options(std::string program, const std::string& summary)
     : tree_(std::make_shared<Tree>(summary, program)) {
   tree_->app.set_help_flag("-h,--help", "Print this help and exit.");
-  tree_->app.add_flag("--version", tree_->version, "Print the version and exit.");
+  tree_->app.set_version_flag("--version", fmt::format("{} {}", tree_->program, SP_VERSION),
+                              "Print the version and exit.");
   tree_->app.fallthrough();
   tree_->app.get_formatter()->column_width(34);
   tree_->levels.emplace_back().app = &tree_->app;
@@ -217,12 +218,11 @@ std::optional<int> Options::parse(int argc, const char* const* argv) {
     std::fputs((chosen.empty() ? tree.app.help() : chosen.front()->help(tree.program)).c_str(),
                stdout);
     return exit_done;
+  } catch (const CLI::CallForVersion& version) {
+    std::fputs((std::string(version.what()) + "\n").c_str(), stdout);
+    return exit_done;
   } catch (const CLI::ParseError& error) {
     faults = fmt::format("{}: {}\n", tree.program, error.what());
-  }
-  if (faults.empty() && tree.version) {
-    std::fputs(fmt::format("{} {}\n", tree.program, SP_VERSION).c_str(), stdout);
-    return exit_done;
   }
   for (Level& level : tree.levels) {
     if (&level != &tree.levels.front() && level.app->parsed()) verb = &level;
