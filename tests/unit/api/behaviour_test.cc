@@ -168,7 +168,8 @@ TEST_CASE("a change that concerns the data path is answered when every server ha
         {"VolumesReassign", R"([{"volume":"beta","rw":[1]}])"},
         {"VolumesReassign", R"([{"volume":"beta","detach":[1],"force":true}])"},
         {"VolumeDelete/beta", ""}}) {
-    CAPTURE(path);
+    const std::string shown = path;
+    CAPTURE(shown);
     const size_t before = bench.member.confirmed.size();
     const auto answer = bench.start("POST", path, json);
     bench.settle();

@@ -132,9 +132,10 @@ TEST_CASE("a request comes through HTTP as it was meant") {
 TEST_CASE("a body beyond the bound is refused before it is read") {
   Service service;
   service.start();
-  const std::string answer = raw(
-      service.address(),
-      "POST /ctrl/1.0/X HTTP/1.1\r\nContent-Length: 999999999999\r\nConnection: close\r\n\r\n{", false);
+  const std::string answer =
+      raw(service.address(),
+          "POST /ctrl/1.0/X HTTP/1.1\r\nContent-Length: 999999999999\r\nConnection: close\r\n\r\n{",
+          false);
   CHECK(answer.find("413") != std::string::npos);
   CHECK(answer.find("requestTooLarge") != std::string::npos);
   CHECK(service.requests == 0);

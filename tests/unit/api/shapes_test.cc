@@ -74,7 +74,8 @@ TEST_CASE("every answer has the shape that integrations expect") {
         {"KV/List/conf", "KeyValueBucket"},
         {"KV/Get/conf/path/to", "KeyValueBucket"}};
     for (const auto& [call, type] : reads) {
-      CAPTURE(call);
+      const std::string shown = call;
+      CAPTURE(shown);
       CHECK(differs(bench->data("GET", call), type) == "");
     }
     const std::tuple<const char*, const char*, const char*> changes[] = {
@@ -98,7 +99,8 @@ TEST_CASE("every answer has the shape that integrations expect") {
         {"KV/Set/bucket", R"({"set":{"k":"v"},"runIfVersionIs":0})", "ApiOk"},
         {"KV/Delete/bucket", "", "ApiOk"}};
     for (const auto& [call, json, type] : changes) {
-      CAPTURE(call);
+      const std::string shown = call;
+      CAPTURE(shown);
       CHECK(differs(bench->data("POST", call, json), type) == "");
     }
   }
