@@ -186,17 +186,21 @@ TEST_CASE("a port that is taken is an error") {
 }
 
 TEST_CASE("the client follows to the active service") {
-  Service inactive, active;
+  Service inactive, bystander, active;
   active.start();
+  bystander.start();
   inactive.answer = [&](const Request&) {
     return Response{503, error_json(names::not_active, active.address().text())};
   };
   inactive.start();
-  Client client({{{"127.0.0.1", 1}, inactive.address(), active.address()}, "token", 10s});
+  Client client({{{"127.0.0.1", 1}, inactive.address(), bystander.address(), active.address()},
+                 "token",
+                 10s});
   CHECK(client.post("X", "{}").ok());
   CHECK(inactive.requests == 1);
   CHECK(client.post("X", "{}").ok());  // goes straight to where it was answered
   CHECK(inactive.requests == 1);
+  CHECK(bystander.requests == 0);
   CHECK(active.requests == 2);
 }
 
