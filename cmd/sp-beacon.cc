@@ -1,5 +1,5 @@
-// sp-beacon: the service that keeps the cluster together: it votes, holds the agreed state, watches this node's services and the other
-// beacons, and hands out map and leases. One runs on every node.
+// sp-beacon: the service that keeps the cluster together: it votes, holds the agreed state, watches
+// this node's services and the other beacons, and hands out map and leases. One runs on every node.
 //   sp-beacon [--node N] [--config PATH] [--bootstrap]
 // Exit codes: 0 ended by a signal; 5 --bootstrap where there is a cluster already; others: sp(7).
 #include "beacon/beacon.h"
@@ -20,7 +20,8 @@ map::Node row_of(const cli::NodeConfig& node) {
   return row;
 }
 
-Result<std::shared_ptr<void>> start(cli::Daemon& daemon, const cli::ClusterOptions& cluster, bool bootstrap) {
+Result<std::shared_ptr<void>> start(cli::Daemon& daemon, const cli::ClusterOptions& cluster,
+                                    bool bootstrap) {
   SP_TRY(const cli::Config config, cluster.load());
   SP_TRY(const cli::NodeConfig node, cluster.own(config));
   beacon::Options options;
@@ -34,7 +35,9 @@ Result<std::shared_ptr<void>> start(cli::Daemon& daemon, const cli::ClusterOptio
   options.snapshot_path = node.state_dir + "/beacon.snapshot";
   options.state_path = node.state_dir + "/state.db";
   options.bootstrap = bootstrap;
-  SP_TRY(auto service, beacon::Beacon::start(daemon.host(), std::move(options), [&daemon](const Error& why) { daemon.finish(Status(why)); }));
+  SP_TRY(auto service,
+         beacon::Beacon::start(daemon.host(), std::move(options),
+                               [&daemon](const Error& why) { daemon.finish(Status(why)); }));
   daemon.ready("node " + std::to_string(node.id) + " of cluster " + config.cluster_name);
   return std::shared_ptr<void>(std::move(service));
 }
@@ -48,9 +51,11 @@ int main(int argc, char** argv) {
   bool bootstrap = false;
   cluster.add(options);
   service.add(options);
-  options.flag("--bootstrap", bootstrap, "Make a new cluster, of which this node is the first voter. Once, on one node.");
+  options.flag("--bootstrap", bootstrap,
+               "Make a new cluster, of which this node is the first voter. Once, on one node.");
   options.run([&] {
-    return cli::run_daemon("sp-beacon", service, [&](cli::Daemon& daemon) { return start(daemon, cluster, bootstrap); });
+    return cli::run_daemon("sp-beacon", service,
+                           [&](cli::Daemon& daemon) { return start(daemon, cluster, bootstrap); });
   });
   return options.execute(argc, argv);
 }

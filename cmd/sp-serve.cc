@@ -1,4 +1,5 @@
-// sp-serve: a server service. It holds disks, leads some disk sets, keeps copies of others, and answers clients.
+// sp-serve: a server service. It holds disks, leads some disk sets, keeps copies of others, and
+// answers clients.
 //   sp-serve [--instance K] [--node N] [--config PATH]
 // Exit codes: 0 ended by a signal; others: sp(7).
 #include "cli/daemon.h"
@@ -16,12 +17,14 @@ struct Service {
   std::unique_ptr<serve::Server> server;
 };
 
-Result<std::shared_ptr<void>> start(cli::Daemon& daemon, const cli::ClusterOptions& cluster, uint64_t instance) {
+Result<std::shared_ptr<void>> start(cli::Daemon& daemon, const cli::ClusterOptions& cluster,
+                                    uint64_t instance) {
   SP_TRY(const cli::Config config, cluster.load());
   SP_TRY(const cli::NodeConfig node, cluster.own(config));
   const auto found = node.servers.find(static_cast<uint8_t>(instance));
   if (found == node.servers.end())
-    return Error(Code::not_found, "node " + std::to_string(node.id) + " has no server " + std::to_string(instance) + " in " + config.path);
+    return Error(Code::not_found, "node " + std::to_string(node.id) + " has no server " +
+                                      std::to_string(instance) + " in " + config.path);
 
   serve::ServerOptions options;
   SP_TRY(options.key.bytes, cli::load_key(config));
@@ -46,9 +49,12 @@ Result<std::shared_ptr<void>> start(cli::Daemon& daemon, const cli::ClusterOptio
   events.map_changed = [raw = service.get()](const std::vector<map::Change>& changes) {
     if (raw->server) raw->server->map_changed(changes);
   };
-  events.make_report = [raw = service.get()] { return raw->server ? raw->server->make_report() : member::Report(); };
+  events.make_report = [raw = service.get()] {
+    return raw->server ? raw->server->make_report() : member::Report();
+  };
   service->member = member::Member::start(daemon.host(), std::move(membership), std::move(events));
-  SP_TRY(service->server, serve::Server::start(daemon.host(), std::move(options), *service->member));
+  SP_TRY(service->server,
+         serve::Server::start(daemon.host(), std::move(options), *service->member));
   daemon.on_stop = [&daemon, raw = service.get()] {
     raw->server->checkpoint([&daemon](Status status) { daemon.finish(std::move(status)); });
   };
@@ -59,15 +65,19 @@ Result<std::shared_ptr<void>> start(cli::Daemon& daemon, const cli::ClusterOptio
 }  // namespace
 
 int main(int argc, char** argv) {
-  cli::Options options("sp-serve", "A server: it holds disks and keeps the copies of volumes on them.");
+  cli::Options options("sp-serve",
+                       "A server: it holds disks and keeps the copies of volumes on them.");
   cli::ClusterOptions cluster;
   cli::DaemonOptions service;
   std::optional<uint64_t> instance;
   cluster.add(options);
   service.add(options);
-  options.number("--instance", 1, 12, instance, "Which server of this node, as numbered in sp.toml; 1 when not given.");
+  options.number("--instance", 1, 12, instance,
+                 "Which server of this node, as numbered in sp.toml; 1 when not given.");
   options.run([&] {
-    return cli::run_daemon("sp-serve", service, [&](cli::Daemon& daemon) { return start(daemon, cluster, instance.value_or(1)); });
+    return cli::run_daemon("sp-serve", service, [&](cli::Daemon& daemon) {
+      return start(daemon, cluster, instance.value_or(1));
+    });
   });
   return options.execute(argc, argv);
 }

@@ -1,9 +1,11 @@
-// AttachManager: the volumes attached to this host, as block devices with names: /dev/storpool/NAME and /dev/storpool-byid/ID are links to
-// the device nodes that the drivers make. It follows orders; which volumes should be attached is the affair of the service that owns it.
+// AttachManager: the volumes attached to this host, as block devices with names: /dev/storpool/NAME
+// and /dev/storpool-byid/ID are links to the device nodes that the drivers make. It follows orders;
+// which volumes should be attached is the affair of the service that owns it.
 //
-// After a restart: make it with the same drivers, attach() every volume that should be attached (what the earlier process left is taken
-// over, its openers go on), then take_down_left_behind() for the rest. Destroying it leaves the devices for a successor.
-// Thread rule: the reactor's; completions never run inside the call.
+// After a restart: make it with the same drivers, attach() every volume that should be attached
+// (what the earlier process left is taken over, its openers go on), then take_down_left_behind()
+// for the rest. Destroying it leaves the devices for a successor. Thread rule: the reactor's;
+// completions never run inside the call.
 #pragma once
 #include <map>
 #include <memory>
@@ -22,9 +24,10 @@ struct AttachOptions {
 };
 
 struct AttachRequest {
-  std::string name;        // the link's name; no '/', not starting with a dot, at most limits::name_bytes_max bytes
-  uint64_t id = 0;         // the volume's; never 0
-  std::string id_text;     // the name by ID; empty: the id in decimal
+  std::string name;     // the link's name; no '/', not starting with a dot, at most
+                        // limits::name_bytes_max bytes
+  uint64_t id = 0;      // the volume's; never 0
+  std::string id_text;  // the name by ID; empty: the id in decimal
   bool read_only = false;
   std::optional<Way> way;  // empty: the first driver
 };
@@ -34,8 +37,8 @@ struct AttachedDevice {
   std::string name;
   uint64_t id = 0;
   std::string id_text;
-  std::string path;        // /dev/storpool/NAME
-  std::string node;        // /dev/loop3; empty while attaching
+  std::string path;  // /dev/storpool/NAME
+  std::string node;  // /dev/loop3; empty while attaching
   Way way = Way::fuse;
   bool read_only = false;
   State state = State::attaching;
@@ -47,20 +50,23 @@ class AttachManager {
   using Done = Callback<void(Status)>;
 
   // `drivers` in order of preference (make_drivers() in ways_linux.h); at least one.
-  AttachManager(io::Host& host, std::vector<std::unique_ptr<Driver>> drivers, AttachOptions options);
+  AttachManager(io::Host& host, std::vector<std::unique_ptr<Driver>> drivers,
+                AttachOptions options);
   ~AttachManager();
 
-  // The path /dev/storpool/NAME once the device is there with the right size. Code::exists when this name or id is attached, Code::invalid
-  // for a bad name, Code::not_found for a way without driver. The device is owned by the manager from now on, and destroyed on failure.
-  void attach(AttachRequest request, std::unique_ptr<client::BlockDevice> device, Attached attached);
-  // Code::not_found; Code::refused while something has it open, unless forced: its openers get errors then; Code::transient while it is
-  // being attached or detached.
+  // The path /dev/storpool/NAME once the device is there with the right size. Code::exists when
+  // this name or id is attached, Code::invalid for a bad name, Code::not_found for a way without
+  // driver. The device is owned by the manager from now on, and destroyed on failure.
+  void attach(AttachRequest request, std::unique_ptr<client::BlockDevice> device,
+              Attached attached);
+  // Code::not_found; Code::refused while something has it open, unless forced: its openers get
+  // errors then; Code::transient while it is being attached or detached.
   void detach(const std::string& name, bool force, Done done);
   void rename(const std::string& name, const std::string& new_name, Done done);
   // To be called when the BlockDevice's size has changed; `done` when the node has it.
   void resized(const std::string& name, Done done);
-  // Takes down what an earlier process left and attach() has not asked for, and removes links that belong to no volume (the folders are
-  // this manager's alone): the first error, after trying all.
+  // Takes down what an earlier process left and attach() has not asked for, and removes links that
+  // belong to no volume (the folders are this manager's alone): the first error, after trying all.
   void take_down_left_behind(bool force, Done done);
 
   std::vector<AttachedDevice> list() const;  // by name

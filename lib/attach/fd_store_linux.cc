@@ -28,18 +28,22 @@ constexpr int inherited_descriptors_max = 4096;
 Result<sockaddr_un> unix_address(const std::string& path) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
-  if (path.size() >= sizeof address.sun_path) return Error(Code::invalid, "a path too long for a unix socket: " + path);
+  if (path.size() >= sizeof address.sun_path)
+    return Error(Code::invalid, "a path too long for a unix socket: " + path);
   std::memcpy(address.sun_path, path.data(), path.size());
-  if (!path.empty() && path[0] == '@') address.sun_path[0] = '\0';  // systemd's way to write an abstract address
+  if (!path.empty() && path[0] == '@')
+    address.sun_path[0] = '\0';  // systemd's way to write an abstract address
   return address;
 }
 
 socklen_t address_size(const std::string& path) {
-  return static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + path.size() + (path.starts_with('@') ? 0 : 1));
+  return static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + path.size() +
+                                (path.starts_with('@') ? 0 : 1));
 }
 
 // One message with at most one descriptor.
-Status send_message(int socket, std::string_view text, int passed, const sockaddr_un* to = nullptr, socklen_t to_size = 0) {
+Status send_message(int socket, std::string_view text, int passed, const sockaddr_un* to = nullptr,
+                    socklen_t to_size = 0) {
   iovec part{const_cast<char*>(text.data()), text.size()};
   alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
   msghdr message{};
@@ -56,7 +60,8 @@ Status send_message(int socket, std::string_view text, int passed, const sockadd
     header->cmsg_len = CMSG_LEN(sizeof(int));
     std::memcpy(CMSG_DATA(header), &passed, sizeof passed);
   }
-  if (::sendmsg(socket, &message, MSG_NOSIGNAL) < 0) return system_error("send to the keeper of descriptors", errno);
+  if (::sendmsg(socket, &message, MSG_NOSIGNAL) < 0)
+    return system_error("send to the keeper of descriptors", errno);
   return ok_status();
 }
 
@@ -77,7 +82,8 @@ Result<Received> receive_message(int socket) {
   const ssize_t count = ::recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
   if (count < 0) return system_error("receive from the keeper of descriptors", errno);
   Received received{std::string(text, static_cast<size_t>(count)), {}};
-  for (cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr; header = CMSG_NXTHDR(&message, header)) {
+  for (cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr;
+       header = CMSG_NXTHDR(&message, header)) {
     if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
     int number = -1;
     std::memcpy(&number, CMSG_DATA(header), sizeof number);
@@ -93,12 +99,14 @@ class HolderStore final : public FdStore {
 
   Status hold(const std::string& name, const Fd& fd) override {
     SP_TRY(const Received answer, ask("hold " + name, fd.number(), true));
-    if (answer.text != "ok") return Error(Code::failed, "the holder of descriptors refused " + name);
+    if (answer.text != "ok")
+      return Error(Code::failed, "the holder of descriptors refused " + name);
     return ok_status();
   }
   Result<Fd> fetch(const std::string& name) override {
     SP_TRY(Received answer, ask("fetch " + name, -1, false));
-    if (answer.text != "ok" || !answer.fd) return Error(Code::not_found, "no descriptor is held under the name " + name);
+    if (answer.text != "ok" || !answer.fd)
+      return Error(Code::not_found, "no descriptor is held under the name " + name);
     return std::move(answer.fd);
   }
   Status drop(const std::string& name) override {
@@ -124,9 +132,12 @@ class HolderStore final : public FdStore {
     SP_TRY(const sockaddr_un address, unix_address(path_));
     Fd socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
     if (!socket) return system_error("make a unix socket", errno);
-    if (::connect(socket.number(), reinterpret_cast<const sockaddr*>(&address), address_size(path_)) == 0) return socket;
+    if (::connect(socket.number(), reinterpret_cast<const sockaddr*>(&address),
+                  address_size(path_)) == 0)
+      return socket;
     const int error = errno;
-    if (error == ECONNREFUSED) return Error(Code::not_found, "no holder of descriptors at " + path_);
+    if (error == ECONNREFUSED)
+      return Error(Code::not_found, "no holder of descriptors at " + path_);
     return system_error("connect to the holder of descriptors at " + path_, error);
   }
 
@@ -137,7 +148,8 @@ class HolderStore final : public FdStore {
     Fd listening(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
     if (!listening) return system_error("make a unix socket", errno);
     ::unlink(path_.c_str());
-    if (::bind(listening.number(), reinterpret_cast<const sockaddr*>(&address), address_size(path_)) != 0 ||
+    if (::bind(listening.number(), reinterpret_cast<const sockaddr*>(&address),
+               address_size(path_)) != 0 ||
         ::chmod(path_.c_str(), 0600) != 0 || ::listen(listening.number(), connections_max) != 0)
       return system_error("listen at " + path_, errno);
     constexpr int inherited = 3;
@@ -146,7 +158,8 @@ class HolderStore final : public FdStore {
     std::vector<char*> arguments;
     for (std::string& word : words) arguments.push_back(word.data());
     arguments.push_back(nullptr);
-    // A duplicate above 3, because dup2 onto itself would leave the descriptor to be closed at exec.
+    // A duplicate above 3, because dup2 onto itself would leave the descriptor to be closed at
+    // exec.
     const Fd source(::fcntl(listening.number(), F_DUPFD_CLOEXEC, inherited + 1));
     posix_spawn_file_actions_t actions;
     posix_spawn_file_actions_init(&actions);
@@ -155,10 +168,12 @@ class HolderStore final : public FdStore {
     posix_spawnattr_init(&attributes);
     posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID);
     pid_t child = 0;
-    const int error = ::posix_spawn(&child, arguments[0], &actions, &attributes, arguments.data(), environ);
+    const int error =
+        ::posix_spawn(&child, arguments[0], &actions, &attributes, arguments.data(), environ);
     posix_spawn_file_actions_destroy(&actions);
     posix_spawnattr_destroy(&attributes);
-    if (error != 0) return system_error("start the holder of descriptors (" + command_[0] + ")", error);
+    if (error != 0)
+      return system_error("start the holder of descriptors (" + command_[0] + ")", error);
     // It forks once more and ends at once, so that it leaves no zombie and belongs to nobody.
     int ignored = 0;
     ::waitpid(child, &ignored, 0);
@@ -172,7 +187,8 @@ class HolderStore final : public FdStore {
 
 class ServiceManagerStore final : public FdStore {
  public:
-  ServiceManagerStore(std::string notify_socket, const std::string& passed_names) : path_(std::move(notify_socket)) {
+  ServiceManagerStore(std::string notify_socket, const std::string& passed_names)
+      : path_(std::move(notify_socket)) {
     int number = 3;
     for (size_t begin = 0; begin <= passed_names.size() && !passed_names.empty(); ++number) {
       const size_t end = std::min(passed_names.find(':', begin), passed_names.size());
@@ -187,7 +203,8 @@ class ServiceManagerStore final : public FdStore {
   Result<Fd> fetch(const std::string& name) override {
     const std::lock_guard lock(mutex_);
     const auto found = passed_.find(name);
-    if (found == passed_.end()) return Error(Code::not_found, "the service manager passed no descriptor named " + name);
+    if (found == passed_.end())
+      return Error(Code::not_found, "the service manager passed no descriptor named " + name);
     const int copy = ::fcntl(found->second.number(), F_DUPFD_CLOEXEC, 3);
     if (copy < 0) return system_error("duplicate a descriptor", errno);
     return Fd(copy);
@@ -222,21 +239,27 @@ bool answer_one(int socket, std::map<std::string, Fd>& held) {
   const std::string name = space == std::string::npos ? "" : received->text.substr(space + 1);
   int passed = -1;
   bool done = !name.empty();
-  if (done && verb == "hold" && received->fd) held[name] = std::move(received->fd);
-  else if (done && verb == "drop") held.erase(name);
-  else if (done && verb == "fetch" && held.contains(name)) passed = held[name].number();
-  else done = false;
+  if (done && verb == "hold" && received->fd)
+    held[name] = std::move(received->fd);
+  else if (done && verb == "drop")
+    held.erase(name);
+  else if (done && verb == "fetch" && held.contains(name))
+    passed = held[name].number();
+  else
+    done = false;
   return send_message(socket, done ? "ok" : "no", passed).ok();
 }
 
 }  // namespace
 
-std::unique_ptr<FdStore> make_holder_store(std::string socket_path, std::vector<std::string> command) {
+std::unique_ptr<FdStore> make_holder_store(std::string socket_path,
+                                           std::vector<std::string> command) {
   SP_ASSERT(!command.empty());
   return std::make_unique<HolderStore>(std::move(socket_path), std::move(command));
 }
 
-std::unique_ptr<FdStore> make_service_manager_store(std::string notify_socket, const std::string& passed_names) {
+std::unique_ptr<FdStore> make_service_manager_store(std::string notify_socket,
+                                                    const std::string& passed_names) {
   return std::make_unique<ServiceManagerStore>(std::move(notify_socket), passed_names);
 }
 
@@ -247,7 +270,8 @@ int run_fd_holder(int listening_socket) {
   if (child > 0) return 0;
   for (const int signal : {SIGHUP, SIGINT, SIGTERM, SIGPIPE}) ::signal(signal, SIG_IGN);
   ::prctl(PR_SET_NAME, "sp-fd-holder");
-  // Whatever else was inherited would be kept open for ever: a log, a terminal, the pipe of somebody who waits for its end.
+  // Whatever else was inherited would be kept open for ever: a log, a terminal, the pipe of
+  // somebody who waits for its end.
   const Fd nowhere(::open("/dev/null", O_RDWR | O_CLOEXEC));
   for (const int standard : {0, 1, 2})
     if (standard != listening_socket) ::dup2(nowhere.number(), standard);
@@ -273,7 +297,8 @@ int run_fd_holder(int listening_socket) {
     if ((polled[0].revents & POLLIN) == 0) continue;
     Fd accepted(::accept4(listening_socket, nullptr, nullptr, SOCK_CLOEXEC));
     asked = true;
-    if (accepted && connections.size() < connections_max) connections.push_back(std::move(accepted));
+    if (accepted && connections.size() < connections_max)
+      connections.push_back(std::move(accepted));
   }
   ::unlink(address.sun_path);
   return 0;

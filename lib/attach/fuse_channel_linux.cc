@@ -12,16 +12,19 @@
 namespace sp::attach {
 
 namespace {
-constexpr int messages_per_turn = 64;            // then others have their turn
-constexpr size_t copied_bytes_max = 64u << 10;   // a smaller write is copied, so that it does not hold a whole buffer
-constexpr int32_t notify_resend = 7;             // FUSE_NOTIFY_RESEND, protocol 7.40
+constexpr int messages_per_turn = 64;  // then others have their turn
+constexpr size_t copied_bytes_max =
+    64u << 10;  // a smaller write is copied, so that it does not hold a whole buffer
+constexpr int32_t notify_resend = 7;  // FUSE_NOTIFY_RESEND, protocol 7.40
 }  // namespace
 
-FuseChannel::FuseChannel(io::RealHost& host, Fd fd, client::BlockDevice& device, bool read_only, std::string name)
+FuseChannel::FuseChannel(io::RealHost& host, Fd fd, client::BlockDevice& device, bool read_only,
+                         std::string name)
     : host_(host),
       fd_(std::move(fd)),
       name_(std::move(name)),
-      server_(host.host(), device, read_only, [this](std::span<const Bytes> parts) { reply(parts); }),
+      server_(host.host(), device, read_only,
+              [this](std::span<const Bytes> parts) { reply(parts); }),
       data_(Buffer::allocate(FuseServer::data_bytes_max)) {
   server_.on_room([this] { readable(); });
   watch_ = host_.watcher().watch_readable(fd_.number(), [this] { readable(); });
@@ -33,9 +36,12 @@ Status FuseChannel::ask_again() {
   fuse_out_header header{};
   header.len = sizeof header;
   header.error = notify_resend;
-  if (::write(fd_.number(), &header, sizeof header) == static_cast<ssize_t>(sizeof header)) return ok_status();
+  if (::write(fd_.number(), &header, sizeof header) == static_cast<ssize_t>(sizeof header))
+    return ok_status();
   if (errno == EINVAL || errno == ENOSYS || errno == EOPNOTSUPP)
-    return Error(Code::invalid, "this kernel cannot send requests again that were lost with their reader (Linux 6.9 can)");
+    return Error(
+        Code::invalid,
+        "this kernel cannot send requests again that were lost with their reader (Linux 6.9 can)");
   return system_error("ask for lost requests of " + name_, errno);
 }
 
@@ -44,7 +50,8 @@ void FuseChannel::readable() {
     if (ended_ || !server_.has_room()) return stop();
     if (!read_one()) break;
   }
-  if (!ended_ && watch_ == nullptr) watch_ = host_.watcher().watch_readable(fd_.number(), [this] { readable(); });
+  if (!ended_ && watch_ == nullptr)
+    watch_ = host_.watcher().watch_readable(fd_.number(), [this] { readable(); });
 }
 
 void FuseChannel::stop() { watch_.reset(); }
@@ -60,7 +67,8 @@ bool FuseChannel::read_one() {
     if (errno != EAGAIN) {
       ended_ = true;
       if (errno != ENODEV)
-        host_.host().log.error("FUSE conversation ended", {{"device", name_}, {"why", system_error("read", errno).message()}});
+        host_.host().log.error("FUSE conversation ended",
+                               {{"device", name_}, {"why", system_error("read", errno).message()}});
     }
     return false;
   }
@@ -74,18 +82,22 @@ bool FuseChannel::read_one() {
     data = Buffer::copy_of(data_.bytes().first(rest));
   }
   const auto status = server_.request(Bytes(head, head_bytes), std::move(data), rest);
-  if (!status.ok()) host_.host().log.error("FUSE message dropped", {{"device", name_}, {"why", status.error().message()}});
+  if (!status.ok())
+    host_.host().log.error("FUSE message dropped",
+                           {{"device", name_}, {"why", status.error().message()}});
   return true;
 }
 
 void FuseChannel::reply(std::span<const Bytes> parts) {
   iovec vectors[2];
   SP_ASSERT_OP(parts.size(), <=, std::size(vectors));
-  for (size_t i = 0; i < parts.size(); ++i) vectors[i] = {const_cast<std::byte*>(parts[i].data()), parts[i].size()};
+  for (size_t i = 0; i < parts.size(); ++i)
+    vectors[i] = {const_cast<std::byte*>(parts[i].data()), parts[i].size()};
   const ssize_t count = ::writev(fd_.number(), vectors, static_cast<int>(parts.size()));
   // ENOENT: nobody waits for it any more. ENODEV: unmounted.
   if (count < 0 && errno != ENOENT && errno != ENODEV)
-    host_.host().log.error("FUSE reply refused", {{"device", name_}, {"why", system_error("write", errno).message()}});
+    host_.host().log.error("FUSE reply refused",
+                           {{"device", name_}, {"why", system_error("write", errno).message()}});
 }
 
 }  // namespace sp::attach

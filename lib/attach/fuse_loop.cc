@@ -33,7 +33,8 @@ struct FuseLoop::Place {
 
 FuseLoop::Place FuseLoop::place(uint64_t id) const {
   const std::string mount_point = options_.folder + "/" + std::to_string(id);
-  return {store_, mount_point, mount_point + "/" + std::string(FuseServer::file_name), "fuse-" + std::to_string(id)};
+  return {store_, mount_point, mount_point + "/" + std::string(FuseServer::file_name),
+          "fuse-" + std::to_string(id)};
 }
 
 namespace {
@@ -41,8 +42,9 @@ namespace {
 Result<Fd> mount_fuse(const std::string& mount_point) {
   SP_CHECK(make_folder(mount_point));
   SP_TRY(Fd fd, open_fd("/dev/fuse", O_RDWR | O_NONBLOCK));
-  const std::string options = "fd=" + std::to_string(fd.number()) + ",rootmode=40000,user_id=0,group_id=0,max_read=" +
-                              std::to_string(FuseServer::data_bytes_max);
+  const std::string options =
+      "fd=" + std::to_string(fd.number()) +
+      ",rootmode=40000,user_id=0,group_id=0,max_read=" + std::to_string(FuseServer::data_bytes_max);
   constexpr unsigned long flags = MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_NOATIME;
   if (::mount("storpool", mount_point.c_str(), "fuse.storpool", flags, options.c_str()) != 0)
     return system_error("mount FUSE at " + mount_point, errno);
@@ -56,7 +58,8 @@ FuseLoop::FuseLoop(io::RealHost& host, std::shared_ptr<FdStore> store, FuseLoopO
 
 FuseLoop::~FuseLoop() = default;
 
-void FuseLoop::create(const DeviceSpec& spec, std::unique_ptr<client::BlockDevice> device, Created created) {
+void FuseLoop::create(const DeviceSpec& spec, std::unique_ptr<client::BlockDevice> device,
+                      Created created) {
   SP_ASSERT(!volumes_.contains(spec.id));
   auto& volume = volumes_[spec.id] = std::make_unique<Volume>();
   volume->spec = spec;
@@ -77,11 +80,12 @@ void FuseLoop::create(const DeviceSpec& spec, std::unique_ptr<client::BlockDevic
 
 void FuseLoop::serve(uint64_t id, Fd fd) {
   Volume& volume = *volumes_.at(id);
-  volume.channel = std::make_unique<FuseChannel>(host_, std::move(fd), *volume.device, volume.spec.read_only,
-                                                 "volume " + std::to_string(id));
+  volume.channel = std::make_unique<FuseChannel>(
+      host_, std::move(fd), *volume.device, volume.spec.read_only, "volume " + std::to_string(id));
 }
 
-// Opening the file and configuring the loop device are answered by our own channel: hence not on the reactor.
+// Opening the file and configuring the loop device are answered by our own channel: hence not on
+// the reactor.
 void FuseLoop::make_device(uint64_t id) {
   Volume& volume = *volumes_.at(id);
   const uint64_t size = volume.device->size_bytes();
@@ -112,19 +116,23 @@ void FuseLoop::failed(uint64_t id, Error error) {
     auto volume = std::move(volumes_.at(id));
     volumes_.erase(id);
     if (!cleared.ok())
-      host_.host().log.error("FUSE mount left", {{"path", place(id).mount_point}, {"why", cleared.error().message()}});
-    volume->created.call_once(std::move(*kept).with("make a device for volume " + std::to_string(id)));
+      host_.host().log.error("FUSE mount left",
+                             {{"path", place(id).mount_point}, {"why", cleared.error().message()}});
+    volume->created.call_once(
+        std::move(*kept).with("make a device for volume " + std::to_string(id)));
   });
 }
 
 std::vector<uint64_t> FuseLoop::left_behind() {
   std::vector<uint64_t> ids;
   for (const std::string& name : list_folder(options_.folder))
-    if (const auto id = parse_number(name, UINT64_MAX); id.ok() && !volumes_.contains(*id)) ids.push_back(*id);
+    if (const auto id = parse_number(name, UINT64_MAX); id.ok() && !volumes_.contains(*id))
+      ids.push_back(*id);
   return ids;
 }
 
-void FuseLoop::take_over(const DeviceSpec& spec, std::unique_ptr<client::BlockDevice> device, Created created) {
+void FuseLoop::take_over(const DeviceSpec& spec, std::unique_ptr<client::BlockDevice> device,
+                         Created created) {
   SP_ASSERT(!volumes_.contains(spec.id));
   auto& volume = volumes_[spec.id] = std::make_unique<Volume>();
   volume->spec = spec;
@@ -140,7 +148,8 @@ void FuseLoop::take_over(const DeviceSpec& spec, std::unique_ptr<client::BlockDe
       [place = place(id), found]() -> Status {
         SP_TRY(found->fd, place.store->fetch(place.held_name));
         found->node = find_loop(place.file);
-        return found->node ? ok_status() : Status(Error(Code::not_found, "no loop device was made yet"));
+        return found->node ? ok_status()
+                           : Status(Error(Code::not_found, "no loop device was made yet"));
       },
       [this, id, found](Status status) {
         if (status.ok()) {
@@ -153,14 +162,16 @@ void FuseLoop::take_over(const DeviceSpec& spec, std::unique_ptr<client::BlockDe
           taken.node = *found->node;
           // The size may have changed meanwhile; this also proves that the device answers.
           const uint64_t size = taken.device->size_bytes();
-          return jobs_.run([file = place(id).file, size, node = taken.node] { return resize_loop(node, file, size); },
+          return jobs_.run([file = place(id).file, size,
+                            node = taken.node] { return resize_loop(node, file, size); },
                            [this, id](Status resized) {
                              if (!resized.ok()) return failed(id, std::move(resized).error());
                              finish(id, volumes_.at(id)->node);
                            });
         }
-        host_.host().log.warning("device cannot be taken over and is made anew; what had it open gets errors",
-                                 {{"volume", id}, {"why", status.error().message()}});
+        host_.host().log.warning(
+            "device cannot be taken over and is made anew; what had it open gets errors",
+            {{"volume", id}, {"why", status.error().message()}});
         take_down(id, true, [this, id](const Status&) {
           auto old = std::move(volumes_.at(id));
           volumes_.erase(id);
@@ -174,18 +185,21 @@ Status FuseLoop::clear_mount(const Place& place, bool force, bool served) {
   const auto node = find_loop(place.file);
   const std::string& path = place.mount_point;
   if (node && !force) SP_CHECK(check_unused(*node));
-  // Aborts the conversation, so that whatever waits for it gets an error. When nobody serves it, taking down would wait for ever otherwise.
+  // Aborts the conversation, so that whatever waits for it gets an error. When nobody serves it,
+  // taking down would wait for ever otherwise.
   if (force || !served) ::umount2(path.c_str(), MNT_FORCE);
   if (node) SP_CHECK(remove_loop(*node, force || !served));
   if (::umount2(path.c_str(), force ? MNT_DETACH : 0) != 0 && errno != EINVAL && errno != ENOENT) {
-    if (errno != EBUSY || ::umount2(path.c_str(), MNT_DETACH) != 0) return system_error("unmount " + path, errno);
+    if (errno != EBUSY || ::umount2(path.c_str(), MNT_DETACH) != 0)
+      return system_error("unmount " + path, errno);
   }
   SP_CHECK(place.store->drop(place.held_name));
   if (::rmdir(path.c_str()) != 0 && errno != ENOENT) return system_error("remove " + path, errno);
   return ok_status();
 }
 
-// Takes everything down. Not forced, the channel serves on to the end: taking the loop device down may flush.
+// Takes everything down. Not forced, the channel serves on to the end: taking the loop device down
+// may flush.
 void FuseLoop::take_down(uint64_t id, bool force, Done done) {
   const auto kept = std::make_shared<Done>(std::move(done));
   const auto found = volumes_.find(id);
@@ -206,15 +220,18 @@ void FuseLoop::destroy(uint64_t id, bool force, Done done) {
   if (const auto found = volumes_.find(id); found != volumes_.end()) {
     if (!found->second->ready)
       return host_.host().reactor.post([kept = std::make_unique<Done>(std::move(done))] {
-        kept->call_once(Error(Code::transient, "the device is still being made or taken down; try again"));
+        kept->call_once(
+            Error(Code::transient, "the device is still being made or taken down; try again"));
       });
     found->second->ready = false;
   }
   const auto kept = std::make_shared<Done>(std::move(done));
   take_down(id, force, [this, id, kept](Status status) {
     const auto found = volumes_.find(id);
-    if (found != volumes_.end() && status.ok()) volumes_.erase(found);
-    else if (found != volumes_.end()) found->second->ready = true;
+    if (found != volumes_.end() && status.ok())
+      volumes_.erase(found);
+    else if (found != volumes_.end())
+      found->second->ready = true;
     kept->call_once(std::move(status));
   });
 }
@@ -226,7 +243,8 @@ void FuseLoop::resized(uint64_t id, Done done) {
       kept->call_once(Error(Code::not_found, "the volume has no device"));
     });
   const uint64_t size = found->second->device->size_bytes();
-  jobs_.run([file = place(id).file, size, node = found->second->node] { return resize_loop(node, file, size); },
+  jobs_.run([file = place(id).file, size,
+             node = found->second->node] { return resize_loop(node, file, size); },
             std::move(done));
 }
 

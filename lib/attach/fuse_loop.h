@@ -1,9 +1,12 @@
-// FuseLoop: the driver that works on every Linux: a FUSE mount with the volume as its only file, opened with direct I/O, and a loop device
-// with 4096-byte sectors on it. One mount per volume, so that a volume that stands still holds up no other.
+// FuseLoop: the driver that works on every Linux: a FUSE mount with the volume as its only file,
+// opened with direct I/O, and a loop device with 4096-byte sectors on it. One mount per volume, so
+// that a volume that stands still holds up no other.
 //
-// The open /dev/fuse is kept by an FdStore, so mount and loop device survive kill -9 of this process; I/O waits meanwhile. A successor takes over
-// by take_over(): requests that died with the predecessor come again from the kernel (Linux 6.9 and later; before that the device is made anew).
-// Needs root (or CAP_SYS_ADMIN), /dev/fuse and /dev/loop-control. Call protect_from_memory_pressure() once before serving.
+// The open /dev/fuse is kept by an FdStore, so mount and loop device survive kill -9 of this
+// process; I/O waits meanwhile. A successor takes over by take_over(): requests that died with the
+// predecessor come again from the kernel (Linux 6.9 and later; before that the device is made
+// anew). Needs root (or CAP_SYS_ADMIN), /dev/fuse and /dev/loop-control. Call
+// protect_from_memory_pressure() once before serving.
 #pragma once
 #include <map>
 #include <memory>
@@ -28,9 +31,11 @@ class FuseLoop final : public Driver {
   ~FuseLoop() override;
 
   Way way() const override { return Way::fuse; }
-  void create(const DeviceSpec& spec, std::unique_ptr<client::BlockDevice> device, Created created) override;
+  void create(const DeviceSpec& spec, std::unique_ptr<client::BlockDevice> device,
+              Created created) override;
   std::vector<uint64_t> left_behind() override;
-  void take_over(const DeviceSpec& spec, std::unique_ptr<client::BlockDevice> device, Created created) override;
+  void take_over(const DeviceSpec& spec, std::unique_ptr<client::BlockDevice> device,
+                 Created created) override;
   void destroy(uint64_t id, bool force, Done done) override;
   void resized(uint64_t id, Done done) override;
 

@@ -49,12 +49,16 @@ fuse_attr attributes_of(uint64_t node, uint64_t size_bytes, bool read_only) {
 }  // namespace
 
 FuseServer::FuseServer(io::Host& host, client::BlockDevice& device, bool read_only, Send send)
-    : host_(host), bytes_(device), read_only_(read_only || device.read_only()), send_(std::move(send)) {}
+    : host_(host),
+      bytes_(device),
+      read_only_(read_only || device.read_only()),
+      send_(std::move(send)) {}
 
 FuseServer::~FuseServer() = default;
 
 Status FuseServer::request(Bytes head, Buffer rest, size_t rest_bytes) {
-  if (head.size() < sizeof(fuse_in_header)) return Error(Code::invalid, "a FUSE message shorter than its header");
+  if (head.size() < sizeof(fuse_in_header))
+    return Error(Code::invalid, "a FUSE message shorter than its header");
   const auto header = load<fuse_in_header>(head);
   if (header.len != head.size() + rest_bytes)
     return Error(Code::invalid, "a FUSE message of another length than its header says");
@@ -103,7 +107,8 @@ void FuseServer::dispatch(const fuse_in_header& header, Bytes arguments) {
     case FUSE_RENAME2:
     case FUSE_UNLINK:
     case FUSE_RMDIR: return reply(unique, EPERM);
-    // Told once that these are not there, the kernel does not ask again. INTERRUPT is among them: an operation cannot be taken back.
+    // Told once that these are not there, the kernel does not ask again. INTERRUPT is among them:
+    // an operation cannot be taken back.
     default: return reply(unique, ENOSYS);
   }
 }
@@ -117,12 +122,14 @@ void FuseServer::init(uint64_t unique, Bytes arguments) {
   out.major = FUSE_KERNEL_VERSION;
   out.minor = FUSE_KERNEL_MINOR_VERSION;
   out.max_readahead = in.max_readahead;
-  constexpr uint32_t wanted =
-      FUSE_ASYNC_READ | FUSE_BIG_WRITES | FUSE_ASYNC_DIO | FUSE_MAX_PAGES | FUSE_PARALLEL_DIROPS | FUSE_INIT_EXT;
-  // Bit 39 (FUSE_HAS_RESEND, 7.40): a successor of this process asks for what this one had read and not answered.
+  constexpr uint32_t wanted = FUSE_ASYNC_READ | FUSE_BIG_WRITES | FUSE_ASYNC_DIO | FUSE_MAX_PAGES |
+                              FUSE_PARALLEL_DIROPS | FUSE_INIT_EXT;
+  // Bit 39 (FUSE_HAS_RESEND, 7.40): a successor of this process asks for what this one had read and
+  // not answered.
   constexpr uint64_t wanted_extended = uint64_t{1} << 39;
   out.flags = in.flags & wanted;
-  if ((in.flags & FUSE_INIT_EXT) != 0) out.flags2 = in.flags2 & static_cast<uint32_t>(wanted_extended >> 32);
+  if ((in.flags & FUSE_INIT_EXT) != 0)
+    out.flags2 = in.flags2 & static_cast<uint32_t>(wanted_extended >> 32);
   out.max_background = limits::fuse_requests_in_flight;
   out.congestion_threshold = limits::fuse_requests_in_flight * 3 / 4;
   out.max_write = data_bytes_max;
@@ -148,7 +155,8 @@ void FuseServer::attributes(uint64_t unique, uint64_t node, bool change, Bytes a
   if (change) {
     if (arguments.size() < sizeof(fuse_setattr_in)) return reply(unique, EINVAL);
     // Times are not kept; the size is the volume's.
-    if ((load<fuse_setattr_in>(arguments).valid & (FATTR_SIZE | FATTR_MODE | FATTR_UID | FATTR_GID)) != 0)
+    if ((load<fuse_setattr_in>(arguments).valid &
+         (FATTR_SIZE | FATTR_MODE | FATTR_UID | FATTR_GID)) != 0)
       return reply(unique, EPERM);
   }
   fuse_attr_out out{};
@@ -157,9 +165,11 @@ void FuseServer::attributes(uint64_t unique, uint64_t node, bool change, Bytes a
 }
 
 void FuseServer::open(uint64_t unique, uint64_t node, Bytes arguments, bool directory) {
-  if (node != (directory ? root_node : file_node)) return reply(unique, directory ? ENOTDIR : EISDIR);
+  if (node != (directory ? root_node : file_node))
+    return reply(unique, directory ? ENOTDIR : EISDIR);
   if (arguments.size() < sizeof(fuse_open_in)) return reply(unique, EINVAL);
-  if (read_only_ && (load<fuse_open_in>(arguments).flags & O_ACCMODE) != O_RDONLY) return reply(unique, EROFS);
+  if (read_only_ && (load<fuse_open_in>(arguments).flags & O_ACCMODE) != O_RDONLY)
+    return reply(unique, EROFS);
   fuse_open_out out{};
   if (!directory) out.open_flags = FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES;
   reply(unique, 0, struct_bytes(out));
@@ -173,13 +183,15 @@ void FuseServer::read_directory(uint64_t unique, Bytes arguments) {
     uint32_t type;
     std::string_view name;
   };
-  constexpr Entry entries[] = {{root_node, DT_DIR, "."}, {root_node, DT_DIR, ".."}, {file_node, DT_REG, file_name}};
+  constexpr Entry entries[] = {
+      {root_node, DT_DIR, "."}, {root_node, DT_DIR, ".."}, {file_node, DT_REG, file_name}};
   std::vector<std::byte> out;
   for (uint64_t i = in.offset; i < std::size(entries); ++i) {
     const Entry& entry = entries[i];
     const size_t size = FUSE_DIRENT_ALIGN(FUSE_NAME_OFFSET + entry.name.size());
     if (out.size() + size > in.size) break;
-    const fuse_dirent dirent{entry.node, i + 1, static_cast<uint32_t>(entry.name.size()), entry.type};
+    const fuse_dirent dirent{entry.node, i + 1, static_cast<uint32_t>(entry.name.size()),
+                             entry.type};
     const size_t at = out.size();
     out.resize(at + size);
     std::memcpy(out.data() + at, &dirent, FUSE_NAME_OFFSET);
@@ -208,8 +220,10 @@ void FuseServer::read(uint64_t unique, Bytes arguments) {
   Buffer buffer = Buffer::allocate(length);
   begin(length);
   bytes_.read(in.offset, buffer.mutable_bytes(), [this, unique, buffer](const Status& status) {
-    if (status.ok()) reply(unique, 0, buffer.bytes());
-    else reply(unique, errno_of(status.error().code()));
+    if (status.ok())
+      reply(unique, 0, buffer.bytes());
+    else
+      reply(unique, errno_of(status.error().code()));
     end(buffer.size());
   });
 }
@@ -227,7 +241,8 @@ void FuseServer::write(uint64_t unique, Bytes arguments, Buffer data, size_t dat
     return reply(unique, 0, struct_bytes(out));
   }
   begin(data.size());
-  bytes_.write(in.offset, data.bytes().first(data_bytes), answer(unique, data, data.size(), in.size));
+  bytes_.write(in.offset, data.bytes().first(data_bytes),
+               answer(unique, data, data.size(), in.size));
 }
 
 void FuseServer::sync(uint64_t unique) {
@@ -241,7 +256,8 @@ void FuseServer::allocate(uint64_t unique, Bytes arguments) {
   const auto in = load<fuse_fallocate_in>(arguments);
   if (closing_) return reply(unique, ESHUTDOWN);
   if (read_only_) return reply(unique, EROFS);
-  const bool punch = (in.mode & FALLOC_FL_PUNCH_HOLE) != 0, zero = (in.mode & FALLOC_FL_ZERO_RANGE) != 0;
+  const bool punch = (in.mode & FALLOC_FL_PUNCH_HOLE) != 0,
+             zero = (in.mode & FALLOC_FL_ZERO_RANGE) != 0;
   if (!punch && !zero) return reply(unique, EOPNOTSUPP);
   const uint64_t size = bytes_.device().size_bytes();
   if (in.offset >= size) return reply(unique, (in.mode & FALLOC_FL_KEEP_SIZE) != 0 ? 0 : ENOSPC);
@@ -250,8 +266,11 @@ void FuseServer::allocate(uint64_t unique, Bytes arguments) {
   const bool whole = in.offset % limits::block_bytes == 0 && length % limits::block_bytes == 0;
   begin(0);
   auto done = answer(unique, {}, 0, 0);
-  if (punch && whole) bytes_.discard(in.offset, length, std::move(done));
-  else bytes_.write_zeroes(in.offset, length, std::move(done));  // the ends of a hole read as zeros, too
+  if (punch && whole)
+    bytes_.discard(in.offset, length, std::move(done));
+  else
+    bytes_.write_zeroes(in.offset, length,
+                        std::move(done));  // the ends of a hole read as zeros, too
 }
 
 // `keep` lives until the operation ended. A write is answered by its length, the others by nothing.
@@ -259,9 +278,12 @@ Unaligned::Done FuseServer::answer(uint64_t unique, Buffer keep, size_t bytes, u
   return [this, unique, keep, bytes, written](const Status& status) {
     fuse_write_out out{};
     out.size = written;
-    if (!status.ok()) reply(unique, errno_of(status.error().code()));
-    else if (written > 0) reply(unique, 0, struct_bytes(out));
-    else reply(unique, 0);
+    if (!status.ok())
+      reply(unique, errno_of(status.error().code()));
+    else if (written > 0)
+      reply(unique, 0, struct_bytes(out));
+    else
+      reply(unique, 0);
     end(bytes);
   };
 }

@@ -1,9 +1,12 @@
-// FuseServer: one volume as the only file ("volume") of a FUSE file system, spoken as the kernel speaks it (linux/fuse.h, versions 7.26 and
-// later), without a FUSE library, because the conversation must survive a restart of this process: the kernel says INIT once, and
-// a successor takes over the open /dev/fuse in the middle. So nothing is remembered here between requests: node ids are fixed.
+// FuseServer: one volume as the only file ("volume") of a FUSE file system, spoken as the kernel
+// speaks it (linux/fuse.h, versions 7.26 and later), without a FUSE library, because the
+// conversation must survive a restart of this process: the kernel says INIT once, and a successor
+// takes over the open /dev/fuse in the middle. So nothing is remembered here between requests: node
+// ids are fixed.
 //
-// Pure: requests are given to it, replies handed out, reading and writing /dev/fuse is the channel's affair (fuse_channel_linux.h).
-// The device must outlive the server or be destroyed first. Thread rule: the reactor's.
+// Pure: requests are given to it, replies handed out, reading and writing /dev/fuse is the
+// channel's affair (fuse_channel_linux.h). The device must outlive the server or be destroyed
+// first. Thread rule: the reactor's.
 #pragma once
 #include <functional>
 #include <memory>
@@ -20,9 +23,9 @@ namespace sp::attach {
 class FuseServer {
  public:
   static constexpr std::string_view file_name = "volume";
-  static constexpr uint64_t file_node = 2;                 // the root is 1
-  static constexpr size_t head_bytes = 80;                 // header and arguments of a WRITE; its data follows
-  static constexpr uint32_t data_bytes_max = 1u << 20;     // of one READ or WRITE
+  static constexpr uint64_t file_node = 2;  // the root is 1
+  static constexpr size_t head_bytes = 80;  // header and arguments of a WRITE; its data follows
+  static constexpr uint32_t data_bytes_max = 1u << 20;  // of one READ or WRITE
 
   // Takes one whole reply, at once.
   using Send = std::function<void(std::span<const Bytes>)>;
@@ -32,8 +35,9 @@ class FuseServer {
   FuseServer(const FuseServer&) = delete;
   FuseServer& operator=(const FuseServer&) = delete;
 
-  // One message from the kernel: its first bytes (up to head_bytes) and the rest. For a WRITE `rest` is kept until the write ends;
-  // small ones should be copied into a Buffer of their own size. Code::invalid: not a FUSE message, the channel should be given up.
+  // One message from the kernel: its first bytes (up to head_bytes) and the rest. For a WRITE
+  // `rest` is kept until the write ends; small ones should be copied into a Buffer of their own
+  // size. Code::invalid: not a FUSE message, the channel should be given up.
   Status request(Bytes head, Buffer rest, size_t rest_bytes);
 
   // False: stop reading until on_room() is called.
@@ -41,9 +45,10 @@ class FuseServer {
   void on_room(Callback<void()> room) { room_ = std::move(room); }
 
   size_t operations() const { return operations_; }
-  // `idle` runs in a later turn, when no operation is under way; from now on requests for data are answered with an error.
+  // `idle` runs in a later turn, when no operation is under way; from now on requests for data are
+  // answered with an error.
   void close(Callback<void()> idle);
-  bool negotiated() const { return negotiated_; }          // an INIT was answered by this server
+  bool negotiated() const { return negotiated_; }  // an INIT was answered by this server
 
  private:
   void init(uint64_t unique, Bytes arguments);

@@ -27,7 +27,9 @@ Status remove_link(const std::string& folder, const std::string& name) {
 Status keep_only_links(const std::string& folder, const std::set<std::string>& names) {
   for (const std::string& name : list_folder(folder)) {
     char target[1];
-    if (names.contains(name) || ::readlink((folder + "/" + name).c_str(), target, sizeof target) < 0) continue;
+    if (names.contains(name) ||
+        ::readlink((folder + "/" + name).c_str(), target, sizeof target) < 0)
+      continue;
     SP_CHECK(remove_link(folder, name));
   }
   return ok_status();

@@ -26,13 +26,14 @@ std::string base_name(const std::string& path) { return path.substr(path.rfind('
 
 // Device nodes come from devtmpfs; where /dev is something else they are made here.
 Status ensure_node(const std::string& node) {
-  struct stat info{};
+  struct stat info {};
   if (::stat(node.c_str(), &info) == 0) return ok_status();
   SP_TRY(const std::string numbers, read_small_file("/sys/block/" + base_name(node) + "/dev"));
   const size_t colon = numbers.find(':');
   const auto device = makedev(static_cast<unsigned>(std::stoul(numbers.substr(0, colon))),
                               static_cast<unsigned>(std::stoul(numbers.substr(colon + 1))));
-  if (::mknod(node.c_str(), S_IFBLK | 0660, device) != 0 && errno != EEXIST) return system_error("make " + node, errno);
+  if (::mknod(node.c_str(), S_IFBLK | 0660, device) != 0 && errno != EEXIST)
+    return system_error("make " + node, errno);
   return ok_status();
 }
 
@@ -71,15 +72,18 @@ std::vector<std::string> processes_of(const std::string& node) {
 std::vector<std::string> users_of(const std::string& node) {
   std::vector<std::string> users;
   const std::string folder = "/sys/block/" + base_name(node);
-  if (const auto numbers = read_small_file(folder + "/dev"); numbers.ok()) users = mounts_of(*numbers);
-  for (const std::string& holder : list_folder(folder + "/holders")) users.push_back("held by " + holder);
+  if (const auto numbers = read_small_file(folder + "/dev"); numbers.ok())
+    users = mounts_of(*numbers);
+  for (const std::string& holder : list_folder(folder + "/holders"))
+    users.push_back("held by " + holder);
   for (std::string& process : processes_of(node)) users.push_back(std::move(process));
   return users;
 }
 
 Error in_use(const std::string& node, const std::vector<std::string>& users) {
   std::string text = node + " is in use";
-  for (size_t i = 0; i < users.size() && i < users_named_max; ++i) text += (i == 0 ? ": " : ", ") + users[i];
+  for (size_t i = 0; i < users.size() && i < users_named_max; ++i)
+    text += (i == 0 ? ": " : ", ") + users[i];
   return {Code::refused, text + "; close it first, or force to give its users errors"};
 }
 
@@ -88,7 +92,8 @@ Error in_use(const std::string& node, const std::vector<std::string>& users) {
 Status check_unused(const std::string& node) {
   const auto exclusive = open_fd(node, O_RDONLY | O_EXCL);
   const auto users = users_of(node);
-  if (!users.empty() || (!exclusive.ok() && exclusive.error().code() == Code::refused)) return in_use(node, users);
+  if (!users.empty() || (!exclusive.ok() && exclusive.error().code() == Code::refused))
+    return in_use(node, users);
   return ok_status();
 }
 
@@ -96,9 +101,11 @@ Status check_device(const std::string& node, uint64_t size_bytes) {
   SP_CHECK(ensure_node(node));
   SP_TRY(const Fd device, open_fd(node, O_RDONLY));
   uint64_t size = 0;
-  if (::ioctl(device.number(), BLKGETSIZE64, &size) != 0) return system_error("size of " + node, errno);
+  if (::ioctl(device.number(), BLKGETSIZE64, &size) != 0)
+    return system_error("size of " + node, errno);
   if (size != size_bytes)
-    return Error(Code::io, node + " has " + std::to_string(size) + " bytes instead of " + std::to_string(size_bytes));
+    return Error(Code::io, node + " has " + std::to_string(size) + " bytes instead of " +
+                               std::to_string(size_bytes));
   return ok_status();
 }
 
@@ -122,7 +129,8 @@ Result<std::string> make_loop(const std::string& file, uint64_t size_bytes, bool
     }
     loop_info64 info{};
     Status status = ok_status();
-    if (::ioctl(loop.number(), LOOP_GET_STATUS64, &info) != 0) status = system_error("state of " + node, errno);
+    if (::ioctl(loop.number(), LOOP_GET_STATUS64, &info) != 0)
+      status = system_error("state of " + node, errno);
     else if ((info.lo_flags & LO_FLAGS_DIRECT_IO) == 0)
       status = Error(Code::failed, node + " does no direct I/O over " + file);
     if (status.ok()) status = check_device(node, size_bytes);
@@ -136,7 +144,8 @@ Result<std::string> make_loop(const std::string& file, uint64_t size_bytes, bool
 std::optional<std::string> find_loop(const std::string& file) {
   for (const std::string& name : list_folder("/sys/block")) {
     if (!name.starts_with("loop")) continue;
-    // From sysfs, since LOOP_GET_STATUS64 asks the file system, which may have nobody to answer it now.
+    // From sysfs, since LOOP_GET_STATUS64 asks the file system, which may have nobody to answer it
+    // now.
     const auto backing = read_small_file("/sys/block/" + name + "/loop/backing_file");
     if (backing.ok() && *backing == file) return "/dev/" + name;
   }
@@ -147,24 +156,29 @@ Status remove_loop(const std::string& node, bool force) {
   if (!force) SP_CHECK(check_unused(node));
   {
     SP_TRY(const Fd loop, open_fd(node, O_RDONLY));
-    if (::ioctl(loop.number(), LOOP_CLR_FD) != 0 && errno != ENXIO) return system_error("take down " + node, errno);
+    if (::ioctl(loop.number(), LOOP_CLR_FD) != 0 && errno != ENXIO)
+      return system_error("take down " + node, errno);
   }
   if (force) return ok_status();
-  // Somebody may have opened it in between: then the kernel only promised to take it down at the last close. Take that back.
+  // Somebody may have opened it in between: then the kernel only promised to take it down at the
+  // last close. Take that back.
   SP_TRY(const Fd loop, open_fd(node, O_RDONLY));
   loop_info64 info{};
   if (::ioctl(loop.number(), LOOP_GET_STATUS64, &info) != 0) return ok_status();
   info.lo_flags &= ~static_cast<uint32_t>(LO_FLAGS_AUTOCLEAR);
-  if (::ioctl(loop.number(), LOOP_SET_STATUS64, &info) != 0) return system_error("keep " + node, errno);
+  if (::ioctl(loop.number(), LOOP_SET_STATUS64, &info) != 0)
+    return system_error("keep " + node, errno);
   return in_use(node, users_of(node));
 }
 
 Status resize_loop(const std::string& node, const std::string& file, uint64_t size_bytes) {
-  struct stat info{};
-  if (::stat(file.c_str(), &info) != 0) return system_error("look at " + file, errno);  // the kernel learns the new size
+  struct stat info {};
+  if (::stat(file.c_str(), &info) != 0)
+    return system_error("look at " + file, errno);  // the kernel learns the new size
   {
     SP_TRY(const Fd loop, open_fd(node, O_RDONLY));
-    if (::ioctl(loop.number(), LOOP_SET_CAPACITY) != 0) return system_error("resize " + node, errno);
+    if (::ioctl(loop.number(), LOOP_SET_CAPACITY) != 0)
+      return system_error("resize " + node, errno);
   }
   return check_device(node, size_bytes);
 }

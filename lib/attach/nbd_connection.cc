@@ -50,9 +50,10 @@ void NbdConnection::close() {
 }
 
 void NbdConnection::fail(std::string_view reason) {
-  host_.log.warning("NBD client cut off", {{"peer", peer_},
-                                         {"export", export_ == nullptr ? "" : export_->settings.name},
-                                         {"reason", reason}});
+  host_.log.warning("NBD client cut off",
+                    {{"peer", peer_},
+                     {"export", export_ == nullptr ? "" : export_->settings.name},
+                     {"reason", reason}});
   close();
 }
 
@@ -65,7 +66,8 @@ void NbdConnection::receive() {
     const Buffer& piece = writing_->pieces.back();
     into = piece.mutable_bytes().last(writing_->allocated - writing_->received);
   }
-  const bool direct = into.size() > input_bytes / 4;  // less is better taken together with what follows it
+  const bool direct =
+      into.size() > input_bytes / 4;  // less is better taken together with what follows it
   if (!direct) {
     if (input_begin_ == input_end_) input_begin_ = input_end_ = 0;
     if (input_begin_ > input_bytes / 2) {
@@ -79,8 +81,10 @@ void NbdConnection::receive() {
   socket_->receive(into, [this, direct](Result<size_t> count) {
     receiving_ = false;
     if (!count.ok() || *count == 0) return close();
-    if (direct) writing_->received += *count;
-    else input_end_ += *count;
+    if (direct)
+      writing_->received += *count;
+    else
+      input_end_ += *count;
     consume();
   });
 }
@@ -92,7 +96,8 @@ void NbdConnection::consume() {
   consuming_ = false;
 }
 
-// Works off one item of input. Starts receiving where input is what is missing; where room is missing, sent() comes back here.
+// Works off one item of input. Starts receiving where input is what is missing; where room is
+// missing, sent() comes back here.
 bool NbdConnection::consume_some() {
   switch (phase_) {
     case Phase::client_flags: return take_client_flags();
@@ -139,7 +144,8 @@ bool NbdConnection::take_option_header() {
   if (bytes.empty()) return false;
   option_ = parse_option_header(bytes);
   if (option_.magic != option_magic || option_.size > option_bytes_max) {
-    fail(option_.magic != option_magic ? "an option without its magic number" : "an option of more than 16 KiB");
+    fail(option_.magic != option_magic ? "an option without its magic number"
+                                       : "an option of more than 16 KiB");
     return false;
   }
   phase_ = Phase::option_data;
@@ -169,7 +175,9 @@ bool NbdConnection::take_option_data() {
       break;
     case Option::list_meta_context:
     case Option::set_meta_context: option_meta_context(data); break;
-    case Option::starttls: refuse(OptionReply::error_unsupported, "this server does not speak TLS"); break;
+    case Option::starttls:
+      refuse(OptionReply::error_unsupported, "this server does not speak TLS");
+      break;
     default: refuse(OptionReply::error_unsupported, "unknown option"); break;
   }
   return true;
@@ -189,7 +197,8 @@ void NbdConnection::option_list(Bytes data) {
 bool NbdConnection::option_export_name(Bytes data) {
   NbdServer::Export* exported = server_.find_export(std::string(as_text(data)));
   if (exported == nullptr) {  // the one option that cannot be refused by a reply
-    fail("it asked for an export that does not exist: " + std::string(as_text(data.first(std::min<size_t>(data.size(), 200)))));
+    fail("it asked for an export that does not exist: " +
+         std::string(as_text(data.first(std::min<size_t>(data.size(), 200)))));
     return false;
   }
   export_ = exported;
@@ -205,12 +214,15 @@ bool NbdConnection::option_export_name(Bytes data) {
 
 void NbdConnection::option_info(Bytes data) {
   InfoQuery query;
-  if (!parse_info_query(data, query)) return refuse(OptionReply::error_invalid, "malformed request for information");
+  if (!parse_info_query(data, query))
+    return refuse(OptionReply::error_invalid, "malformed request for information");
   NbdServer::Export* exported = server_.find_export(query.export_name);
-  if (exported == nullptr) return refuse(OptionReply::error_unknown, "no export named " + query.export_name);
+  if (exported == nullptr)
+    return refuse(OptionReply::error_unknown, "no export named " + query.export_name);
   export_ = exported;
   const auto wants = [&](Info info) {
-    return std::find(query.wanted.begin(), query.wanted.end(), static_cast<uint16_t>(info)) != query.wanted.end();
+    return std::find(query.wanted.begin(), query.wanted.end(), static_cast<uint16_t>(info)) !=
+           query.wanted.end();
   };
   BigWriter size;
   size.number(exported->settings.device->size_bytes()).number(transmission_flags());
@@ -222,22 +234,28 @@ void NbdConnection::option_info(Bytes data) {
   blocks.number(uint32_t{1}).number(limits::block_bytes).number(payload_bytes_max);
   send_info(Info::block_size, blocks.view());
   answer(OptionReply::ack);
-  if (option_.option == Option::go) enter_transmission(exported);
-  else export_ = nullptr;
+  if (option_.option == Option::go)
+    enter_transmission(exported);
+  else
+    export_ = nullptr;
 }
 
 void NbdConnection::option_meta_context(Bytes data) {
   const bool set = option_.option == Option::set_meta_context;
   MetaQuery query;
   if (set) allocation_context_ = false;
-  if (!structured_) return refuse(OptionReply::error_invalid, "structured replies must be agreed on first");
-  if (!parse_meta_query(data, query)) return refuse(OptionReply::error_invalid, "malformed query for contexts");
+  if (!structured_)
+    return refuse(OptionReply::error_invalid, "structured replies must be agreed on first");
+  if (!parse_meta_query(data, query))
+    return refuse(OptionReply::error_invalid, "malformed query for contexts");
   NbdServer::Export* exported = server_.find_export(query.export_name);
-  if (exported == nullptr) return refuse(OptionReply::error_unknown, "no export named " + query.export_name);
-  const bool matched = (!set && query.queries.empty()) ||
-                       std::any_of(query.queries.begin(), query.queries.end(), [&](const std::string& text) {
-                         return text == allocation_context || (!set && text == "base:");
-                       });
+  if (exported == nullptr)
+    return refuse(OptionReply::error_unknown, "no export named " + query.export_name);
+  const bool matched =
+      (!set && query.queries.empty()) ||
+      std::any_of(query.queries.begin(), query.queries.end(), [&](const std::string& text) {
+        return text == allocation_context || (!set && text == "base:");
+      });
   if (matched) {
     BigWriter out;
     out.number(set ? allocation_context_id : 0).raw(as_bytes(allocation_context));
@@ -253,8 +271,10 @@ void NbdConnection::option_meta_context(Bytes data) {
 uint16_t NbdConnection::transmission_flags() const {
   uint16_t flags = export_has_flags | export_send_flush | export_send_fua | export_can_multi_conn;
   if (structured_) flags |= export_send_df;
-  if (export_->read_only()) flags |= export_read_only;
-  else flags |= export_send_trim | export_send_write_zeroes | export_send_fast_zero;
+  if (export_->read_only())
+    flags |= export_read_only;
+  else
+    flags |= export_send_trim | export_send_write_zeroes | export_send_fast_zero;
   return flags;
 }
 

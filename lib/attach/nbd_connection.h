@@ -1,8 +1,10 @@
-// NbdConnection: one client of an NbdServer: the handshake (nbd_connection.cc), then requests and replies (nbd_transmission.cc).
+// NbdConnection: one client of an NbdServer: the handshake (nbd_connection.cc), then requests and
+// replies (nbd_transmission.cc).
 //
-// Input is consumed as far as there is room: for requests up to the limits, and in the handshake while few replies wait to be sent. When there is
-// no room the socket is not read, which is the backpressure. After close() the object stays until its operations on the device have
-// ended; the server's sweep then destroys it. Internal to lib/attach; thread rule: the reactor's.
+// Input is consumed as far as there is room: for requests up to the limits, and in the handshake
+// while few replies wait to be sent. When there is no room the socket is not read, which is the
+// backpressure. After close() the object stays until its operations on the device have ended; the
+// server's sweep then destroys it. Internal to lib/attach; thread rule: the reactor's.
 #pragma once
 #include <array>
 #include <deque>
@@ -27,33 +29,42 @@ class NbdConnection {
   size_t operations() const { return operations_; }
 
  private:
-  enum class Phase : uint8_t { client_flags, option_header, option_data, request, payload, draining, closed };
+  enum class Phase : uint8_t {
+    client_flags,
+    option_header,
+    option_data,
+    request,
+    payload,
+    draining,
+    closed
+  };
 
   struct Request {
     nbd::Request wire{};
-    uint64_t cost = 0;               // bytes held against the limit
-    std::vector<Buffer> pieces;      // data read or to be written, in order
-    uint64_t allocated = 0;          // sum of the sizes of pieces
-    uint64_t received = 0;           // write: payload bytes taken from the stream
-    size_t issued = 0;               // write: pieces handed to the device
-    uint64_t started = 0;            // zeroes written out: bytes handed to the device
-    uint32_t parts = 0;              // what must end before the request does: operations, and a hold while they are started
-    bool discarded = false;          // write: refused; its payload is read and dropped
+    uint64_t cost = 0;           // bytes held against the limit
+    std::vector<Buffer> pieces;  // data read or to be written, in order
+    uint64_t allocated = 0;      // sum of the sizes of pieces
+    uint64_t received = 0;       // write: payload bytes taken from the stream
+    size_t issued = 0;           // write: pieces handed to the device
+    uint64_t started = 0;        // zeroes written out: bytes handed to the device
+    uint32_t parts =
+        0;  // what must end before the request does: operations, and a hold while they are started
+    bool discarded = false;  // write: refused; its payload is read and dropped
     nbd::Errno error = nbd::Errno::none;
     std::string error_text;
   };
   struct Reply {
     std::vector<std::byte> head;
     Buffer data;
-    std::vector<Buffer> more;        // after data
-    Request* finishes = nullptr;     // released once this is sent
+    std::vector<Buffer> more;     // after data
+    Request* finishes = nullptr;  // released once this is sent
   };
 
   // Input.
   void receive();
   void consume();
-  bool consume_some();               // false: more input or more room is needed
-  Bytes take(size_t count);          // empty unless `count` bytes are there
+  bool consume_some();       // false: more input or more room is needed
+  Bytes take(size_t count);  // empty unless `count` bytes are there
   size_t available() const { return input_end_ - input_begin_; }
   void fail(std::string_view reason);
 
@@ -113,14 +124,14 @@ class NbdConnection {
   std::string meta_export_;
   nbd::OptionHeader option_{};
 
-  Request* writing_ = nullptr;         // its payload is being received
+  Request* writing_ = nullptr;                      // its payload is being received
   std::vector<std::unique_ptr<Request>> requests_;  // all records, in use or spare
   std::vector<Request*> spare_;
   size_t requests_in_flight_ = 0;
   uint64_t bytes_in_flight_ = 0;
   size_t operations_ = 0;
 
-  std::deque<Reply> replies_;          // to be sent
+  std::deque<Reply> replies_;  // to be sent
   std::vector<Reply> sending_;
   std::vector<Bytes> send_parts_;
   bool send_posted_ = false;

@@ -58,7 +58,8 @@ Status disconnect_and_wait(uint64_t id, uint32_t number) {
     if (!number_of(id).ok()) return ok_status();
     std::this_thread::sleep_for(poll_interval);
   }
-  return Error(Code::timed_out, node_of(number) + " does not go away: something may still have it open");
+  return Error(Code::timed_out,
+               node_of(number) + " does not go away: something may still have it open");
 }
 
 // A socket file of a process that is gone is in the way of listening.
@@ -67,7 +68,9 @@ void remove_dead_socket(const std::string& path) {
   address.sun_family = AF_UNIX;
   path.copy(address.sun_path, sizeof address.sun_path - 1);
   const Fd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  if (::connect(socket.number(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 && errno == ECONNREFUSED)
+  if (::connect(socket.number(), reinterpret_cast<const sockaddr*>(&address), sizeof address) !=
+          0 &&
+      errno == ECONNREFUSED)
     ::unlink(path.c_str());
 }
 
@@ -76,12 +79,15 @@ void remove_dead_socket(const std::string& path) {
 struct NbdKernel::Volume {
   std::unique_ptr<client::BlockDevice> device;
   uint32_t number = 0;
-  bool ready = false;         // made and not being taken down
+  bool ready = false;  // made and not being taken down
   bool reconnecting = false;
 };
 
 NbdKernel::NbdKernel(io::RealHost& host, NbdKernelOptions options)
-    : host_(host), options_(std::move(options)), server_(std::make_unique<NbdServer>(host.host())), jobs_(host) {
+    : host_(host),
+      options_(std::move(options)),
+      server_(std::make_unique<NbdServer>(host.host())),
+      jobs_(host) {
   server_->on_connection_closed([this](const std::string& name) { connection_closed(name); });
 }
 
@@ -97,19 +103,23 @@ Result<std::unique_ptr<NbdKernel>> NbdKernel::create(io::RealHost& host, NbdKern
   return driver;
 }
 
-void NbdKernel::create(const DeviceSpec& spec, std::unique_ptr<client::BlockDevice> device, Created created) {
+void NbdKernel::create(const DeviceSpec& spec, std::unique_ptr<client::BlockDevice> device,
+                       Created created) {
   attach(spec, std::move(device), true, std::move(created));
 }
 
-void NbdKernel::take_over(const DeviceSpec& spec, std::unique_ptr<client::BlockDevice> device, Created created) {
+void NbdKernel::take_over(const DeviceSpec& spec, std::unique_ptr<client::BlockDevice> device,
+                          Created created) {
   attach(spec, std::move(device), false, std::move(created));
 }
 
-void NbdKernel::attach(const DeviceSpec& spec, std::unique_ptr<client::BlockDevice> device, bool anew, Created created) {
+void NbdKernel::attach(const DeviceSpec& spec, std::unique_ptr<client::BlockDevice> device,
+                       bool anew, Created created) {
   SP_ASSERT(!volumes_.contains(spec.id));
   const uint64_t id = spec.id;
   const auto kept = std::make_shared<Created>(std::move(created));
-  if (auto status = server_->add_export({identity_of(id), "", spec.read_only, device.get()}); !status.ok()) {
+  if (auto status = server_->add_export({identity_of(id), "", spec.read_only, device.get()});
+      !status.ok()) {
     const auto error = std::make_shared<Error>(std::move(status).error());
     return host_.host().reactor.post([kept, error] { kept->call_once(std::move(*error)); });
   }
@@ -144,7 +154,8 @@ void NbdKernel::attach(const DeviceSpec& spec, std::unique_ptr<client::BlockDevi
       });
 }
 
-// Runs once nothing of the old connection is under way any more, so that its late writes cannot overtake those of the new one.
+// Runs once nothing of the old connection is under way any more, so that its late writes cannot
+// overtake those of the new one.
 void NbdKernel::connection_closed(const std::string& export_name) {
   const auto id = parse_number(export_name.substr(identity_prefix.size()), UINT64_MAX);
   if (id.ok()) reconnect(*id);
@@ -152,8 +163,11 @@ void NbdKernel::connection_closed(const std::string& export_name) {
 
 void NbdKernel::reconnect(uint64_t id) {
   const auto found = volumes_.find(id);
-  if (found == volumes_.end() || !found->second->ready || std::exchange(found->second->reconnecting, true)) return;
-  host_.host().log.warning("the kernel ended an NBD connection: connecting again", {{"volume", id}});
+  if (found == volumes_.end() || !found->second->ready ||
+      std::exchange(found->second->reconnecting, true))
+    return;
+  host_.host().log.warning("the kernel ended an NBD connection: connecting again",
+                           {{"volume", id}});
   jobs_.run(
       [id, number = found->second->number, socket_path = options_.socket]() -> Status {
         auto described = description(id);
@@ -161,8 +175,11 @@ void NbdKernel::reconnect(uint64_t id) {
         return nbd_netlink::reconnect(number, described, socket);
       },
       [this, id](const Status& status) {
-        if (const auto volume = volumes_.find(id); volume != volumes_.end()) volume->second->reconnecting = false;
-        if (!status.ok()) host_.host().log.error("not connected again", {{"volume", id}, {"why", status.error().message()}});
+        if (const auto volume = volumes_.find(id); volume != volumes_.end())
+          volume->second->reconnecting = false;
+        if (!status.ok())
+          host_.host().log.error("not connected again",
+                                 {{"volume", id}, {"why", status.error().message()}});
       });
 }
 
@@ -182,7 +199,8 @@ void NbdKernel::destroy(uint64_t id, bool force, Done done) {
   if (found != volumes_.end()) {
     if (!found->second->ready)
       return host_.host().reactor.post([kept] {
-        kept->call_once(Error(Code::transient, "the device is still being made or taken down; try again"));
+        kept->call_once(
+            Error(Code::transient, "the device is still being made or taken down; try again"));
       });
     found->second->ready = false;
   }
@@ -212,13 +230,15 @@ void NbdKernel::resized(uint64_t id, Done done) {
   const bool served = found != volumes_.end() && found->second->ready;
   const uint32_t number = served ? found->second->number : 0;
   const uint64_t size = served ? found->second->device->size_bytes() : 0;
-  jobs_.run([served, id, number, size]() -> Status {
-    if (!served) return Error(Code::not_found, "the volume has no device");
-    auto described = description(id);
-    described.size_bytes = size;
-    SP_CHECK(nbd_netlink::resize(number, described));
-    return wait_for_size(number, size);
-  }, std::move(done));
+  jobs_.run(
+      [served, id, number, size]() -> Status {
+        if (!served) return Error(Code::not_found, "the volume has no device");
+        auto described = description(id);
+        described.size_bytes = size;
+        SP_CHECK(nbd_netlink::resize(number, described));
+        return wait_for_size(number, size);
+      },
+      std::move(done));
 }
 
 std::string why_no_nbd_kernel() {

@@ -19,7 +19,8 @@ namespace sp::attach::nbd_netlink {
 
 namespace {
 
-constexpr uint16_t identity_attribute = 10;  // NBD_ATTR_BACKEND_IDENTIFIER; not in every build host's header
+constexpr uint16_t identity_attribute =
+    10;  // NBD_ATTR_BACKEND_IDENTIFIER; not in every build host's header
 constexpr size_t message_bytes_max = 8192;
 
 // A generic netlink request under construction.
@@ -47,13 +48,17 @@ class Message {
   void number(uint16_t type, T value) {
     attribute(type, struct_bytes(value));
   }
-  void text(uint16_t type, const std::string& value) { attribute(type, std::as_bytes(std::span(value.c_str(), value.size() + 1))); }
+  void text(uint16_t type, const std::string& value) {
+    attribute(type, std::as_bytes(std::span(value.c_str(), value.size() + 1)));
+  }
   // NBD_ATTR_SOCKETS { NBD_SOCK_ITEM { NBD_SOCK_FD } }
   void socket(const Fd& fd) {
     struct {
       nlattr item, fd;
       uint32_t number;
-    } nested{{sizeof nested, NBD_SOCK_ITEM | NLA_F_NESTED}, {NLA_HDRLEN + 4, NBD_SOCK_FD}, static_cast<uint32_t>(fd.number())};
+    } nested{{sizeof nested, NBD_SOCK_ITEM | NLA_F_NESTED},
+             {NLA_HDRLEN + 4, NBD_SOCK_FD},
+             static_cast<uint32_t>(fd.number())};
     attribute(NBD_ATTR_SOCKETS | NLA_F_NESTED, struct_bytes(nested));
   }
   Bytes finish() {
@@ -72,7 +77,8 @@ std::optional<Bytes> find_attribute(Bytes answer, uint16_t wanted) {
   while (rest.size() >= NLA_HDRLEN) {
     const auto header = load<nlattr>(rest);
     if (header.nla_len < NLA_HDRLEN || header.nla_len > rest.size()) break;
-    if ((header.nla_type & NLA_TYPE_MASK) == wanted) return rest.subspan(NLA_HDRLEN, header.nla_len - NLA_HDRLEN);
+    if ((header.nla_type & NLA_TYPE_MASK) == wanted)
+      return rest.subspan(NLA_HDRLEN, header.nla_len - NLA_HDRLEN);
     rest = rest.subspan(std::min<size_t>(NLA_ALIGN(header.nla_len), rest.size()));
   }
   return std::nullopt;
@@ -83,7 +89,8 @@ Status exchange(Message& message, std::vector<std::byte>& answer, std::string_vi
   const Fd socket(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_GENERIC));
   if (!socket) return system_error("open netlink", errno);
   const Bytes request = message.finish();
-  if (::send(socket.number(), request.data(), request.size(), 0) < 0) return system_error(what, errno);
+  if (::send(socket.number(), request.data(), request.size(), 0) < 0)
+    return system_error(what, errno);
   std::byte buffer[message_bytes_max];
   while (true) {
     const ssize_t count = ::recv(socket.number(), buffer, sizeof buffer, 0);
@@ -144,7 +151,8 @@ Status receive_all(const Fd& socket, MutableBytes into) {
   return ok_status();
 }
 Status send_all(const Fd& socket, Bytes bytes) {
-  if (::send(socket.number(), bytes.data(), bytes.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(bytes.size()))
+  if (::send(socket.number(), bytes.data(), bytes.size(), MSG_NOSIGNAL) !=
+      static_cast<ssize_t>(bytes.size()))
     return system_error("send to the NBD server", errno);
   return ok_status();
 }
@@ -153,10 +161,12 @@ Status send_all(const Fd& socket, Bytes bytes) {
 
 bool available() { return family().ok(); }
 
-Result<Fd> negotiate(const std::string& socket_path, const std::string& export_name, Device& device) {
+Result<Fd> negotiate(const std::string& socket_path, const std::string& export_name,
+                     Device& device) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
-  if (socket_path.size() >= sizeof address.sun_path) return Error(Code::invalid, "a path too long for a unix socket: " + socket_path);
+  if (socket_path.size() >= sizeof address.sun_path)
+    return Error(Code::invalid, "a path too long for a unix socket: " + socket_path);
   socket_path.copy(address.sun_path, sizeof address.sun_path - 1);
   Fd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (!socket) return system_error("make a unix socket", errno);
@@ -186,12 +196,14 @@ Result<uint32_t> connect(const Device& device, const Fd& socket) {
   SP_CHECK(exchange(message, answer, "make an NBD device"));
   if (answer.empty()) return Error(Code::failed, "the kernel did not say which NBD device it made");
   const auto number = find_attribute(answer, NBD_ATTR_INDEX);
-  if (!number || number->size() < 4) return Error(Code::failed, "the kernel did not say which NBD device it made");
+  if (!number || number->size() < 4)
+    return Error(Code::failed, "the kernel did not say which NBD device it made");
   return load<uint32_t>(*number);
 }
 
 Status reconnect(uint32_t number, const Device& device, const Fd& socket) {
-  return reconfigure(number, device, &socket, "connect /dev/nbd" + std::to_string(number) + " again");
+  return reconfigure(number, device, &socket,
+                     "connect /dev/nbd" + std::to_string(number) + " again");
 }
 
 Status resize(uint32_t number, const Device& device) {
@@ -212,7 +224,8 @@ std::vector<Known> known_devices() {
     if (!name.starts_with("nbd")) continue;
     const auto number = parse_number(name.substr(3), UINT32_MAX);
     auto identity = read_small_file("/sys/block/" + name + "/backend");
-    if (number.ok() && identity.ok()) known.push_back({static_cast<uint32_t>(*number), std::move(*identity)});
+    if (number.ok() && identity.ok())
+      known.push_back({static_cast<uint32_t>(*number), std::move(*identity)});
   }
   return known;
 }

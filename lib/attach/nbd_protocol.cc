@@ -32,7 +32,8 @@ bool parse_info_query(Bytes data, InfoQuery& out) {
   BigReader reader(data);
   out.export_name = reader.text(reader.number<uint32_t>());
   const auto count = reader.number<uint16_t>();
-  for (uint16_t i = 0; i < count && !reader.failed(); ++i) out.wanted.push_back(reader.number<uint16_t>());
+  for (uint16_t i = 0; i < count && !reader.failed(); ++i)
+    out.wanted.push_back(reader.number<uint16_t>());
   return reader.finished();
 }
 
@@ -40,13 +41,16 @@ bool parse_meta_query(Bytes data, MetaQuery& out) {
   BigReader reader(data);
   out.export_name = reader.text(reader.number<uint32_t>());
   const auto count = reader.number<uint32_t>();
-  for (uint32_t i = 0; i < count && !reader.failed(); ++i) out.queries.push_back(reader.text(reader.number<uint32_t>()));
+  for (uint32_t i = 0; i < count && !reader.failed(); ++i)
+    out.queries.push_back(reader.text(reader.number<uint32_t>()));
   return reader.finished();
 }
 
 std::vector<std::byte> option_reply(Option option, OptionReply type, Bytes data) {
   BigWriter out;
-  out.number(option_reply_magic).number(static_cast<uint32_t>(option)).number(static_cast<uint32_t>(type));
+  out.number(option_reply_magic)
+      .number(static_cast<uint32_t>(option))
+      .number(static_cast<uint32_t>(type));
   out.number(static_cast<uint32_t>(data.size())).raw(data);
   return std::move(out).take();
 }

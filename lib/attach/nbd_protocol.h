@@ -1,5 +1,6 @@
-// The numbers and fixed layouts of the NBD protocol (specification: NetworkBlockDevice/nbd doc/proto.md), big-endian on the wire, and readers
-// and writers for them. Pure: no I/O. Only what this server speaks: fixed newstyle, simple and structured replies, base:allocation.
+// The numbers and fixed layouts of the NBD protocol (specification: NetworkBlockDevice/nbd
+// doc/proto.md), big-endian on the wire, and readers and writers for them. Pure: no I/O. Only what
+// this server speaks: fixed newstyle, simple and structured replies, base:allocation.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -94,9 +95,9 @@ enum class Errno : uint32_t {
   shutdown = 108,
 };
 
-constexpr uint32_t option_bytes_max = 16u << 10;    // an option with its data; names are at most 4096
-constexpr uint32_t string_bytes_max = 4096;         // any string of the protocol
-constexpr uint32_t payload_bytes_max = 32u << 20;   // of one read or write
+constexpr uint32_t option_bytes_max = 16u << 10;  // an option with its data; names are at most 4096
+constexpr uint32_t string_bytes_max = 4096;       // any string of the protocol
+constexpr uint32_t payload_bytes_max = 32u << 20;  // of one read or write
 constexpr uint32_t allocation_context_id = 1;
 constexpr std::string_view allocation_context = "base:allocation";
 
@@ -117,7 +118,8 @@ struct Request {
   uint32_t length;
 };
 
-// Big-endian counterpart of sp::Writer and sp::Reader, with the same rule: after the first short read all is zero and failed().
+// Big-endian counterpart of sp::Writer and sp::Reader, with the same rule: after the first short
+// read all is zero and failed().
 class BigWriter {
  public:
   template <class T>
@@ -164,7 +166,8 @@ class BigReader {
 OptionHeader parse_option_header(Bytes bytes);  // option_header_bytes
 Request parse_request(Bytes bytes);             // request_bytes
 
-// The data of NBD_OPT_INFO and NBD_OPT_GO, and of NBD_OPT_SET_META_CONTEXT and LIST_META_CONTEXT. False when malformed.
+// The data of NBD_OPT_INFO and NBD_OPT_GO, and of NBD_OPT_SET_META_CONTEXT and LIST_META_CONTEXT.
+// False when malformed.
 struct InfoQuery {
   std::string export_name;
   std::vector<uint16_t> wanted;

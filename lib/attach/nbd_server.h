@@ -1,12 +1,15 @@
-// NbdServer: volumes over the NBD protocol, on unix sockets and TCP, for any client: qemu, libnbd, fio, the kernel's own.
+// NbdServer: volumes over the NBD protocol, on unix sockets and TCP, for any client: qemu, libnbd,
+// fio, the kernel's own.
 //
-// An export is a BlockDevice under a name; several connections may serve one export, since an acknowledged write is durable and seen by all
-// of them. Byte granularity: blocks of 4096 are read, changed and written here (attach/unaligned.h), in order, also between connections.
-// A connection holds at most limits::nbd_bytes_in_flight of payload; beyond it its socket is not read. A client that breaks the protocol
-// is cut off with a line in the log; others are not touched.
+// An export is a BlockDevice under a name; several connections may serve one export, since an
+// acknowledged write is durable and seen by all of them. Byte granularity: blocks of 4096 are read,
+// changed and written here (attach/unaligned.h), in order, also between connections. A connection
+// holds at most limits::nbd_bytes_in_flight of payload; beyond it its socket is not read. A client
+// that breaks the protocol is cut off with a line in the log; others are not touched.
 //
-// Ownership: devices belong to the caller. Before a device goes away remove its export and wait; or destroy the device first (that drops its
-// completions), then at once drop_export() or the server. Thread rule: the reactor's. Works over any io::Host.
+// Ownership: devices belong to the caller. Before a device goes away remove its export and wait; or
+// destroy the device first (that drops its completions), then at once drop_export() or the server.
+// Thread rule: the reactor's. Works over any io::Host.
 #pragma once
 #include <map>
 #include <memory>
@@ -21,7 +24,7 @@ namespace sp::attach {
 class NbdConnection;
 
 struct NbdExport {
-  std::string name;         // at most limits::name_bytes_max bytes; the client asks for it by this name
+  std::string name;  // at most limits::name_bytes_max bytes; the client asks for it by this name
   std::string description;  // for people, shown by clients that list
   bool read_only = false;   // also when the device itself is
   client::BlockDevice* device = nullptr;
@@ -38,12 +41,14 @@ class NbdServer {
   Status listen(const io::Address& address);
   std::vector<io::Address> addresses() const;
 
-  // Code::exists, or Code::invalid for a name that does not fit. A new size of the device is seen by the next request; clients
-  // learn of it when they connect again, as the protocol has it.
+  // Code::exists, or Code::invalid for a name that does not fit. A new size of the device is seen
+  // by the next request; clients learn of it when they connect again, as the protocol has it.
   Status add_export(NbdExport exported);
-  // Cuts its connections off; `done` runs in a later turn, when no operation is under way on the device any more. Unknown name: done at once.
+  // Cuts its connections off; `done` runs in a later turn, when no operation is under way on the
+  // device any more. Unknown name: done at once.
   void remove_export(const std::string& name, Callback<void()> done);
-  // For a device that was destroyed and has dropped its completions: forgets export and connections at once. Not from within its completions.
+  // For a device that was destroyed and has dropped its completions: forgets export and connections
+  // at once. Not from within its completions.
   void drop_export(const std::string& name);
 
   struct ConnectionCounts {
@@ -52,7 +57,9 @@ class NbdServer {
   };
   ConnectionCounts counts(const std::string& export_name) const;
   // Called, in a later turn, after a connection to an export has ended for whatever reason.
-  void on_connection_closed(Callback<void(const std::string& export_name)> closed) { closed_ = std::move(closed); }
+  void on_connection_closed(Callback<void(const std::string& export_name)> closed) {
+    closed_ = std::move(closed);
+  }
 
  private:
   friend class NbdConnection;

@@ -1,4 +1,5 @@
-// The transmission phase of an NbdConnection: requests in, operations on the device, replies out in whatever order they end.
+// The transmission phase of an NbdConnection: requests in, operations on the device, replies out in
+// whatever order they end.
 #include <algorithm>
 #include <cstring>
 
@@ -23,7 +24,8 @@ Errno errno_of(Code code) {
   }
 }
 
-// Pieces begin on a block, but for the first, so that only the ends of a request cover parts of blocks.
+// Pieces begin on a block, but for the first, so that only the ends of a request cover parts of
+// blocks.
 uint64_t piece_size(uint64_t offset, uint64_t rest) {
   return std::min<uint64_t>(rest, limits::io_bytes_max - offset % limits::block_bytes);
 }
@@ -71,7 +73,8 @@ bool NbdConnection::take_request() {
 
 bool NbdConnection::has_room(const nbd::Request& wire) const {
   if (requests_in_flight_ >= limits::nbd_requests_in_flight) return false;
-  const uint64_t cost = carries_data(wire.command) && wire.length <= payload_bytes_max ? wire.length : 0;
+  const uint64_t cost =
+      carries_data(wire.command) && wire.length <= payload_bytes_max ? wire.length : 0;
   return bytes_in_flight_ == 0 || bytes_in_flight_ + cost <= limits::nbd_bytes_in_flight;
 }
 
@@ -84,9 +87,10 @@ Errno NbdConnection::check(const nbd::Request& wire, std::string_view& why) cons
     why = text;
     return error;
   };
-  if ((wire.flags & ~allowed) != 0) return refuse(Errno::invalid, "a flag that this command does not take");
-  const bool changes =
-      wire.command == Command::write || wire.command == Command::trim || wire.command == Command::write_zeroes;
+  if ((wire.flags & ~allowed) != 0)
+    return refuse(Errno::invalid, "a flag that this command does not take");
+  const bool changes = wire.command == Command::write || wire.command == Command::trim ||
+                       wire.command == Command::write_zeroes;
   switch (wire.command) {
     case Command::flush: return Errno::none;
     case Command::read:
@@ -102,7 +106,9 @@ Errno NbdConnection::check(const nbd::Request& wire, std::string_view& why) cons
   if (wire.length == 0) return refuse(Errno::invalid, "a length of zero");
   const uint64_t size = export_->settings.device->size_bytes();
   if (wire.offset > size || wire.length > size - wire.offset)
-    return refuse(wire.command == Command::write || wire.command == Command::write_zeroes ? Errno::no_space : Errno::invalid,
+    return refuse(wire.command == Command::write || wire.command == Command::write_zeroes
+                      ? Errno::no_space
+                      : Errno::invalid,
                   "beyond the end of the export");
   if (wire.command == Command::read && wire.length > payload_bytes_max)
     return refuse(Errno::overflow, "a read of more than 32 MiB");
@@ -110,7 +116,8 @@ Errno NbdConnection::check(const nbd::Request& wire, std::string_view& why) cons
     return refuse(Errno::overflow, "too long for a reply in one chunk");
   if ((wire.flags & command_fast_zero) != 0) {
     // Zeroing whole blocks only changes metadata; anything else costs as much as writing.
-    const bool whole = wire.offset % limits::block_bytes == 0 && wire.length % limits::block_bytes == 0;
+    const bool whole =
+        wire.offset % limits::block_bytes == 0 && wire.length % limits::block_bytes == 0;
     if (!whole || (wire.flags & command_no_hole) != 0)
       return refuse(Errno::not_supported, "this range cannot be zeroed faster than by writing");
   }
@@ -125,7 +132,8 @@ bool NbdConnection::take_payload() {
       if (request->issued < request->pieces.size()) issue_write(request);
       if (request->received == length) break;
       if (!request->discarded) {
-        const uint64_t size = piece_size(request->wire.offset + request->received, length - request->received);
+        const uint64_t size =
+            piece_size(request->wire.offset + request->received, length - request->received);
         request->pieces.push_back(Buffer::allocate(size));
         request->allocated += size;
       }
@@ -180,19 +188,23 @@ void NbdConnection::begin_read(Request* request) {
   while (request->allocated < wire.length) {
     const uint64_t offset = wire.offset + request->allocated;
     const size_t index = request->pieces.size();
-    request->pieces.push_back(Buffer::allocate(piece_size(offset, wire.length - request->allocated)));
+    request->pieces.push_back(
+        Buffer::allocate(piece_size(offset, wire.length - request->allocated)));
     request->allocated += request->pieces.back().size();
     ++request->parts;
     ++operations_;
     export_->bytes.read(offset, request->pieces.back().mutable_bytes(),
-                        [this, request, index, offset](const Status& status) { read_ended(request, index, offset, status); });
+                        [this, request, index, offset](const Status& status) {
+                          read_ended(request, index, offset, status);
+                        });
   }
 }
 
-// Writes zeros out as data, a few pieces at a time, for a client that wants the range to stay allocated.
+// Writes zeros out as data, a few pieces at a time, for a client that wants the range to stay
+// allocated.
 void NbdConnection::continue_zeroes(Request* request) {
-  while (request->started < request->wire.length && request->parts <= limits::nbd_zero_pieces_in_flight &&
-         request->error == Errno::none) {
+  while (request->started < request->wire.length &&
+         request->parts <= limits::nbd_zero_pieces_in_flight && request->error == Errno::none) {
     const uint64_t offset = request->wire.offset + request->started;
     const uint64_t size = piece_size(offset, request->wire.length - request->started);
     request->started += size;
@@ -234,7 +246,8 @@ void NbdConnection::drop_part(Request* request) {
 }
 
 // With structured replies each piece of a read leaves as soon as it is there.
-void NbdConnection::read_ended(Request* request, size_t index, uint64_t offset, const Status& status) {
+void NbdConnection::read_ended(Request* request, size_t index, uint64_t offset,
+                               const Status& status) {
   if (!structured_) {
     note_error(request, status);
     drop_part(request);
@@ -245,13 +258,17 @@ void NbdConnection::read_ended(Request* request, size_t index, uint64_t offset, 
   BigWriter head;
   Buffer& piece = request->pieces[index];
   if (status.ok()) {
-    chunk_header(head, last, Chunk::offset_data, request->wire.cookie, static_cast<uint32_t>(8 + piece.size()));
+    chunk_header(head, last, Chunk::offset_data, request->wire.cookie,
+                 static_cast<uint32_t>(8 + piece.size()));
     head.number(offset);
     reply.data = std::move(piece);
   } else {
-    const std::string_view text = std::string_view(status.error().message()).substr(0, string_bytes_max);
-    chunk_header(head, last, Chunk::error_offset, request->wire.cookie, static_cast<uint32_t>(4 + 2 + text.size() + 8));
-    head.number(static_cast<uint32_t>(errno_of(status.error().code()))).number(static_cast<uint16_t>(text.size()));
+    const std::string_view text =
+        std::string_view(status.error().message()).substr(0, string_bytes_max);
+    chunk_header(head, last, Chunk::error_offset, request->wire.cookie,
+                 static_cast<uint32_t>(4 + 2 + text.size() + 8));
+    head.number(static_cast<uint32_t>(errno_of(status.error().code())))
+        .number(static_cast<uint16_t>(text.size()));
     head.raw(as_bytes(text)).number(offset);
   }
   reply.head = std::move(head).take();
@@ -269,7 +286,8 @@ void NbdConnection::finish(Request* request) {
   reply.head = std::move(head).take();
   if (request->wire.command == Command::read) {
     reply.data = std::move(request->pieces[0]);
-    for (size_t i = 1; i < request->pieces.size(); ++i) reply.more.push_back(std::move(request->pieces[i]));
+    for (size_t i = 1; i < request->pieces.size(); ++i)
+      reply.more.push_back(std::move(request->pieces[i]));
   }
   reply.finishes = request;
   queue(std::move(reply));
@@ -281,7 +299,8 @@ void NbdConnection::send_error(Request* request) {
   const auto error = static_cast<uint32_t>(request->error);
   if (structured_) {
     const std::string& text = request->error_text;
-    chunk_header(head, true, Chunk::error, request->wire.cookie, static_cast<uint32_t>(4 + 2 + text.size()));
+    chunk_header(head, true, Chunk::error, request->wire.cookie,
+                 static_cast<uint32_t>(4 + 2 + text.size()));
     head.number(error).number(static_cast<uint16_t>(text.size())).raw(as_bytes(text));
   } else {
     head.number(simple_reply_magic).number(error).number(request->wire.cookie);
@@ -291,7 +310,8 @@ void NbdConnection::send_error(Request* request) {
   queue(std::move(reply));
 }
 
-// One extent over all that was asked for: data. Which blocks are allocated is not asked of the cluster.
+// One extent over all that was asked for: data. Which blocks are allocated is not asked of the
+// cluster.
 void NbdConnection::send_block_status(Request* request) {
   Reply reply;
   BigWriter head;

@@ -83,16 +83,20 @@ std::vector<std::string> list_folder(const std::string& path) {
 Status make_folder(const std::string& path) {
   for (size_t slash = path.find('/', 1);; slash = path.find('/', slash + 1)) {
     const std::string part = path.substr(0, slash);
-    if (::mkdir(part.c_str(), 0755) != 0 && errno != EEXIST) return system_error("make folder " + part, errno);
+    if (::mkdir(part.c_str(), 0755) != 0 && errno != EEXIST)
+      return system_error("make folder " + part, errno);
     if (slash == std::string::npos) return ok_status();
   }
 }
 
 std::vector<std::string> protect_from_memory_pressure() {
   std::vector<std::string> missing;
-  if (::prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0) != 0) missing.push_back(system_error("mark as I/O flusher", errno).message());
-  // Pages are locked as they are touched: locking all of them at once would take every thread's whole stack.
-  if (::mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) != 0) missing.push_back(system_error("lock memory", errno).message());
+  if (::prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0) != 0)
+    missing.push_back(system_error("mark as I/O flusher", errno).message());
+  // Pages are locked as they are touched: locking all of them at once would take every thread's
+  // whole stack.
+  if (::mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) != 0)
+    missing.push_back(system_error("lock memory", errno).message());
   if (const auto status = write_small_file("/proc/self/oom_score_adj", "-1000"); !status.ok())
     missing.push_back(status.error().message());
   return missing;
@@ -110,7 +114,9 @@ struct BlockingJobs::Shared {
   size_t running = 0;
 };
 
-BlockingJobs::BlockingJobs(io::RealHost& host) : shared_(std::make_shared<Shared>()) { shared_->host = &host; }
+BlockingJobs::BlockingJobs(io::RealHost& host) : shared_(std::make_shared<Shared>()) {
+  shared_->host = &host;
+}
 
 BlockingJobs::~BlockingJobs() {
   std::deque<std::unique_ptr<Job>> dropped;

@@ -1,5 +1,6 @@
-// What the drivers of this module need of Linux beside their own interfaces: owned file descriptors, errors with the system's text, and
-// threads for calls that block: opening a device that this very process serves would hang the reactor. Below the seam: never used in simulation.
+// What the drivers of this module need of Linux beside their own interfaces: owned file
+// descriptors, errors with the system's text, and threads for calls that block: opening a device
+// that this very process serves would hang the reactor. Below the seam: never used in simulation.
 #pragma once
 #include <deque>
 #include <functional>
@@ -40,17 +41,19 @@ class Fd {
 // "open /dev/x: Permission denied", from errno as it stands.
 Error system_error(std::string_view what, int error_number);
 Result<Fd> open_fd(const std::string& path, int flags);
-Result<std::string> read_small_file(const std::string& path);   // without the line end
+Result<std::string> read_small_file(const std::string& path);  // without the line end
 Status write_small_file(const std::string& path, std::string_view text);
 std::vector<std::string> list_folder(const std::string& path);  // sorted; empty when there is none
 Status make_folder(const std::string& path);                    // and those above it
 
-// Keeps write-back of dirty pages from waiting for this process while it waits for memory: everything locked into memory, marked as an
-// I/O flusher (before other threads start: they inherit it), and the last to be killed when memory runs out. Best effort; what could not be done is named.
+// Keeps write-back of dirty pages from waiting for this process while it waits for memory:
+// everything locked into memory, marked as an I/O flusher (before other threads start: they inherit
+// it), and the last to be killed when memory runs out. Best effort; what could not be done is
+// named.
 std::vector<std::string> protect_from_memory_pressure();
 
-// Runs jobs on threads of their own, at most a few at a time, and their completions on the reactor. Destroying it forgets completions;
-// a job that hangs does not hold up anybody.
+// Runs jobs on threads of their own, at most a few at a time, and their completions on the reactor.
+// Destroying it forgets completions; a job that hangs does not hold up anybody.
 class BlockingJobs {
  public:
   explicit BlockingJobs(io::RealHost& host);

@@ -28,7 +28,8 @@ constexpr int polls_max = 1500;  // 30 s
 constexpr uint64_t wanted_features = ublk::feature_user_recovery | ublk::feature_recovery_reissue;
 
 // One control command, waited for. START_DEVICE and others may take long: for BlockingJobs only.
-Status control(uint32_t operation, uint32_t device, void* memory, size_t size, uint64_t data, std::string_view what) {
+Status control(uint32_t operation, uint32_t device, void* memory, size_t size, uint64_t data,
+               std::string_view what) {
   SP_TRY(const Fd fd, open_fd("/dev/ublk-control", O_RDWR));
   io_uring ring{};
   if (const int error = io_uring_queue_init(4, &ring, IORING_SETUP_SQE128); error < 0)
@@ -80,7 +81,8 @@ Result<uint32_t> add(uint64_t id, uint64_t size_bytes, bool read_only) {
   ublk::Parameters parameters{};
   parameters.size = sizeof parameters;
   parameters.types = ublk::type_basic | ublk::type_discard;
-  parameters.attributes = read_only ? ublk::attribute_read_only : 0;  // no volatile cache: what is acknowledged is durable
+  parameters.attributes = read_only ? ublk::attribute_read_only
+                                    : 0;  // no volatile cache: what is acknowledged is durable
   parameters.logical_shift = parameters.physical_shift = parameters.minimal_shift = 12;
   parameters.optimal_shift = 16;
   parameters.max_sectors = UblkQueue::buffer_bytes / 512;
@@ -88,7 +90,8 @@ Result<uint32_t> add(uint64_t id, uint64_t size_bytes, bool read_only) {
   parameters.discard_granularity = limits::block_bytes;
   parameters.max_discard_sectors = parameters.max_write_zeroes_sectors = (1u << 30) / 512;
   parameters.max_discard_segments = 1;
-  Status status = control(ublk::set_parameters, info.device, &parameters, sizeof parameters, 0, "set its parameters");
+  Status status = control(ublk::set_parameters, info.device, &parameters, sizeof parameters, 0,
+                          "set its parameters");
   if (status.ok()) status = wait_for("/dev/ublkc" + std::to_string(info.device));
   if (status.ok()) return info.device;
   (void)control(ublk::delete_device, info.device, nullptr, 0, 0, "delete it");
@@ -106,8 +109,11 @@ std::vector<Known> known_devices() {
     ublk::DeviceInfo info{};
     if (!number.ok()) continue;
     const auto device = static_cast<uint32_t>(*number);
-    if (!control(ublk::get_device_info, device, &info, sizeof info, 0, "look at a ublk device").ok()) continue;
-    if ((info.server_flags & mark_mask) == mark) known.push_back({info.server_flags & ~mark_mask, device});
+    if (!control(ublk::get_device_info, device, &info, sizeof info, 0, "look at a ublk device")
+             .ok())
+      continue;
+    if ((info.server_flags & mark_mask) == mark)
+      known.push_back({info.server_flags & ~mark_mask, device});
   }
   return known;
 }
@@ -118,11 +124,13 @@ Result<uint32_t> number_of(uint64_t id) {
   return Error(Code::not_found, "there is no ublk device for volume " + std::to_string(id));
 }
 
-// The kernel notices the death of the old server within moments; until then recovery is refused as busy.
+// The kernel notices the death of the old server within moments; until then recovery is refused as
+// busy.
 Status begin_recovery(uint32_t number) {
   Status status;
   for (int i = 0; i < polls_max; ++i) {
-    status = control(ublk::start_recovery, number, nullptr, 0, 0, "take over ublk device " + std::to_string(number));
+    status = control(ublk::start_recovery, number, nullptr, 0, 0,
+                     "take over ublk device " + std::to_string(number));
     if (status.ok() || status.error().code() != Code::refused) return status;
     std::this_thread::sleep_for(poll_interval);
   }
@@ -147,7 +155,8 @@ struct Ublk::Setup {
 Ublk::Ublk(io::RealHost& host) : host_(host), jobs_(host) {}
 Ublk::~Ublk() = default;
 
-void Ublk::create(const DeviceSpec& spec, std::unique_ptr<client::BlockDevice> device, Created created) {
+void Ublk::create(const DeviceSpec& spec, std::unique_ptr<client::BlockDevice> device,
+                  Created created) {
   SP_ASSERT(!volumes_.contains(spec.id));
   SP_ASSERT_OP(spec.id & mark_mask, ==, 0u);
   volumes_[spec.id] = std::make_unique<Volume>();
@@ -168,15 +177,20 @@ void Ublk::create(const DeviceSpec& spec, std::unique_ptr<client::BlockDevice> d
         volumes_.at(id)->number = setup->number;
         const uint32_t number = setup->number;
         const uint64_t size = setup->size_bytes;
-        serve_and(id, std::move(setup->device), [number, size]() -> Status {
-          SP_CHECK(control(ublk::start_device, number, nullptr, 0, static_cast<uint64_t>(::getpid()), "start the ublk device"));
-          SP_CHECK(wait_for(node_of(number)));
-          return check_device(node_of(number), size);
-        }, std::move(setup->created));
+        serve_and(
+            id, std::move(setup->device),
+            [number, size]() -> Status {
+              SP_CHECK(control(ublk::start_device, number, nullptr, 0,
+                               static_cast<uint64_t>(::getpid()), "start the ublk device"));
+              SP_CHECK(wait_for(node_of(number)));
+              return check_device(node_of(number), size);
+            },
+            std::move(setup->created));
       });
 }
 
-void Ublk::take_over(const DeviceSpec& spec, std::unique_ptr<client::BlockDevice> device, Created created) {
+void Ublk::take_over(const DeviceSpec& spec, std::unique_ptr<client::BlockDevice> device,
+                     Created created) {
   SP_ASSERT(!volumes_.contains(spec.id));
   volumes_[spec.id] = std::make_unique<Volume>();
   const auto setup = std::make_shared<Setup>();
@@ -193,13 +207,18 @@ void Ublk::take_over(const DeviceSpec& spec, std::unique_ptr<client::BlockDevice
         volumes_.at(id)->number = setup->number;
         if (status.ok()) {
           const uint32_t number = setup->number;
-          return serve_and(id, std::move(setup->device), [number]() -> Status {
-            SP_CHECK(control(ublk::end_recovery, number, nullptr, 0, static_cast<uint64_t>(::getpid()), "go on with the ublk device"));
-            return wait_for(node_of(number));
-          }, std::move(setup->created));
+          return serve_and(
+              id, std::move(setup->device),
+              [number]() -> Status {
+                SP_CHECK(control(ublk::end_recovery, number, nullptr, 0,
+                                 static_cast<uint64_t>(::getpid()), "go on with the ublk device"));
+                return wait_for(node_of(number));
+              },
+              std::move(setup->created));
         }
-        host_.host().log.warning("device cannot be taken over and is made anew; what had it open gets errors",
-                                 {{"volume", id}, {"why", status.error().message()}});
+        host_.host().log.warning(
+            "device cannot be taken over and is made anew; what had it open gets errors",
+            {{"volume", id}, {"why", status.error().message()}});
         take_down(id, setup->number, true, [this, spec, setup](const Status&) {
           volumes_.erase(spec.id);
           create(spec, std::move(setup->device), std::move(setup->created));
@@ -208,7 +227,8 @@ void Ublk::take_over(const DeviceSpec& spec, std::unique_ptr<client::BlockDevice
 }
 
 // Starting is waited for off the reactor: the kernel reads the device while it starts.
-void Ublk::serve_and(uint64_t id, std::unique_ptr<client::BlockDevice> device, std::function<Status()> start, Created created) {
+void Ublk::serve_and(uint64_t id, std::unique_ptr<client::BlockDevice> device,
+                     std::function<Status()> start, Created created) {
   Volume& volume = *volumes_.at(id);
   const auto kept = std::make_shared<Created>(std::move(created));
   auto failed = [this, id, kept](Error error) {
@@ -235,10 +255,12 @@ std::vector<uint64_t> Ublk::left_behind() {
   return ids;
 }
 
-// Stops the device (its queue has to serve meanwhile), then closes the queue, then deletes the device.
+// Stops the device (its queue has to serve meanwhile), then closes the queue, then deletes the
+// device.
 void Ublk::take_down(uint64_t id, uint32_t number, bool force, Done done) {
   const auto kept = std::make_shared<Done>(std::move(done));
-  if (const auto found = volumes_.find(id); force && found != volumes_.end() && found->second->queue != nullptr)
+  if (const auto found = volumes_.find(id);
+      force && found != volumes_.end() && found->second->queue != nullptr)
     found->second->queue->abort();
   jobs_.run(
       [number, force]() -> Status {
@@ -247,9 +269,14 @@ void Ublk::take_down(uint64_t id, uint32_t number, bool force, Done done) {
       },
       [this, id, number, kept](Status status) {
         if (!status.ok()) return kept->call_once(std::move(status));
-        if (const auto found = volumes_.find(id); found != volumes_.end()) found->second->queue.reset();
-        jobs_.run([number] { return control(ublk::delete_device, number, nullptr, 0, 0, "delete " + node_of(number)); },
-                  [kept](Status deleted) { kept->call_once(std::move(deleted)); });
+        if (const auto found = volumes_.find(id); found != volumes_.end())
+          found->second->queue.reset();
+        jobs_.run(
+            [number] {
+              return control(ublk::delete_device, number, nullptr, 0, 0,
+                             "delete " + node_of(number));
+            },
+            [kept](Status deleted) { kept->call_once(std::move(deleted)); });
       });
 }
 
@@ -258,23 +285,30 @@ void Ublk::destroy(uint64_t id, bool force, Done done) {
   const auto found = volumes_.find(id);
   if (found == volumes_.end()) {
     const auto number = std::make_shared<uint32_t>(0);
-    return jobs_.run([id, number]() -> Status {
-      SP_TRY(*number, number_of(id));
-      return ok_status();
-    }, [this, id, number, force, kept](Status status) {
-      if (!status.ok()) return kept->call_once(status.error().code() == Code::not_found ? ok_status() : std::move(status));
-      take_down(id, *number, force, [kept](Status down) { kept->call_once(std::move(down)); });
-    });
+    return jobs_.run(
+        [id, number]() -> Status {
+          SP_TRY(*number, number_of(id));
+          return ok_status();
+        },
+        [this, id, number, force, kept](Status status) {
+          if (!status.ok())
+            return kept->call_once(status.error().code() == Code::not_found ? ok_status()
+                                                                            : std::move(status));
+          take_down(id, *number, force, [kept](Status down) { kept->call_once(std::move(down)); });
+        });
   }
   if (!found->second->ready)
     return host_.host().reactor.post([kept] {
-      kept->call_once(Error(Code::transient, "the device is still being made or taken down; try again"));
+      kept->call_once(
+          Error(Code::transient, "the device is still being made or taken down; try again"));
     });
   found->second->ready = false;
   take_down(id, found->second->number, force, [this, id, kept](Status status) {
     Volume& volume = *volumes_.at(id);
-    if (status.ok()) volumes_.erase(id);
-    else volume.ready = volume.queue != nullptr;
+    if (status.ok())
+      volumes_.erase(id);
+    else
+      volume.ready = volume.queue != nullptr;
     kept->call_once(std::move(status));
   });
 }
@@ -284,23 +318,32 @@ void Ublk::resized(uint64_t id, Done done) {
   const bool served = found != volumes_.end() && found->second->ready;
   const uint32_t number = served ? found->second->number : 0;
   const uint64_t size = served ? found->second->queue->device()->size_bytes() : 0;
-  jobs_.run([served, number, size]() -> Status {
-    if (!served) return Error(Code::not_found, "the volume has no device");
-    uint64_t features = 0;
-    SP_CHECK(control(ublk::get_features, ublk::any_device, &features, sizeof features, 0, "ask for the features of ublk"));
-    if ((features & ublk::feature_update_size) == 0)
-      return Error(Code::refused, "this kernel cannot resize a ublk device in use (Linux 6.16 can): detach the volume and attach it again");
-    SP_CHECK(control(ublk::update_size, number, nullptr, 0, size / 512, "resize " + node_of(number)));
-    return check_device(node_of(number), size);
-  }, std::move(done));
+  jobs_.run(
+      [served, number, size]() -> Status {
+        if (!served) return Error(Code::not_found, "the volume has no device");
+        uint64_t features = 0;
+        SP_CHECK(control(ublk::get_features, ublk::any_device, &features, sizeof features, 0,
+                         "ask for the features of ublk"));
+        if ((features & ublk::feature_update_size) == 0)
+          return Error(Code::refused,
+                       "this kernel cannot resize a ublk device in use (Linux 6.16 can): detach "
+                       "the volume and attach it again");
+        SP_CHECK(control(ublk::update_size, number, nullptr, 0, size / 512,
+                         "resize " + node_of(number)));
+        return check_device(node_of(number), size);
+      },
+      std::move(done));
 }
 
 std::string why_no_ublk() {
-  if (::access("/dev/ublk-control", F_OK) != 0) return "the kernel has no ublk: load the module ublk_drv (Linux 6.5 or later)";
+  if (::access("/dev/ublk-control", F_OK) != 0)
+    return "the kernel has no ublk: load the module ublk_drv (Linux 6.5 or later)";
   uint64_t features = 0;
-  const auto status = control(ublk::get_features, ublk::any_device, &features, sizeof features, 0, "ask for the features of ublk");
+  const auto status = control(ublk::get_features, ublk::any_device, &features, sizeof features, 0,
+                              "ask for the features of ublk");
   if (!status.ok()) return status.error().message();
-  if ((features & wanted_features) != wanted_features) return "this kernel's ublk cannot hand a device to a successor";
+  if ((features & wanted_features) != wanted_features)
+    return "this kernel's ublk cannot hand a device to a successor";
   return "";
 }
 

@@ -1,5 +1,6 @@
-// Ublk: the driver over the kernel's ublk module (Linux 6.5 and later): requests come through io_uring, so it is the fastest way. The device
-// survives kill -9 of this process: the kernel holds its requests and gives all that were not committed to the successor.
+// Ublk: the driver over the kernel's ublk module (Linux 6.5 and later): requests come through
+// io_uring, so it is the fastest way. The device survives kill -9 of this process: the kernel holds
+// its requests and gives all that were not committed to the successor.
 #pragma once
 #include <map>
 #include <memory>
@@ -18,16 +19,19 @@ class Ublk final : public Driver {
   ~Ublk() override;
 
   Way way() const override { return Way::ublk; }
-  void create(const DeviceSpec& spec, std::unique_ptr<client::BlockDevice> device, Created created) override;
+  void create(const DeviceSpec& spec, std::unique_ptr<client::BlockDevice> device,
+              Created created) override;
   std::vector<uint64_t> left_behind() override;
-  void take_over(const DeviceSpec& spec, std::unique_ptr<client::BlockDevice> device, Created created) override;
+  void take_over(const DeviceSpec& spec, std::unique_ptr<client::BlockDevice> device,
+                 Created created) override;
   void destroy(uint64_t id, bool force, Done done) override;
   void resized(uint64_t id, Done done) override;
 
  private:
   struct Volume;
   struct Setup;
-  void serve_and(uint64_t id, std::unique_ptr<client::BlockDevice> device, std::function<Status()> start, Created created);
+  void serve_and(uint64_t id, std::unique_ptr<client::BlockDevice> device,
+                 std::function<Status()> start, Created created);
   void take_down(uint64_t id, uint32_t number, bool force, Done done);
 
   io::RealHost& host_;

@@ -1,5 +1,6 @@
-// The kernel's ublk interface (include/uapi/linux/ublk_cmd.h of Linux 6.5 and later), defined here because the headers of the build
-// host may be older. Only what this driver uses; commands in their ioctl encoding.
+// The kernel's ublk interface (include/uapi/linux/ublk_cmd.h of Linux 6.5 and later), defined here
+// because the headers of the build host may be older. Only what this driver uses; commands in their
+// ioctl encoding.
 #pragma once
 #include <sys/ioctl.h>
 
@@ -55,7 +56,8 @@ struct Parameters {
   uint16_t max_discard_segments;
   uint16_t reserved;
 };
-static_assert(offsetof(Parameters, device_sectors) == 24 && offsetof(Parameters, discard_alignment) == 40);
+static_assert(offsetof(Parameters, device_sectors) == 24 &&
+              offsetof(Parameters, discard_alignment) == 40);
 
 struct IoDescriptor {
   uint32_t operation_flags;

@@ -1,5 +1,6 @@
-// UblkQueue: the one queue of a ublk device: fetches requests from the driver through an io_uring of its own, hands them to the BlockDevice,
-// commits the results. Made on the reactor's thread, which becomes the queue's server; its data moves through one buffer per tag.
+// UblkQueue: the one queue of a ublk device: fetches requests from the driver through an io_uring
+// of its own, hands them to the BlockDevice, commits the results. Made on the reactor's thread,
+// which becomes the queue's server; its data moves through one buffer per tag.
 #pragma once
 #include <liburing.h>
 
@@ -16,9 +17,11 @@ namespace sp::attach {
 
 class UblkQueue {
  public:
-  static constexpr uint32_t buffer_bytes = 256u << 10;  // of one request; the queue's memory is limits::ublk_queue_depth times this
+  static constexpr uint32_t buffer_bytes =
+      256u << 10;  // of one request; the queue's memory is limits::ublk_queue_depth times this
 
-  // Fetches at once; nothing comes before the device is started. `device` is dropped by abort() or with the queue.
+  // Fetches at once; nothing comes before the device is started. `device` is dropped by abort() or
+  // with the queue.
   static Result<std::unique_ptr<UblkQueue>> open(io::RealHost& host, uint32_t device_number,
                                                  std::unique_ptr<client::BlockDevice> device);
   ~UblkQueue();

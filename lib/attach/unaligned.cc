@@ -19,9 +19,9 @@ struct Unaligned::Operation {
   uint64_t offset, size;
   std::byte* into;
   const std::byte* from;
-  bool partial;       // covers a part of a block
-  uint32_t parts;     // under way
-  size_t at;          // index in reads_ or active_
+  bool partial;    // covers a part of a block
+  uint32_t parts;  // under way
+  size_t at;       // index in reads_ or active_
   Status status;
   Done done;
 
@@ -104,7 +104,8 @@ void Unaligned::enqueue(Operation* operation) {
   if (operation->partial) ++partial_count_;
   if (partial_count_ > 0) {
     const auto blocks = [&](const Operation* other) { return conflicts(*operation, *other); };
-    if (std::any_of(active_.begin(), active_.end(), blocks) || std::any_of(waiting_.begin(), waiting_.end(), blocks)) {
+    if (std::any_of(active_.begin(), active_.end(), blocks) ||
+        std::any_of(waiting_.begin(), waiting_.end(), blocks)) {
       waiting_.push_back(operation);
       return;
     }
@@ -142,10 +143,11 @@ void Unaligned::start_middle(Operation* operation, uint64_t begin, uint64_t end)
 void Unaligned::start_edge(Operation* operation, uint64_t block_offset) {
   ++operation->parts;
   const Buffer buffer = Buffer::allocate(block);
-  device_.read(block_offset, buffer.mutable_bytes(), [this, operation, block_offset, buffer](Status status) {
-    if (!status.ok()) return part_done(operation, std::move(status));
-    change_edge(operation, block_offset, buffer);
-  });
+  device_.read(block_offset, buffer.mutable_bytes(),
+               [this, operation, block_offset, buffer](Status status) {
+                 if (!status.ok()) return part_done(operation, std::move(status));
+                 change_edge(operation, block_offset, buffer);
+               });
 }
 
 void Unaligned::change_edge(Operation* operation, uint64_t block_offset, const Buffer& buffer) {
@@ -157,10 +159,13 @@ void Unaligned::change_edge(Operation* operation, uint64_t block_offset, const B
     std::memcpy(operation->into + skip, inside, size);
     return part_done(operation, ok_status());
   }
-  if (operation->kind == Kind::write) std::memcpy(inside, operation->from + skip, size);
-  else std::memset(inside, 0, size);
-  device_.write(block_offset, buffer.bytes(),
-                [this, operation, buffer](Status status) { part_done(operation, std::move(status)); });
+  if (operation->kind == Kind::write)
+    std::memcpy(inside, operation->from + skip, size);
+  else
+    std::memset(inside, 0, size);
+  device_.write(block_offset, buffer.bytes(), [this, operation, buffer](Status status) {
+    part_done(operation, std::move(status));
+  });
 }
 
 void Unaligned::part_done(Operation* operation, Status status) {
@@ -177,8 +182,10 @@ void Unaligned::finish(Operation* operation) {
   }
   Done done = std::move(operation->done);
   Status status = std::move(operation->status);
-  if (spare_.size() < spare_operations_max) spare_.emplace_back(operation);
-  else delete operation;
+  if (spare_.size() < spare_operations_max)
+    spare_.emplace_back(operation);
+  else
+    delete operation;
   if (!waiting_.empty()) start_waiting();
   done.call_once(std::move(status));  // last: the owner may destroy the adapter in it
 }
@@ -189,7 +196,8 @@ void Unaligned::start_waiting() {
     Operation* candidate = waiting_[i];
     const auto blocks = [&](const Operation* other) { return conflicts(*candidate, *other); };
     const auto here = waiting_.begin() + static_cast<std::ptrdiff_t>(i);
-    if (std::any_of(active_.begin(), active_.end(), blocks) || std::any_of(waiting_.begin(), here, blocks)) {
+    if (std::any_of(active_.begin(), active_.end(), blocks) ||
+        std::any_of(waiting_.begin(), here, blocks)) {
       ++i;
       continue;
     }

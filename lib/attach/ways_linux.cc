@@ -12,7 +12,9 @@ namespace sp::attach {
 
 std::vector<WayReport> probe_ways() {
   std::vector<WayReport> reports;
-  const auto add = [&](Way way, std::string why_not) { reports.push_back({way, why_not.empty(), std::move(why_not)}); };
+  const auto add = [&](Way way, std::string why_not) {
+    reports.push_back({way, why_not.empty(), std::move(why_not)});
+  };
   add(Way::ublk, why_no_ublk());
   add(Way::nbd, why_no_nbd_kernel());
   add(Way::fuse, why_no_fuse_loop());
@@ -24,12 +26,14 @@ Result<Way> choose_way(const std::vector<WayReport>& reports, std::optional<Way>
   for (const WayReport& report : reports) {
     if (wanted && report.way != *wanted) continue;
     if (report.works) return report.way;
-    reasons += (reasons.empty() ? "" : "; ") + std::string(way_name(report.way)) + ": " + report.why_not;
+    reasons +=
+        (reasons.empty() ? "" : "; ") + std::string(way_name(report.way)) + ": " + report.why_not;
   }
   return Error(Code::refused, "no block device can be made here: " + reasons);
 }
 
-Result<std::vector<std::unique_ptr<Driver>>> make_drivers(io::RealHost& host, const DriverOptions& options,
+Result<std::vector<std::unique_ptr<Driver>>> make_drivers(io::RealHost& host,
+                                                          const DriverOptions& options,
                                                           std::optional<Way> preferred) {
   const auto reports = probe_ways();
   SP_TRY(const Way first, choose_way(reports, preferred));
@@ -47,8 +51,10 @@ Result<std::vector<std::unique_ptr<Driver>>> make_drivers(io::RealHost& host, co
       }
       case Way::fuse: {
         std::shared_ptr<FdStore> store;
-        if (!options.notify_socket.empty()) store = make_service_manager_store(options.notify_socket, options.passed_names);
-        else store = make_holder_store(options.run_folder + "/holder.socket", options.holder_command);
+        if (!options.notify_socket.empty())
+          store = make_service_manager_store(options.notify_socket, options.passed_names);
+        else
+          store = make_holder_store(options.run_folder + "/holder.socket", options.holder_command);
         FuseLoopOptions fuse;
         fuse.folder = options.run_folder + "/fuse";
         drivers.push_back(std::make_unique<FuseLoop>(host, std::move(store), std::move(fuse)));
@@ -56,7 +62,8 @@ Result<std::vector<std::unique_ptr<Driver>>> make_drivers(io::RealHost& host, co
       }
     }
   }
-  std::stable_partition(drivers.begin(), drivers.end(), [&](const auto& driver) { return driver->way() == first; });
+  std::stable_partition(drivers.begin(), drivers.end(),
+                        [&](const auto& driver) { return driver->way() == first; });
   return drivers;
 }
 

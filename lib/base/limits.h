@@ -38,20 +38,24 @@ constexpr uint32_t message_body_bytes_max = 1u << 20;      // encoded fields of 
 constexpr uint32_t message_data_bytes_max = io_bytes_max;  // block data of one message
 constexpr uint32_t connections_per_service_max = 4096;
 constexpr uint32_t send_queue_messages_max = 4096;  // per connection; beyond it the peer is cut off
-constexpr uint32_t connection_receive_bytes = 128u << 10;      // receive buffer of a connection; a larger body makes it grow
+constexpr uint32_t connection_receive_bytes =
+    128u << 10;  // receive buffer of a connection; a larger body makes it grow
 
 // Data path.
 constexpr uint32_t client_window_per_server =
-    256;                                      // requests in flight from one client to one server
-constexpr uint32_t set_operations_max = 4096;                 // operations that one copy tells a new primary of
+    256;                                       // requests in flight from one client to one server
+constexpr uint32_t set_operations_max = 4096;  // operations that one copy tells a new primary of
 constexpr uint32_t set_undecided_max = 1024;  // undecided records of one set; beyond it writes wait
 constexpr uint32_t recovery_objects_in_flight = 4;  // per recovering disk set
 
 // Data path, servers and clients.
-constexpr uint32_t recoveries_in_flight = 16;                 // recovering disk sets of one server at a time
-constexpr uint32_t operations_per_attachment_max = 1u << 16;  // remembered by a primary for one attachment and set
-constexpr uint32_t repair_attempts_max = 4;                   // of one read that meets damage, while the block keeps changing
-constexpr uint32_t space_margin_blocks = 64;                  // a primary refuses writes with less free space on its own disk
+constexpr uint32_t recoveries_in_flight = 16;  // recovering disk sets of one server at a time
+constexpr uint32_t operations_per_attachment_max =
+    1u << 16;  // remembered by a primary for one attachment and set
+constexpr uint32_t repair_attempts_max =
+    4;  // of one read that meets damage, while the block keeps changing
+constexpr uint32_t space_margin_blocks =
+    64;  // a primary refuses writes with less free space on its own disk
 
 // Agreement. A message fits in message_body_bytes_max.
 constexpr uint32_t raft_command_bytes_max =
@@ -65,8 +69,10 @@ constexpr uint32_t raft_uncommitted_entries_max =
 constexpr uint32_t raft_apply_ahead_max =
     1024;  // entries handed out to apply and not yet reported applied
 constexpr uint64_t map_bytes_max = 1ull << 30;
-constexpr uint32_t beacon_commands_max = 4096;                // of the services of one beacon, waiting for their outcome; beyond it: transient
-constexpr uint32_t beacon_log_entries_kept = 4096;            // applied entries beyond these are compacted away
+constexpr uint32_t beacon_commands_max =
+    4096;  // of the services of one beacon, waiting for their outcome; beyond it: transient
+constexpr uint32_t beacon_log_entries_kept =
+    4096;                                       // applied entries beyond these are compacted away
 constexpr uint32_t raft_barriers_max = 4096;    // read barriers waiting
 constexpr uint32_t raft_promote_lag_max = 256;  // entries a learner may lack when it is promoted
 constexpr uint32_t raft_snapshot_chunk_bytes = 256u << 10;
@@ -84,13 +90,13 @@ constexpr uint32_t fuse_requests_in_flight =
 constexpr uint32_t ublk_queue_depth = 128;
 
 // Control API.
-constexpr size_t api_json_bytes_max = 8u << 20;               // body of a request
-constexpr size_t api_answer_bytes_max = 512u << 20;           // what a client reads of an answer
-constexpr uint32_t api_requests_in_flight_max = 256;          // beyond it: transient
-constexpr uint32_t api_waits_max = 48;                        // of those, waiting for attachments
-constexpr uint32_t api_http_threads = 64;                     // must exceed api_waits_max: a wait holds a thread
-constexpr auto api_confirm_timeout = 30s;                     // for all servers to put a change in force
-constexpr auto api_wait_max = 600s;                           // longest wait for attachments of one request
+constexpr size_t api_json_bytes_max = 8u << 20;       // body of a request
+constexpr size_t api_answer_bytes_max = 512u << 20;   // what a client reads of an answer
+constexpr uint32_t api_requests_in_flight_max = 256;  // beyond it: transient
+constexpr uint32_t api_waits_max = 48;                // of those, waiting for attachments
+constexpr uint32_t api_http_threads = 64;  // must exceed api_waits_max: a wait holds a thread
+constexpr auto api_confirm_timeout = 30s;  // for all servers to put a change in force
+constexpr auto api_wait_max = 600s;        // longest wait for attachments of one request
 static_assert(api_waits_max < api_http_threads);
 
 // Time. `lease` must end before any voter may elect another leader: lease * (1 + drift) <
@@ -106,19 +112,23 @@ constexpr auto copy_timeout =
 constexpr auto connect_timeout = 1000ms;
 constexpr auto reconnect_backoff_min = 10ms;
 constexpr auto reconnect_backoff_max = 500ms;
-constexpr auto request_timeout = 3000ms;                      // a client drops a server's connection that leaves a request unanswered for so long
-constexpr auto request_parked_max = 1000ms;                   // a server says not_ready to what it could not answer for so long
+constexpr auto request_timeout =
+    3000ms;  // a client drops a server's connection that leaves a request unanswered for so long
+constexpr auto request_parked_max =
+    1000ms;  // a server says not_ready to what it could not answer for so long
 constexpr auto retry_backoff_min = 2ms;
 constexpr auto retry_backoff_max = 200ms;
-constexpr auto decided_delay = 5ms;                           // until copies are told of decisions that no Prepare has carried
-constexpr auto server_tick = 50ms;                            // overdue copies, failed disks, parked requests
-constexpr auto command_retry = 300ms;                         // of a command whose outcome is open
+constexpr auto decided_delay =
+    5ms;  // until copies are told of decisions that no Prepare has carried
+constexpr auto server_tick = 50ms;     // overdue copies, failed disks, parked requests
+constexpr auto command_retry = 300ms;  // of a command whose outcome is open
 constexpr auto tombstone_interval = 10s;
-constexpr auto beacon_silent_after = 3000ms;                  // a service goes to another beacon
-constexpr auto command_connect_timeout = 5000ms;              // of a command while no beacon is connected, or none leads
-constexpr auto peer_ping_interval = 500ms;                    // between beacons
-constexpr auto peer_silent_after = 2000ms;                    // a beacon's connection that says nothing is made anew
-constexpr auto lease_round_interval = 20ms;                   // rounds for leases are no more frequent
+constexpr auto beacon_silent_after = 3000ms;  // a service goes to another beacon
+constexpr auto command_connect_timeout =
+    5000ms;  // of a command while no beacon is connected, or none leads
+constexpr auto peer_ping_interval = 500ms;   // between beacons
+constexpr auto peer_silent_after = 2000ms;   // a beacon's connection that says nothing is made anew
+constexpr auto lease_round_interval = 20ms;  // rounds for leases are no more frequent
 static_assert(lease_length.count() * (1 + clock_drift_max) <
               election_timeout_min.count() * (1 - clock_drift_max));
 static_assert(lease_length.count() * (1 + clock_drift_max) <

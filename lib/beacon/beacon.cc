@@ -23,35 +23,48 @@ struct Addresses {
 Result<Addresses> addresses_of(const Options& options) {
   Addresses addresses;
   for (const map::Node& node : options.nodes) {
-    if (node.id == 0 || node.id > limits::nodes_max) return Error(Code::invalid, "node ids are 1 to " + std::to_string(limits::nodes_max));
+    if (node.id == 0 || node.id > limits::nodes_max)
+      return Error(Code::invalid, "node ids are 1 to " + std::to_string(limits::nodes_max));
     auto address = io::Address::parse(node.address);
-    if (!address.ok()) return std::move(address).error().with("address of the beacon of node " + std::to_string(node.id));
+    if (!address.ok())
+      return std::move(address).error().with("address of the beacon of node " +
+                                             std::to_string(node.id));
     if (!addresses.all.emplace(node.id, std::move(address).value()).second) {
       return Error(Code::invalid, "node " + std::to_string(node.id) + " is there twice");
     }
   }
   const auto& self = options.self.service;
   if (self.kind != ServiceKind::beacon || addresses.all.count(self.node) == 0) {
-    return Error(Code::invalid, "node " + std::to_string(self.node) + " is not among the nodes of sp.toml");
+    return Error(Code::invalid,
+                 "node " + std::to_string(self.node) + " is not among the nodes of sp.toml");
   }
   return addresses;
 }
 
 class BeaconImpl final : public Beacon {
  public:
-  BeaconImpl(io::Host& host, Options options, Addresses addresses, Callback<void(const Error&)> failed)
-      : host_(host), options_(std::move(options)), node_(options_.self.service.node), addresses_(std::move(addresses)), failed_(std::move(failed)),
+  BeaconImpl(io::Host& host, Options options, Addresses addresses,
+             Callback<void(const Error&)> failed)
+      : host_(host),
+        options_(std::move(options)),
+        node_(options_.self.service.node),
+        addresses_(std::move(addresses)),
+        failed_(std::move(failed)),
         timer_(host.reactor),
         links_(host, options_.key, options_.self,
-               {[this](LinkId id, const wire::Identity& peer) { link_ready(id, peer); }, [this](LinkId id, Message message) { link_message(id, message); },
+               {[this](LinkId id, const wire::Identity& peer) { link_ready(id, peer); },
+                [this](LinkId id, Message message) { link_message(id, message); },
                 [this](LinkId id, const Error& why) { link_closed(id, why); }}),
         sessions_(host, links_, node_,
-                  {[this](std::vector<std::byte> command, bool gone, Sessions::Done done) { propose(std::move(command), gone, std::move(done)); },
+                  {[this](std::vector<std::byte> command, bool gone, Sessions::Done done) {
+                     propose(std::move(command), gone, std::move(done));
+                   },
                    [this](wire::NodeLeaseRequest request) { ask_leases(std::move(request)); },
                    [this](LinkId id, uint64_t request) { query_reports(id, request); }}),
-        proposals_(host, node_, options_.self.start_id, [this](const wire::ForwardCommand& forward) {
-          send(leader_, {MessageType::forward_command, 0, encode(forward), {}});
-        }) {}
+        proposals_(host, node_, options_.self.start_id,
+                   [this](const wire::ForwardCommand& forward) {
+                     send(leader_, {MessageType::forward_command, 0, encode(forward), {}});
+                   }) {}
   ~BeaconImpl() override { *alive_ = false; }
 
   void begin() {
@@ -69,7 +82,8 @@ class BeaconImpl final : public Beacon {
     events.started = [this] { started(); };
     events.failed = [this](const Error& why) { fail(why); };
     events.send = [this](NodeId to, Message message) { peers_->send(to, std::move(message)); };
-    events.applied = [this](const raft::LogEntry& entry, const Envelope* envelope, const state::Applied* applied) { take(entry, envelope, applied); };
+    events.applied = [this](const raft::LogEntry& entry, const Envelope* envelope,
+                            const state::Applied* applied) { take(entry, envelope, applied); };
     events.restored = [this] { restored(); };
     events.answered = [this](const raft::Answer& answer) { leader_part_->answered(answer); };
     events.stranger = [this](const raft::Member& member) { leader_part_->stranger(member); };
@@ -115,11 +129,11 @@ class BeaconImpl final : public Beacon {
   Sessions sessions_;
   Proposals proposals_;
   std::unique_ptr<Consensus> consensus_;
-  std::unique_ptr<Peers> peers_;         // these two from started() on
+  std::unique_ptr<Peers> peers_;  // these two from started() on
   std::unique_ptr<Leader> leader_part_;
   NodeId leader_ = 0;
-  uint64_t distributed_ = 0;             // the map's index that the sessions have
-  std::vector<map::Change> changes_;     // since then
+  uint64_t distributed_ = 0;          // the map's index that the sessions have
+  std::vector<map::Change> changes_;  // since then
   std::vector<Taken> taken_;
   bool settling_ = false;
   bool stopped_ = false;
@@ -132,14 +146,18 @@ void BeaconImpl::started() {
   Peers::Options peers{node_, consensus_->log_id(), addresses_.all};
   peers_ = std::make_unique<Peers>(host_, links_, std::move(peers));
   Leader::Options leader{node_, options_.self.cluster, options_.cluster_name, options_.nodes};
-  leader_part_ = std::make_unique<Leader>(host_, *consensus_, *peers_, std::move(leader),
-                                          Leader::Events{[this](NodeId to, Message message) { send(to, std::move(message)); },
-                                                         [this](const map::Command& command) {
-                                                           propose(map::encode(command), false, [this, name = map::name(command)](const Result<uint64_t>& result) {
-                                                             if (result.ok()) return;
-                                                             host_.log.warning("not agreed", {{"command", name}, {"why", result.error().message()}});
-                                                           });
-                                                         }});
+  leader_part_ = std::make_unique<Leader>(
+      host_, *consensus_, *peers_, std::move(leader),
+      Leader::Events{[this](NodeId to, Message message) { send(to, std::move(message)); },
+                     [this](const map::Command& command) {
+                       propose(map::encode(command), false,
+                               [this, name = map::name(command)](const Result<uint64_t>& result) {
+                                 if (result.ok()) return;
+                                 host_.log.warning(
+                                     "not agreed",
+                                     {{"command", name}, {"why", result.error().message()}});
+                               });
+                     }});
   distributed_ = consensus_->state().map().index;
   sessions_.replaced(consensus_->state().map());
   if (Status listening = links_.listen(addresses_.all.at(node_)); !listening.ok()) {
@@ -168,10 +186,12 @@ void BeaconImpl::tick() {
   sessions_.tick();
 }
 
-// --- connections -------------------------------------------------------------------------------------------------------------------------
+// connections
 
 void BeaconImpl::link_ready(LinkId id, const wire::Identity& peer) {
-  const bool accepted = !stopped_ && (peer.service.kind == ServiceKind::beacon ? peers_->ready(id, peer) : sessions_.ready(id, peer));
+  const bool accepted =
+      !stopped_ && (peer.service.kind == ServiceKind::beacon ? peers_->ready(id, peer)
+                                                             : sessions_.ready(id, peer));
   if (!accepted) links_.close(id);
 }
 
@@ -183,8 +203,10 @@ void BeaconImpl::link_message(LinkId id, Message& message) {
 
 void BeaconImpl::link_closed(LinkId id, const Error& why) {
   if (stopped_) return;
-  if (sessions_.has(id)) sessions_.closed(id, why);
-  else peers_->closed(id);
+  if (sessions_.has(id))
+    sessions_.closed(id, why);
+  else
+    peers_->closed(id);
 }
 
 void BeaconImpl::send(NodeId to, Message message) {
@@ -199,7 +221,10 @@ void BeaconImpl::peer_message(NodeId from, Message message) {
   if (!consensus_->running()) return;
   if (from != node_ && peers_->take(from, message)) return;
   leader_part_->heard(from);
-  const auto malformed = [&] { host_.log.warning("malformed message", {{"node", from}, {"type", static_cast<int>(message.type)}}); };
+  const auto malformed = [&] {
+    host_.log.warning("malformed message",
+                      {{"node", from}, {"type", static_cast<int>(message.type)}});
+  };
   switch (message.type) {
     case MessageType::raft: {
       auto body = raft::Message::decode(message.body);
@@ -245,11 +270,13 @@ void BeaconImpl::peer_message(NodeId from, Message message) {
   }
 }
 
-// --- the agreed state --------------------------------------------------------------------------------------------------------------------
+// the agreed state
 
-void BeaconImpl::take(const raft::LogEntry& entry, const Envelope* envelope, const state::Applied* applied) {
+void BeaconImpl::take(const raft::LogEntry& entry, const Envelope* envelope,
+                      const state::Applied* applied) {
   leader_part_->applied(entry, envelope, applied);
-  Taken& taken = taken_.emplace_back(Taken{{entry.index, entry.term, entry.kind, {}}, std::nullopt, {}});
+  Taken& taken =
+      taken_.emplace_back(Taken{{entry.index, entry.term, entry.kind, {}}, std::nullopt, {}});
   if (envelope == nullptr) return;
   changes_.insert(changes_.end(), applied->changes.begin(), applied->changes.end());
   taken.envelope = Envelope{envelope->origin, envelope->origin_start, envelope->number, {}};
@@ -264,7 +291,8 @@ void BeaconImpl::restored() {
   proposals_.restored();
 }
 
-// Raft has nothing more to do for now: the map goes out first, then the answers to those who proposed.
+// Raft has nothing more to do for now: the map goes out first, then the answers to those who
+// proposed.
 void BeaconImpl::settled() {
   if (settling_) return;
   settling_ = true;
@@ -276,7 +304,8 @@ void BeaconImpl::settled() {
       sessions_.changed(map, distributed_, changes);
       distributed_ = map.index;
     }
-    for (const Taken& one : taken) proposals_.applied(one.entry, one.envelope ? &*one.envelope : nullptr, &one.applied);
+    for (const Taken& one : taken)
+      proposals_.applied(one.entry, one.envelope ? &*one.envelope : nullptr, &one.applied);
     if (!taken.empty()) sessions_.reconcile();
     leader_ = consensus_->raft().leader();
     leader_part_->settled();
@@ -331,9 +360,11 @@ View BeaconImpl::view() const {
 
 }  // namespace
 
-Result<std::unique_ptr<Beacon>> Beacon::start(io::Host& host, Options options, Callback<void(const Error&)> failed) {
+Result<std::unique_ptr<Beacon>> Beacon::start(io::Host& host, Options options,
+                                              Callback<void(const Error&)> failed) {
   SP_TRY(auto addresses, addresses_of(options));
-  auto beacon = std::make_unique<BeaconImpl>(host, std::move(options), std::move(addresses), std::move(failed));
+  auto beacon = std::make_unique<BeaconImpl>(host, std::move(options), std::move(addresses),
+                                             std::move(failed));
   beacon->begin();
   return std::unique_ptr<Beacon>(std::move(beacon));
 }

@@ -1,10 +1,13 @@
-// Beacon: the service that keeps a cluster together: one per node. It votes, holds the agreed state, watches the services of its node and the other beacons, and hands out
-// map and leases. Protocol: sp-protocol(7).
+// Beacon: the service that keeps a cluster together: one per node. It votes, holds the agreed
+// state, watches the services of its node and the other beacons, and hands out map and leases.
+// Protocol: sp-protocol(7).
 //
-// Parts: Links (connections), Peers (other beacons), Sessions (services of this node), Consensus (Raft, log, State), Proposals (commands until
-// their outcome is known), Leader (what the leading beacon does). This class only passes things between them.
-// Start returns at once; `failed` is called when the beacon cannot go on (its log, state or snapshot file, or its address is in use), after which it only waits to be destroyed.
-// Thread rule: one reactor; may be destroyed at any time but inside `failed`.
+// Parts: Links (connections), Peers (other beacons), Sessions (services of this node), Consensus
+// (Raft, log, State), Proposals (commands until their outcome is known), Leader (what the leading
+// beacon does). This class only passes things between them. Start returns at once; `failed` is
+// called when the beacon cannot go on (its log, state or snapshot file, or its address is in use),
+// after which it only waits to be destroyed. Thread rule: one reactor; may be destroyed at any time
+// but inside `failed`.
 #pragma once
 #include <memory>
 
@@ -18,13 +21,15 @@ namespace sp::beacon {
 
 struct Options {
   wire::ClusterKey key;
-  wire::Identity self;                 // service {beacon, node, 1}; cluster id and incarnation as in sp.toml; a start id of this process
+  wire::Identity self;  // service {beacon, node, 1}; cluster id and incarnation as in sp.toml; a
+                        // start id of this process
   std::string cluster_name;
-  std::vector<map::Node> nodes;        // all of sp.toml: id, name, fault set, voting, address ("10.0.0.1:4100"); this one too
-  std::string log_path;                // the agreement log
-  std::string snapshot_path;           // snapshots of the state
-  std::string state_path;              // SQLite database, ":memory:" for none
-  bool bootstrap = false;              // make a new cluster, of which this node is the first voter
+  std::vector<map::Node> nodes;  // all of sp.toml: id, name, fault set, voting, address
+                                 // ("10.0.0.1:4100"); this one too
+  std::string log_path;          // the agreement log
+  std::string snapshot_path;     // snapshots of the state
+  std::string state_path;        // SQLite database, ":memory:" for none
+  bool bootstrap = false;        // make a new cluster, of which this node is the first voter
   uint64_t log_frames_bytes = 128u << 20;
   uint64_t snapshot_bytes = 256u << 20;
   uint32_t log_entries_kept = limits::beacon_log_entries_kept;
@@ -32,11 +37,11 @@ struct Options {
 
 struct View {
   bool started = false;
-  bool leads = false;                  // and is in charge: established, no older lease alive
-  NodeId leader = 0;                   // 0: none known
+  bool leads = false;  // and is in charge: established, no older lease alive
+  NodeId leader = 0;   // 0: none known
   uint64_t term = 0;
   uint64_t commit_index = 0;
-  uint64_t applied_index = 0;          // of the state: the last command
+  uint64_t applied_index = 0;  // of the state: the last command
   uint64_t content_hash = 0;
   uint64_t log_id = 0;
   bool voter = false;
@@ -47,11 +52,13 @@ struct View {
 class Beacon {
  public:
   virtual ~Beacon() = default;
-  // Code::invalid: the options contradict each other. All else is found out later and told by `failed`.
-  static Result<std::unique_ptr<Beacon>> start(io::Host& host, Options options, Callback<void(const Error&)> failed);
+  // Code::invalid: the options contradict each other. All else is found out later and told by
+  // `failed`.
+  static Result<std::unique_ptr<Beacon>> start(io::Host& host, Options options,
+                                               Callback<void(const Error&)> failed);
 
   virtual View view() const = 0;
-  virtual const map::Map* map() const = 0;   // nullptr before it has started
+  virtual const map::Map* map() const = 0;  // nullptr before it has started
 };
 
 }  // namespace sp::beacon

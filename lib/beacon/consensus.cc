@@ -13,7 +13,11 @@ constexpr auto disk_stalled_after = std::chrono::milliseconds(500);
 
 std::vector<std::byte> encode(const Envelope& envelope) {
   Writer out;
-  out.number(envelope_version).number(envelope.origin).number(envelope.origin_start).number(envelope.number).raw(envelope.command);
+  out.number(envelope_version)
+      .number(envelope.origin)
+      .number(envelope.origin_start)
+      .number(envelope.number)
+      .raw(envelope.command);
   return std::move(out).take();
 }
 
@@ -53,7 +57,8 @@ void Consensus::submit(raft::Event event) {
 void Consensus::arm() {
   const int64_t due = raft_->deadline_ns();
   if (due == INT64_MAX) return timer_.cancel();
-  timer_.arm(io::Duration(std::max<int64_t>(due - host_.clock.now().ns, 0)), [this] { submit(raft::Tick{}); });
+  timer_.arm(io::Duration(std::max<int64_t>(due - host_.clock.now().ns, 0)),
+             [this] { submit(raft::Tick{}); });
 }
 
 void Consensus::carry_out(raft::Output output) {
@@ -71,7 +76,8 @@ void Consensus::carry_out(raft::Output output) {
   for (const raft::Member& member : output.strangers) events_.stranger(member);
   if (output.snapshot_wanted) {
     auto bytes = std::make_shared<const std::vector<std::byte>>(state_->snapshot());
-    host_.log.info("sending a snapshot of the state", {{"index", processed_}, {"bytes", bytes->size()}});
+    host_.log.info("sending a snapshot of the state",
+                   {{"index", processed_}, {"bytes", bytes->size()}});
     queue_.emplace_back(raft::SupplySnapshot{processed_, std::move(bytes)});
   }
   if (output.caught_up) {
@@ -114,10 +120,14 @@ void Consensus::apply(const raft::LogEntry& entry) {
   const auto envelope = decode_envelope(entry.data);
   const auto command = envelope ? map::decode(envelope->command) : std::nullopt;
   if (!command) {
-    // Others may understand it and go on: to skip it would make this node's state differ from theirs.
-    return fail(Error(Code::damaged, "the agreed log holds a command that this version does not know; upgrade this node"));
+    // Others may understand it and go on: to skip it would make this node's state differ from
+    // theirs.
+    return fail(
+        Error(Code::damaged,
+              "the agreed log holds a command that this version does not know; upgrade this node"));
   }
-  if (entry.index <= state_->applied_index()) return;  // restored from a state that was ahead of the mark
+  if (entry.index <= state_->applied_index())
+    return;  // restored from a state that was ahead of the mark
   const state::Applied applied = state_->apply(entry.index, *command);
   events_.applied(entry, &*envelope, &applied);
 }
@@ -125,7 +135,8 @@ void Consensus::apply(const raft::LogEntry& entry) {
 void Consensus::tick() {
   if (!running()) return;
   compact();
-  const bool stalled = !writing_.empty() && host_.clock.now() - writing_.front().second > disk_stalled_after;
+  const bool stalled =
+      !writing_.empty() && host_.clock.now() - writing_.front().second > disk_stalled_after;
   if (stalled && raft_->role() == raft::Role::leader && !moving_away_) {
     host_.log.warning("the disk of the agreement log stands still: handing leadership over");
     moving_away_ = true;
@@ -144,7 +155,8 @@ void Consensus::compact() {
   const raft::Index through = full ? applied : applied - options_.log_entries_kept;
   snapshots_->write(applied, state_->snapshot(), [this, through](Status status) {
     compacting_ = false;
-    if (!status.ok()) return fail(std::move(status).error().with("writing a snapshot of the state"));
+    if (!status.ok())
+      return fail(std::move(status).error().with("writing a snapshot of the state"));
     submit(raft::Compact{through});
   });
 }

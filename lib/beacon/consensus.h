@@ -1,10 +1,12 @@
-// Consensus: drives lib/raft: feeds it time, messages, proposals and durability, carries out what it wants, and keeps the State equal to what was agreed.
-// Owns the agreement log, the snapshot file and the State. Events of Raft are queued and stepped one after the other, so everything here may be
-// called from inside the events below.
+// Consensus: drives lib/raft: feeds it time, messages, proposals and durability, carries out what
+// it wants, and keeps the State equal to what was agreed. Owns the agreement log, the snapshot file
+// and the State. Events of Raft are queued and stepped one after the other, so everything here may
+// be called from inside the events below.
 //
-// Start: the State is taken as it is when log and State fit together, else rebuilt from the newest snapshot and the log. A log that cannot be identified (wiped, lost)
-// is made anew with another log id: this node is then a stranger to its group and comes back as a learner.
-// Any error of log or snapshot file is final: `failed`, and no event after it. Thread rule: one reactor.
+// Start: the State is taken as it is when log and State fit together, else rebuilt from the newest
+// snapshot and the log. A log that cannot be identified (wiped, lost) is made anew with another log
+// id: this node is then a stranger to its group and comes back as a learner. Any error of log or
+// snapshot file is final: `failed`, and no event after it. Thread rule: one reactor.
 #pragma once
 #include <deque>
 #include <memory>
@@ -36,20 +38,22 @@ class Consensus {
     NodeId self = 0;
     ClusterId cluster = 0;
     std::string log_path, snapshot_path, state_path;
-    bool bootstrap = false;                            // make a new cluster of this one voter; refused when there is a log already
+    bool bootstrap =
+        false;  // make a new cluster of this one voter; refused when there is a log already
     uint64_t log_frames_bytes = 128u << 20;
     uint64_t snapshot_bytes = 256u << 20;
     uint32_t log_entries_kept = limits::beacon_log_entries_kept;
   };
   struct Events {
-    Callback<void()> started;                                             // raft() and state() are there
+    Callback<void()> started;  // raft() and state() are there
     Callback<void(const Error&)> failed;
     Callback<void(NodeId, wire::Message)> send;
-    Callback<void(const raft::LogEntry&, const Envelope*, const state::Applied*)> applied;  // nullptrs: not a command
-    Callback<void()> restored;                                            // the State was replaced by a snapshot
+    Callback<void(const raft::LogEntry&, const Envelope*, const state::Applied*)>
+        applied;                // nullptrs: not a command
+    Callback<void()> restored;  // the State was replaced by a snapshot
     Callback<void(const raft::Answer&)> answered;
     Callback<void(const raft::Member&)> stranger;
-    Callback<void()> settled;                                             // after each bundle of the events above
+    Callback<void()> settled;  // after each bundle of the events above
   };
   Consensus(io::Host& host, Options options, Events events);
   ~Consensus() { *alive_ = false; }
@@ -58,7 +62,9 @@ class Consensus {
   const raft::Raft& raft() const { return *raft_; }
   const state::State& state() const { return *state_; }
   uint64_t log_id() const { return log_id_; }
-  raft::Index processed() const { return processed_; }  // entries that the State has taken, or that do not concern it
+  raft::Index processed() const {
+    return processed_;
+  }  // entries that the State has taken, or that do not concern it
 
   // In order; carried out at once unless called from inside an event, then after it.
   void submit(raft::Event event);
@@ -86,7 +92,7 @@ class Consensus {
   Events events_;
   io::Timer timer_;
   uint64_t log_id_ = 0;
-  bool formatted_ = false;                  // this start made the log
+  bool formatted_ = false;  // this start made the log
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
   std::unique_ptr<io::Disk> formatting_;
   std::unique_ptr<RaftLog::Opened> opened_;
@@ -98,7 +104,8 @@ class Consensus {
   bool stepping_ = false;
   bool failed_ = false;
   bool compacting_ = false;
-  raft::Index processed_ = 0;               // newest entry that the State has taken or that is none of its affairs
+  raft::Index processed_ =
+      0;  // newest entry that the State has taken or that is none of its affairs
   std::deque<std::pair<uint64_t, io::Instant>> writing_;  // tickets not yet durable
   bool moving_away_ = false;
 };

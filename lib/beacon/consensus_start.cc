@@ -1,4 +1,5 @@
-// The start of Consensus: log, snapshot file and State are opened in this order, made where they are missing, and fitted together.
+// The start of Consensus: log, snapshot file and State are opened in this order, made where they
+// are missing, and fitted together.
 #include "beacon/consensus.h"
 
 namespace sp::beacon {
@@ -19,32 +20,40 @@ void Consensus::open_log() {
   auto disk = host_.disks.open(options_.log_path, {.mode = io::OpenOptions::Mode::read_write});
   if (!disk.ok() && disk.error().code() == Code::not_found) return format_log();
   if (!disk.ok()) return fail(std::move(disk).error().with("opening the agreement log"));
-  RaftLog::open(std::move(disk).value(), options_.cluster, [this, alive = alive_](Result<std::unique_ptr<RaftLog::Opened>> opened) {
-    if (*alive) log_opened(std::move(opened));
-  });
+  RaftLog::open(std::move(disk).value(), options_.cluster,
+                [this, alive = alive_](Result<std::unique_ptr<RaftLog::Opened>> opened) {
+                  if (*alive) log_opened(std::move(opened));
+                });
 }
 
 void Consensus::log_opened(Result<std::unique_ptr<RaftLog::Opened>> opened) {
   if (!opened.ok()) {
-    if (opened.error().code() != Code::damaged || formatted_) return fail(std::move(opened).error().with(options_.log_path));
-    host_.log.error("the agreement log cannot be identified: this node comes back as a new member", {{"path", options_.log_path}, {"why", opened.error().message()}});
-    timer_.arm(io::Duration(0), [this] { format_log(); });  // in a later turn, when nothing holds the disk any more
+    if (opened.error().code() != Code::damaged || formatted_)
+      return fail(std::move(opened).error().with(options_.log_path));
+    host_.log.error("the agreement log cannot be identified: this node comes back as a new member",
+                    {{"path", options_.log_path}, {"why", opened.error().message()}});
+    timer_.arm(io::Duration(0),
+               [this] { format_log(); });  // in a later turn, when nothing holds the disk any more
     return;
   }
   opened_ = std::move(opened).value();
   if (opened_->identity.node != options_.self) {
-    return fail(Error(Code::refused, options_.log_path + " is the agreement log of node " + std::to_string(opened_->identity.node) + ", not of node " +
+    return fail(Error(Code::refused, options_.log_path + " is the agreement log of node " +
+                                         std::to_string(opened_->identity.node) + ", not of node " +
                                          std::to_string(options_.self) + "; check the node id"));
   }
   if (options_.bootstrap && !formatted_) {
-    return fail(Error(Code::refused, options_.log_path + " exists: this node belongs to a cluster already. Start without --bootstrap, or move the file away "
-                                                         "to begin a new cluster"));
+    return fail(Error(Code::refused, options_.log_path +
+                                         " exists: this node belongs to a cluster already. Start "
+                                         "without --bootstrap, or move the file away "
+                                         "to begin a new cluster"));
   }
   log_id_ = opened_->identity.log_id;
   log_ = std::move(opened_->log);
   if (opened_->lost_from != 0) {
-    host_.log.error("entries of the agreement log are lost: this node does not vote until it has caught up",
-                    {{"from", opened_->lost_from}, {"to", opened_->lost_to}});
+    host_.log.error(
+        "entries of the agreement log are lost: this node does not vote until it has caught up",
+        {{"from", opened_->lost_from}, {"to", opened_->lost_to}});
   }
   open_snapshot();
 }
@@ -55,10 +64,13 @@ void Consensus::format_log() {
     const auto state = state::State::open(options_.state_path);
     if (state.ok() && (*state)->applied_index() > 0) {
       uint32_t other_voters = 0;
-      for (const auto& [id, node] : (*state)->map().nodes) other_voters += node.voting && id != options_.self ? 1 : 0;
+      for (const auto& [id, node] : (*state)->map().nodes)
+        other_voters += node.voting && id != options_.self ? 1 : 0;
       if (other_voters == 0) {
-        return fail(Error(Code::refused, options_.log_path + " is lost, and no other node could bring this one up to date; restore the file, or rebuild the "
-                                                             "cluster from its disks"));
+        return fail(Error(Code::refused, options_.log_path +
+                                             " is lost, and no other node could bring this one up "
+                                             "to date; restore the file, or rebuild the "
+                                             "cluster from its disks"));
       }
     }
   }
@@ -70,7 +82,8 @@ void Consensus::format_log() {
   identity.snapshot_bytes = options_.snapshot_bytes;
   auto disk = host_.disks.open(options_.log_path, {.mode = io::OpenOptions::Mode::read_write});
   if (!disk.ok() && disk.error().code() == Code::not_found) {
-    disk = host_.disks.open(options_.log_path, {.mode = io::OpenOptions::Mode::create, .size_bytes = identity.disk_bytes()});
+    disk = host_.disks.open(options_.log_path, {.mode = io::OpenOptions::Mode::create,
+                                                .size_bytes = identity.disk_bytes()});
   }
   if (!disk.ok()) return fail(std::move(disk).error().with("making the agreement log"));
   formatted_ = true;
@@ -91,7 +104,8 @@ void Consensus::open_snapshot() {
   auto disk = host_.disks.open(options_.snapshot_path, {.mode = io::OpenOptions::Mode::read_write});
   if (!disk.ok() && disk.error().code() == Code::not_found) {
     disk = host_.disks.open(options_.snapshot_path,
-                            {.mode = io::OpenOptions::Mode::create, .size_bytes = SnapshotFile::disk_bytes(options_.snapshot_bytes)});
+                            {.mode = io::OpenOptions::Mode::create,
+                             .size_bytes = SnapshotFile::disk_bytes(options_.snapshot_bytes)});
   }
   if (!disk.ok()) return fail(std::move(disk).error().with("opening the state's snapshot file"));
   const uint64_t capacity = ((*disk)->size_bytes() / 2 - page_bytes) / page_bytes * page_bytes;
@@ -107,8 +121,11 @@ void Consensus::open_state(std::optional<SnapshotFile::Found> own) {
   const raft::Index last = base + opened_->restored.entries.size();
   if (!formatted_) {
     auto state = state::State::open(options_.state_path);
-    if (state.ok()) state_ = std::move(state).value();
-    else host_.log.warning("the database of the state is made anew", {{"path", options_.state_path}, {"why", state.error().message()}});
+    if (state.ok())
+      state_ = std::move(state).value();
+    else
+      host_.log.warning("the database of the state is made anew",
+                        {{"path", options_.state_path}, {"why", state.error().message()}});
   }
   const bool fits = state_ && state_->applied_index() >= base && state_->applied_index() <= last;
   if (!fits) {
@@ -128,15 +145,20 @@ Status Consensus::rebuild_state(const std::optional<SnapshotFile::Found>& own) {
   // The received snapshot stands at the mark of the log or before; the own one anywhere.
   const auto usable = [&](raft::Index index) { return index >= base && index <= last; };
   const bool take_own = own && usable(own->index);
-  const bool take_received = !take_own && opened_->snapshot && usable(opened_->snapshot->mark.index);
+  const bool take_received =
+      !take_own && opened_->snapshot && usable(opened_->snapshot->mark.index);
   if (!take_own && !take_received) {
-    return Error(Code::damaged, "the state cannot be made again: the agreement log begins behind entry " + std::to_string(base) + " and ends at " +
-                                    std::to_string(last) + ", and no snapshot of the state lies there. If other voters are well, move " +
-                                    options_.log_path + " away: this node then comes back as a new member");
+    return Error(Code::damaged,
+                 "the state cannot be made again: the agreement log begins behind entry " +
+                     std::to_string(base) + " and ends at " + std::to_string(last) +
+                     ", and no snapshot of the state lies there. If other voters are well, move " +
+                     options_.log_path + " away: this node then comes back as a new member");
   }
   const Bytes bytes = take_own ? Bytes(own->bytes) : Bytes(*opened_->snapshot->bytes);
-  if (Status restored = state_->restore(bytes); !restored.ok()) return std::move(restored).error().with("restoring the state from its snapshot");
-  host_.log.info("state made again from a snapshot", {{"index", take_own ? own->index : opened_->snapshot->mark.index}});
+  if (Status restored = state_->restore(bytes); !restored.ok())
+    return std::move(restored).error().with("restoring the state from its snapshot");
+  host_.log.info("state made again from a snapshot",
+                 {{"index", take_own ? own->index : opened_->snapshot->mark.index}});
   return {};
 }
 

@@ -16,18 +16,27 @@ io::Duration lease_bound() {
 }
 
 Leader::Leader(io::Host& host, Consensus& consensus, Peers& peers, Options options, Events events)
-    : host_(host), consensus_(consensus), peers_(peers), options_(std::move(options)), events_(std::move(events)), round_timer_(host.reactor) {}
+    : host_(host),
+      consensus_(consensus),
+      peers_(peers),
+      options_(std::move(options)),
+      events_(std::move(events)),
+      round_timer_(host.reactor) {}
 
 bool Leader::in_charge() const {
-  return leading() && consensus_.raft().role() == raft::Role::leader && consensus_.raft().established() &&
-         consensus_.processed() >= consensus_.raft().commit_index() && host_.clock.now().ns >= consensus_.raft().leases_before_end_ns();
+  return leading() && consensus_.raft().role() == raft::Role::leader &&
+         consensus_.raft().established() &&
+         consensus_.processed() >= consensus_.raft().commit_index() &&
+         host_.clock.now().ns >= consensus_.raft().leases_before_end_ns();
 }
 
 void Leader::begin() {
   end();
   term_ = consensus_.raft().term();
-  // Everybody gets a full time to be heard from here on, but for the last leader: it speaks all the time, and its silence brought us here.
-  for (const auto& [id, node] : consensus_.state().map().nodes) nodes_[id].heard = id == leader_before_ ? leader_before_heard_ : host_.clock.now();
+  // Everybody gets a full time to be heard from here on, but for the last leader: it speaks all the
+  // time, and its silence brought us here.
+  for (const auto& [id, node] : consensus_.state().map().nodes)
+    nodes_[id].heard = id == leader_before_ ? leader_before_heard_ : host_.clock.now();
   nodes_[options_.self].heard = host_.clock.now();
   host_.log.info("leading", {{"term", term_}});
 }
@@ -64,7 +73,8 @@ void Leader::settled() {
   if (!leading()) return;
   if (!charged_ && in_charge()) {
     charged_ = true;
-    // What an earlier leader has confirmed lies in what it had committed, so in this: no server that is behind it may serve.
+    // What an earlier leader has confirmed lies in what it had committed, so in this: no server
+    // that is behind it may serve.
     confirmed_ = consensus_.state().map().index;
     learn_primaries();
   }
@@ -108,14 +118,17 @@ void Leader::answered(const raft::Answer& answer) {
   refuse(from, forward, answer.error->code(), answer.error->message());
 }
 
-void Leader::applied(const raft::LogEntry& entry, const Envelope* envelope, const state::Applied* applied) {
+void Leader::applied(const raft::LogEntry& entry, const Envelope* envelope,
+                     const state::Applied* applied) {
   if (!leading() || envelope == nullptr) return;
-  if (const auto it = departing_.find({envelope->origin, envelope->origin_start, envelope->number}); it != departing_.end()) {
+  if (const auto it = departing_.find({envelope->origin, envelope->origin_start, envelope->number});
+      it != departing_.end()) {
     // What is down has no lease any more: it was waited for, or the process is gone.
     const map::Map& map = consensus_.state().map();
     std::erase_if(lease_end_, [&](const auto& lease) {
       const auto row = map.services.find(lease.first);
-      return (it->second.node == lease.first.node || it->second.service == lease.first) && (row == map.services.end() || !row->second.up);
+      return (it->second.node == lease.first.node || it->second.service == lease.first) &&
+             (row == map.services.end() || !row->second.up);
     });
     departing_.erase(it);
   }
@@ -141,7 +154,8 @@ void Leader::reports_query(NodeId from, uint64_t request) {
   const io::Instant now = host_.clock.now();
   for (const auto& [node, watch] : nodes_) {
     for (const auto& [id, service] : watch.services) {
-      const auto age_ms = std::chrono::duration_cast<std::chrono::milliseconds>(now - service.reported).count();
+      const auto age_ms =
+          std::chrono::duration_cast<std::chrono::milliseconds>(now - service.reported).count();
       reply.reports.push_back({id, service.report, static_cast<uint64_t>(age_ms)});
       bytes += encode(service.report).size();
       if (bytes > reports_piece_bytes) flush();

@@ -1,15 +1,22 @@
-// Leader: what the beacon does that leads: admits commands, grants leases, watches nodes, keeps the group's members, collects reports. Its tables live for one
-// leadership and are rebuilt by what the nodes say; nothing of them is agreed.
+// Leader: what the beacon does that leads: admits commands, grants leases, watches nodes, keeps the
+// group's members, collects reports. Its tables live for one leadership and are rebuilt by what the
+// nodes say; nothing of them is agreed.
 //
 // Rules that keep two servers from serving one set as its primary:
-//  - A lease is granted only after a majority has answered a round that began after the request came, by the established leader, to a service that the applied state
-//    shows as up with this start id, and of which no ServiceDown, NodeDown or restart is on its way through the log. It counts from the asker's sending.
-//  - ServiceDown of a process that may still live, ServiceUp of its successor and NodeDown wait until every lease granted to it has ended.
-//  - A live server that ceases to be primary without staying a copy of the set (it was evicted, or placement moved on) gets no lease until it says that this change is in
-//    force there (fenced_index), and the set is activated under its next primary only when it has said so, or its lease has ended.
-//  - A server gets a lease only when what was confirmed to others is in force there; a new leader takes all that it found committed for confirmed.
-// Instants are of this beacon's clock; ends of leases are counted from the arrival of requests with twice the drift bound on top.
-// Thread rule: one reactor.
+//  - A lease is granted only after a majority has answered a round that began after the request
+//  came, by the established leader, to a service that the applied state
+//    shows as up with this start id, and of which no ServiceDown, NodeDown or restart is on its way
+//    through the log. It counts from the asker's sending.
+//  - ServiceDown of a process that may still live, ServiceUp of its successor and NodeDown wait
+//  until every lease granted to it has ended.
+//  - A live server that ceases to be primary without staying a copy of the set (it was evicted, or
+//  placement moved on) gets no lease until it says that this change is in
+//    force there (fenced_index), and the set is activated under its next primary only when it has
+//    said so, or its lease has ended.
+//  - A server gets a lease only when what was confirmed to others is in force there; a new leader
+//  takes all that it found committed for confirmed.
+// Instants are of this beacon's clock; ends of leases are counted from the arrival of requests with
+// twice the drift bound on top. Thread rule: one reactor.
 #pragma once
 #include <deque>
 #include <map>
@@ -28,11 +35,11 @@ class Leader {
     NodeId self = 0;
     ClusterId cluster = 0;
     std::string cluster_name;
-    std::vector<map::Node> nodes;                       // from sp.toml
+    std::vector<map::Node> nodes;  // from sp.toml
   };
   struct Events {
-    Callback<void(NodeId, wire::Message)> send;         // to the beacon of a node, this one too
-    Callback<void(const map::Command&)> propose;        // by this beacon's Proposals
+    Callback<void(NodeId, wire::Message)> send;   // to the beacon of a node, this one too
+    Callback<void(const map::Command&)> propose;  // by this beacon's Proposals
   };
   Leader(io::Host& host, Consensus& consensus, Peers& peers, Options options, Events events);
 
@@ -43,12 +50,13 @@ class Leader {
   void reports_query(NodeId from, uint64_t request);
   // What Consensus says.
   void answered(const raft::Answer& answer);
-  void applied(const raft::LogEntry& entry, const Envelope* envelope, const state::Applied* applied);
+  void applied(const raft::LogEntry& entry, const Envelope* envelope,
+               const state::Applied* applied);
   void stranger(const raft::Member& member);
   void settled();
-  void tick();                                          // every 50 ms or so
+  void tick();  // every 50 ms or so
 
-  bool in_charge() const;                               // established, and no lease of an earlier leader is alive
+  bool in_charge() const;  // established, and no lease of an earlier leader is alive
 
  private:
   using CommandKey = std::tuple<NodeId, uint64_t, uint64_t>;  // origin, its start, number
@@ -60,7 +68,7 @@ class Leader {
   struct NodeWatch {
     io::Instant heard;
     std::map<ServiceId, Service> services;
-    io::Instant proposed{INT64_MIN / 2};                   // NodeUp or NodeDown, last
+    io::Instant proposed{INT64_MIN / 2};  // NodeUp or NodeDown, last
   };
   struct LeaseAsk {
     NodeId node = 0;
@@ -73,13 +81,13 @@ class Leader {
     wire::ForwardCommand forward;
     map::Command command;
   };
-  struct Departing {                                    // on its way through the log: no leases for it
-    NodeId node = 0;                                    // a whole node, or
+  struct Departing {  // on its way through the log: no leases for it
+    NodeId node = 0;  // a whole node, or
     std::optional<ServiceId> service;
     uint64_t tag = 0;
   };
   enum class Verdict { proposed, refused, wait };
-  struct Dropped {                                      // a live server that is no primary of the set any more
+  struct Dropped {  // a live server that is no primary of the set any more
     ServiceId server;
     uint64_t index = 0;
   };
@@ -118,10 +126,10 @@ class Leader {
   io::Timer round_timer_;
   uint64_t last_tag_ = 0;
 
-  NodeId leader_before_ = 0;                            // whom this node followed last, and when it was heard
+  NodeId leader_before_ = 0;  // whom this node followed last, and when it was heard
   io::Instant leader_before_heard_;
-  uint64_t term_ = 0;                                   // of the leadership that the tables belong to, 0: not leading
-  bool charged_ = false;                                // in_charge() was seen in this term
+  uint64_t term_ = 0;     // of the leadership that the tables belong to, 0: not leading
+  bool charged_ = false;  // in_charge() was seen in this term
   std::map<NodeId, NodeWatch> nodes_;
   std::map<ServiceId, io::Instant> lease_end_;
   std::map<ServiceId, uint64_t> fence_floor_;
@@ -130,11 +138,12 @@ class Leader {
   std::deque<LeaseAsk> asking_;
   std::vector<LeaseAsk> in_round_;
   uint64_t round_tag_ = 0;
-  raft::Index round_index_ = 0;                         // not 0: the round is confirmed, the state has to reach this
+  raft::Index round_index_ = 0;  // not 0: the round is confirmed, the state has to reach this
   io::Instant round_started_{INT64_MIN};
 
   std::set<CommandKey> taken_;
-  std::map<uint64_t, std::pair<NodeId, wire::ForwardCommand>> proposed_;  // by tag, until Raft has answered; without the command
+  std::map<uint64_t, std::pair<NodeId, wire::ForwardCommand>>
+      proposed_;  // by tag, until Raft has answered; without the command
   std::map<CommandKey, Departing> departing_;
   std::deque<Held> held_;
   std::map<SetId, std::pair<DiskId, ServiceId>> primaries_;

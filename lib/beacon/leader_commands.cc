@@ -1,4 +1,5 @@
-// Admission of commands: which ones wait for leases to end, and who is evicted when a primary complains.
+// Admission of commands: which ones wait for leases to end, and who is evicted when a primary
+// complains.
 #include <algorithm>
 
 #include "beacon/leader.h"
@@ -22,9 +23,12 @@ void Leader::forward(NodeId from, wire::ForwardCommand forward) {
   const CommandKey key{forward.origin, forward.origin_start, forward.number};
   if (taken_.count(key) != 0) return;  // it comes again: under way, or done
   auto command = map::decode(forward.command);
-  if (!command) return refuse(from, forward, Code::invalid, "the leading beacon does not know this command; upgrade the older node");
+  if (!command)
+    return refuse(from, forward, Code::invalid,
+                  "the leading beacon does not know this command; upgrade the older node");
   if (held_.size() >= limits::raft_uncommitted_entries_max) {
-    return refuse(from, forward, Code::transient, "too many commands wait at the leading beacon; ask again later");
+    return refuse(from, forward, Code::transient,
+                  "too many commands wait at the leading beacon; ask again later");
   }
   take(key);
   held_.push_back({from, std::move(forward), std::move(*command)});
@@ -35,7 +39,9 @@ void Leader::forward(NodeId from, wire::ForwardCommand forward) {
 void Leader::take(const CommandKey& key) {
   taken_.insert(key);
   const auto [origin, start, number] = key;
-  if (number > taken_kept) taken_.erase(taken_.lower_bound({origin, 0, 0}), taken_.lower_bound({origin, start, number - taken_kept}));
+  if (number > taken_kept)
+    taken_.erase(taken_.lower_bound({origin, 0, 0}),
+                 taken_.lower_bound({origin, start, number - taken_kept}));
 }
 
 void Leader::retry_held() {
@@ -58,7 +64,8 @@ Leader::Verdict Leader::admit(Held& held) {
   }
   if (const auto* down = std::get_if<map::NodeDown>(&held.command)) {
     const auto watch = nodes_.find(down->node);
-    if (watch != nodes_.end() && host_.clock.now() - watch->second.heard < limits::node_silent_after) {
+    if (watch != nodes_.end() &&
+        host_.clock.now() - watch->second.heard < limits::node_silent_after) {
       taken_.erase(key);
       refuse(held.from, held.forward, Code::refused, "the node is heard again");
       return Verdict::refused;
@@ -66,10 +73,14 @@ Leader::Verdict Leader::admit(Held& held) {
   }
   if (must_wait(held)) return Verdict::wait;
   const uint64_t tag = ++last_tag_;
-  if (const auto* down = std::get_if<map::NodeDown>(&held.command)) departing_[key] = {down->node, std::nullopt, tag};
-  if (const auto* down = std::get_if<map::ServiceDown>(&held.command)) departing_[key] = {0, down->service, tag};
-  if (const auto* up = std::get_if<map::ServiceUp>(&held.command)) departing_[key] = {0, up->service.id, tag};
-  Envelope envelope{held.forward.origin, held.forward.origin_start, held.forward.number, std::move(held.forward.command)};
+  if (const auto* down = std::get_if<map::NodeDown>(&held.command))
+    departing_[key] = {down->node, std::nullopt, tag};
+  if (const auto* down = std::get_if<map::ServiceDown>(&held.command))
+    departing_[key] = {0, down->service, tag};
+  if (const auto* up = std::get_if<map::ServiceUp>(&held.command))
+    departing_[key] = {0, up->service.id, tag};
+  Envelope envelope{held.forward.origin, held.forward.origin_start, held.forward.number,
+                    std::move(held.forward.command)};
   auto& proposed = proposed_[tag];
   proposed.first = held.from;
   proposed.second = held.forward;
@@ -85,16 +96,19 @@ bool Leader::must_wait(const Held& held) {
   }
   if (const auto* up = std::get_if<map::ServiceUp>(&held.command)) {
     const auto before = map.services.find(up->service.id);
-    const bool successor = before != map.services.end() && before->second.up && before->second.start_id != up->service.start_id;
+    const bool successor = before != map.services.end() && before->second.up &&
+                           before->second.start_id != up->service.start_id;
     return successor && !lease_over(up->service.id);
   }
-  if (const auto* down = std::get_if<map::NodeDown>(&held.command)) return !node_leases_over(down->node);
+  if (const auto* down = std::get_if<map::NodeDown>(&held.command))
+    return !node_leases_over(down->node);
   if (const auto* activated = std::get_if<map::SetActivated>(&held.command)) {
     const auto dropped = dropped_.find(activated->set);
     if (dropped == dropped_.end()) return false;
     std::erase_if(dropped->second, [&](const Dropped& old) {
       const Service* service = watched(old.server);
-      return lease_over(old.server) || (service != nullptr && service->report.fenced_index >= old.index);
+      return lease_over(old.server) ||
+             (service != nullptr && service->report.fenced_index >= old.index);
     });
     if (!dropped->second.empty()) return true;
     dropped_.erase(dropped);
@@ -102,25 +116,33 @@ bool Leader::must_wait(const Held& held) {
   return false;
 }
 
-// A primary that is cut off itself complains of everybody. When it misses at least two services, or more than half of the other servers, and the accused
-// misses fewer, then the primary is the one that goes.
+// A primary that is cut off itself complains of everybody. When it misses at least two services, or
+// more than half of the other servers, and the accused misses fewer, then the primary is the one
+// that goes.
 void Leader::apply_connectivity_rule(map::SetEvict& evict) const {
   const map::Map& map = consensus_.state().map();
   const auto set = map.sets.find(evict.set);
-  if (set == map.sets.end() || set->second.acting.empty() || set->second.acting.front() == evict.disk) return;
+  if (set == map.sets.end() || set->second.acting.empty() ||
+      set->second.acting.front() == evict.disk)
+    return;
   const map::Service* primary = map.server_of(set->second.acting.front());
   const map::Service* accused = map.server_of(evict.disk);
-  if (primary == nullptr || accused == nullptr || !accused->up || watched(primary->id) == nullptr || watched(accused->id) == nullptr) return;
+  if (primary == nullptr || accused == nullptr || !accused->up || watched(primary->id) == nullptr ||
+      watched(accused->id) == nullptr)
+    return;
   const Service& accused_watch = *watched(accused->id);
   if (host_.clock.now() - accused_watch.reported > report_fresh) return;  // it may well be dead
   size_t other_servers = 0;
-  for (const auto& [id, service] : map.services) other_servers += id.kind == ServiceKind::server && service.up && id != primary->id ? 1 : 0;
+  for (const auto& [id, service] : map.services)
+    other_servers += id.kind == ServiceKind::server && service.up && id != primary->id ? 1 : 0;
   const size_t primary_misses = unreachable_count(primary->id);
   const size_t accused_misses = unreachable_count(accused->id);
   const bool cut_off = primary_misses >= 2 || 2 * primary_misses > other_servers;
   if (!cut_off || accused_misses >= primary_misses) return;
   host_.log.warning("a primary complains that is itself cut off: it is evicted instead",
-                    {{"primary", set->second.acting.front()}, {"accused", evict.disk}, {"misses", primary_misses}});
+                    {{"primary", set->second.acting.front()},
+                     {"accused", evict.disk},
+                     {"misses", primary_misses}});
   evict.disk = set->second.acting.front();
 }
 
@@ -128,10 +150,11 @@ size_t Leader::unreachable_count(ServiceId id) const {
   const Service* service = watched(id);
   if (service == nullptr) return 0;
   const map::Map& map = consensus_.state().map();
-  return static_cast<size_t>(std::count_if(service->report.unreachable.begin(), service->report.unreachable.end(), [&](ServiceId other) {
-    const auto row = map.services.find(other);
-    return row != map.services.end() && row->second.up;  // a dead one is missed by everybody
-  }));
+  return static_cast<size_t>(std::count_if(
+      service->report.unreachable.begin(), service->report.unreachable.end(), [&](ServiceId other) {
+        const auto row = map.services.find(other);
+        return row != map.services.end() && row->second.up;  // a dead one is missed by everybody
+      }));
 }
 
 bool Leader::lease_over(ServiceId service) const {
@@ -140,12 +163,17 @@ bool Leader::lease_over(ServiceId service) const {
 }
 
 bool Leader::node_leases_over(NodeId node) const {
-  return std::all_of(lease_end_.begin(), lease_end_.end(),
-                     [&](const auto& entry) { return entry.first.node != node || entry.second <= host_.clock.now(); });
+  return std::all_of(lease_end_.begin(), lease_end_.end(), [&](const auto& entry) {
+    return entry.first.node != node || entry.second <= host_.clock.now();
+  });
 }
 
 void Leader::refuse(NodeId from, const wire::ForwardCommand& forward, Code code, std::string text) {
-  events_.send(from, {MessageType::forward_reply, 0, encode(wire::ForwardReply{forward.number, forward.term, code, std::move(text)}), {}});
+  events_.send(from,
+               {MessageType::forward_reply,
+                0,
+                encode(wire::ForwardReply{forward.number, forward.term, code, std::move(text)}),
+                {}});
 }
 
 void Leader::learn_primaries() {

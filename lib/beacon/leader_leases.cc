@@ -36,7 +36,8 @@ void Leader::start_round() {
     return;
   }
   round_started_ = now;
-  in_round_.assign(std::make_move_iterator(asking_.begin()), std::make_move_iterator(asking_.end()));
+  in_round_.assign(std::make_move_iterator(asking_.begin()),
+                   std::make_move_iterator(asking_.end()));
   asking_.clear();
   round_tag_ = ++last_tag_;
   round_index_ = 0;
@@ -44,7 +45,8 @@ void Leader::start_round() {
 }
 
 void Leader::finish_round() {
-  if (round_index_ == 0 || consensus_.processed() < round_index_ || !charged_ || !in_charge()) return;
+  if (round_index_ == 0 || consensus_.processed() < round_index_ || !charged_ || !in_charge())
+    return;
   const std::vector<LeaseAsk> asks = std::move(in_round_);
   in_round_.clear();
   round_tag_ = round_index_ = 0;
@@ -73,7 +75,8 @@ bool Leader::may_serve(ServiceId id, uint64_t start_id) const {
   const map::Map& map = consensus_.state().map();
   const auto row = map.services.find(id);
   const auto node = map.nodes.find(id.node);
-  if (row == map.services.end() || !row->second.up || row->second.start_id != start_id) return false;
+  if (row == map.services.end() || !row->second.up || row->second.start_id != start_id)
+    return false;
   if (node == map.nodes.end() || !node->second.up) return false;
   for (const auto& [key, departing] : departing_) {
     if (departing.node == id.node || departing.service == id) return false;
@@ -81,7 +84,8 @@ bool Leader::may_serve(ServiceId id, uint64_t start_id) const {
   for (const Held& held : held_) {
     const auto* down = std::get_if<map::ServiceDown>(&held.command);
     const auto* up = std::get_if<map::ServiceUp>(&held.command);
-    if ((down != nullptr && down->service == id) || (up != nullptr && up->service.id == id)) return false;
+    if ((down != nullptr && down->service == id) || (up != nullptr && up->service.id == id))
+      return false;
   }
   if (id.kind != ServiceKind::server) return true;
   const Service* service = watched(id);
@@ -111,7 +115,8 @@ void Leader::raise_confirmed() {
   if (least <= confirmed_) return;
   confirmed_ = least;
   for (const auto& [node, watch] : nodes_) {
-    events_.send(node, {MessageType::node_confirmed, 0, encode(wire::NodeConfirmed{confirmed_}), {}});
+    events_.send(node,
+                 {MessageType::node_confirmed, 0, encode(wire::NodeConfirmed{confirmed_}), {}});
   }
 }
 

@@ -9,7 +9,8 @@ constexpr auto propose_again_after = std::chrono::milliseconds(500);
 constexpr auto change_members_every = std::chrono::milliseconds(100);
 
 bool same_configuration(const map::Node& a, const map::Node& b) {
-  return a.name == b.name && a.fault_set == b.fault_set && a.voting == b.voting && a.address == b.address;
+  return a.name == b.name && a.fault_set == b.fault_set && a.voting == b.voting &&
+         a.address == b.address;
 }
 
 }  // namespace
@@ -18,7 +19,10 @@ void Leader::watch_nodes() {
   const io::Instant now = host_.clock.now();
   nodes_[options_.self].heard = now;
   for (const auto& [id, node] : consensus_.state().map().nodes) {
-    NodeWatch& watch = nodes_.try_emplace(id, NodeWatch{io::Instant{INT64_MIN / 2}, {}, io::Instant{INT64_MIN / 2}}).first->second;
+    NodeWatch& watch =
+        nodes_
+            .try_emplace(id, NodeWatch{io::Instant{INT64_MIN / 2}, {}, io::Instant{INT64_MIN / 2}})
+            .first->second;
     if (now - watch.proposed < propose_again_after) continue;
     const bool silent = now - watch.heard > limits::node_silent_after;
     if (node.up && silent) {
@@ -33,7 +37,8 @@ void Leader::watch_nodes() {
   }
 }
 
-// Only a group that was made by an explicit bootstrap ever has a leader, so whoever leads an empty state fills it.
+// Only a group that was made by an explicit bootstrap ever has a leader, so whoever leads an empty
+// state fills it.
 void Leader::keep_nodes() {
   const io::Instant now = host_.clock.now();
   const map::Map& map = consensus_.state().map();
@@ -75,7 +80,8 @@ void Leader::keep_members() {
       }
     }
     members_changed_ = now;
-    host_.log.info("changing the members", {{"node", id}, {"change", static_cast<int>(change.kind)}});
+    host_.log.info("changing the members",
+                   {{"node", id}, {"change", static_cast<int>(change.kind)}});
     consensus_.submit(raft::ChangeMembers{++last_tag_, change});
     return;
   }
@@ -83,7 +89,8 @@ void Leader::keep_members() {
 
 void Leader::stranger(const raft::Member& member) {
   // keep_members sees the same when the node has greeted; here it only becomes visible.
-  host_.log.warning("a member answers with another log: it is removed and added anew", {{"node", member.node}});
+  host_.log.warning("a member answers with another log: it is removed and added anew",
+                    {{"node", member.node}});
 }
 
 }  // namespace sp::beacon

@@ -8,7 +8,8 @@ Links::Links(io::Host& host, const wire::ClusterKey& key, const wire::Identity& 
 Status Links::listen(const io::Address& address) {
   auto listener = host_.net.listen(address, [this](std::unique_ptr<io::Socket> socket) {
     if (links_.size() >= limits::connections_per_service_max) {
-      host_.log.warning("connection refused", {{"peer", socket->peer().text()}, {"why", "this beacon has too many"}});
+      host_.log.warning("connection refused",
+                        {{"peer", socket->peer().text()}, {"why", "this beacon has too many"}});
       return;
     }
     const LinkId id = ++last_;
@@ -22,19 +23,22 @@ Status Links::listen(const io::Address& address) {
 
 LinkId Links::dial(const io::Address& address) {
   const LinkId id = ++last_;
-  links_[id].attempt = host_.net.connect(address, limits::connect_timeout, [this, id](Result<std::unique_ptr<io::Socket>> socket) {
-    if (socket.ok()) start(id, std::move(socket).value(), false);
-    else closed(id, socket.error());
-  });
+  links_[id].attempt = host_.net.connect(address, limits::connect_timeout,
+                                         [this, id](Result<std::unique_ptr<io::Socket>> socket) {
+                                           if (socket.ok())
+                                             start(id, std::move(socket).value(), false);
+                                           else
+                                             closed(id, socket.error());
+                                         });
   return id;
 }
 
 void Links::start(LinkId id, std::unique_ptr<io::Socket> socket, bool accepting) {
-  links_.at(id).connection =
-      wire::Connection::start(host_, std::move(socket), key_, self_, accepting,
-                              {[this, id](const wire::Identity& peer) { events_.ready(id, peer); },
-                               [this, id](wire::Message message) { events_.message(id, std::move(message)); },
-                               [this, id](const Error& why) { closed(id, why); }});
+  links_.at(id).connection = wire::Connection::start(
+      host_, std::move(socket), key_, self_, accepting,
+      {[this, id](const wire::Identity& peer) { events_.ready(id, peer); },
+       [this, id](wire::Message message) { events_.message(id, std::move(message)); },
+       [this, id](const Error& why) { closed(id, why); }});
 }
 
 void Links::closed(LinkId id, const Error& why) {

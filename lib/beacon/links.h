@@ -1,6 +1,7 @@
-// Links: all connections of a beacon, made and accepted, by number. Who the peer is becomes known when a link is ready; whether it is another
-// beacon or a service is the affair of the owner. Numbers are never reused. At most limits::connections_per_service_max links.
-// Thread rule: one reactor; events never run inside a call.
+// Links: all connections of a beacon, made and accepted, by number. Who the peer is becomes known
+// when a link is ready; whether it is another beacon or a service is the affair of the owner.
+// Numbers are never reused. At most limits::connections_per_service_max links. Thread rule: one
+// reactor; events never run inside a call.
 #pragma once
 #include <map>
 #include <memory>

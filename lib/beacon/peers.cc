@@ -6,7 +6,8 @@ namespace sp::beacon {
 
 using wire::MessageType;
 
-Peers::Peers(io::Host& host, Links& links, Options options) : host_(host), links_(links), options_(std::move(options)) {
+Peers::Peers(io::Host& host, Links& links, Options options)
+    : host_(host), links_(links), options_(std::move(options)) {
   for (const auto& [node, address] : options_.addresses) {
     if (node != options_.self) peers_[node].address = address;
   }
@@ -16,7 +17,9 @@ bool Peers::ready(LinkId id, const wire::Identity& identity) {
   const NodeId node = identity.service.node;
   const auto it = peers_.find(node);
   if (it == peers_.end()) {
-    host_.log.warning("unknown beacon", {{"node", node}, {"what to do", "add the node to sp.toml here and restart sp-beacon"}});
+    host_.log.warning(
+        "unknown beacon",
+        {{"node", node}, {"what to do", "add the node to sp.toml here and restart sp-beacon"}});
     return false;
   }
   Peer& peer = it->second;
@@ -46,8 +49,7 @@ bool Peers::take(NodeId node, const wire::Message& message) {
     case MessageType::ping:
       links_.send(peer.link, {MessageType::pong, message.request, {}, {}});
       return true;
-    case MessageType::pong:
-      return true;
+    case MessageType::pong: return true;
     case MessageType::beacon_hello:
       if (const auto hello = wire::decode<wire::BeaconHello>(message.body)) {
         peer.log_id = hello->log_id;
@@ -56,8 +58,7 @@ bool Peers::take(NodeId node, const wire::Message& message) {
         peer.told = false;
       }
       return true;
-    default:
-      return false;
+    default: return false;
   }
 }
 
@@ -68,7 +69,8 @@ void Peers::closed(LinkId id) {
   by_link_.erase(it);
   Peer& peer = peers_.at(node);
   if (peer.link != id) return;
-  if (!peer.told) host_.log.warning("beacon not connected", {{"node", node}, {"address", peer.address.text()}});
+  if (!peer.told)
+    host_.log.warning("beacon not connected", {{"node", node}, {"address", peer.address.text()}});
   peer.told = true;
   peer.link = 0;
   peer.ready = false;
@@ -99,7 +101,8 @@ void Peers::tick() {
       links_.close(silent);
       closed(silent);
     }
-    if (peer.ready && now - peer.heard > limits::peer_ping_interval && now - peer.pinged > limits::peer_ping_interval) {
+    if (peer.ready && now - peer.heard > limits::peer_ping_interval &&
+        now - peer.pinged > limits::peer_ping_interval) {
       peer.pinged = now;
       links_.send(peer.link, {MessageType::ping, 0, {}, {}});
     }

@@ -17,7 +17,8 @@ void Proposals::propose(std::vector<std::byte> command, bool gone, Done done) {
 
 void Proposals::send(uint64_t number, Proposal& proposal) {
   if (leader_ == 0 || proposal.term > term_) return;
-  // Sent in an earlier term: only when that one is over for this node can it not be committed any more.
+  // Sent in an earlier term: only when that one is over for this node can it not be committed any
+  // more.
   if (proposal.term != 0 && proposal.term != term_ && applied_term_ <= proposal.term) return;
   if (proposal.term != term_) proposal.sends = 0;
   ++proposal.sends;
@@ -30,7 +31,8 @@ void Proposals::refused(const wire::ForwardReply& reply) {
   const auto it = waiting_.find(reply.number);
   if (it == waiting_.end() || it->second.term != reply.term) return;
   if (reply.code == Code::unreachable) {  // not the leader (any more)
-    // Sent once, it was certainly not proposed. Sent twice, the first one may have been: wait for the next term.
+    // Sent once, it was certainly not proposed. Sent twice, the first one may have been: wait for
+    // the next term.
     if (it->second.sends == 1) it->second.term = 0;
     it->second.send_again = host_.clock.now() + limits::heartbeat_interval;
     return;
@@ -40,15 +42,19 @@ void Proposals::refused(const wire::ForwardReply& reply) {
   done(Error(reply.code, reply.text));
 }
 
-void Proposals::applied(const raft::LogEntry& entry, const Envelope* envelope, const state::Applied* applied) {
+void Proposals::applied(const raft::LogEntry& entry, const Envelope* envelope,
+                        const state::Applied* applied) {
   if (entry.term > applied_term_) applied_term_ = entry.term;
-  if (envelope == nullptr || envelope->origin != self_ || envelope->origin_start != start_id_) return;
+  if (envelope == nullptr || envelope->origin != self_ || envelope->origin_start != start_id_)
+    return;
   const auto it = waiting_.find(envelope->number);
   if (it == waiting_.end()) return;
   Done done = std::move(it->second.done);
   waiting_.erase(it);
-  if (applied->status.ok()) done(entry.index);
-  else done(Error(applied->status.error()));
+  if (applied->status.ok())
+    done(entry.index);
+  else
+    done(Error(applied->status.error()));
 }
 
 void Proposals::restored() {
@@ -61,7 +67,10 @@ void Proposals::restored() {
     unknown.push_back(std::move(it->second.done));
     it = waiting_.erase(it);
   }
-  for (Done& done : unknown) done(Error(Code::transient, "this node was brought up to date meanwhile: the outcome is unknown, look at the map"));
+  for (Done& done : unknown)
+    done(Error(
+        Code::transient,
+        "this node was brought up to date meanwhile: the outcome is unknown, look at the map"));
 }
 
 void Proposals::leader(NodeId leader, uint64_t term) {
@@ -85,8 +94,13 @@ void Proposals::tick() {
     ++it;
   }
   for (auto& [done, sent] : late) {
-    if (sent) done(Error(Code::transient, "no majority of the beacons has answered in time: the outcome is unknown, look at the map"));
-    else done(Error(Code::unreachable, "no beacon leads: too few of the voting nodes reach each other"));
+    if (sent)
+      done(Error(Code::transient,
+                 "no majority of the beacons has answered in time: the outcome is unknown, look at "
+                 "the map"));
+    else
+      done(Error(Code::unreachable,
+                 "no beacon leads: too few of the voting nodes reach each other"));
   }
 }
 

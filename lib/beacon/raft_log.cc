@@ -1,4 +1,5 @@
-// The writing half of RaftLog: groups of batches, received snapshots, and the ring of headers. Opening is in raft_log_open.cc.
+// The writing half of RaftLog: groups of batches, received snapshots, and the ring of headers.
+// Opening is in raft_log_open.cc.
 #include "beacon/raft_log.h"
 
 #include <algorithm>
@@ -9,10 +10,13 @@ namespace sp::beacon {
 
 namespace {
 constexpr size_t group_bytes_max = 4u << 20;  // batches that share one flush
-constexpr uint64_t page_up(uint64_t bytes) { return (bytes + raft_page_bytes - 1) / raft_page_bytes * raft_page_bytes; }
+constexpr uint64_t page_up(uint64_t bytes) {
+  return (bytes + raft_page_bytes - 1) / raft_page_bytes * raft_page_bytes;
+}
 }  // namespace
 
-RaftLog::RaftLog(std::unique_ptr<io::Disk> disk, const RaftLogIdentity& identity, RaftHeader header, std::deque<Frame> frames, uint32_t vote_slot)
+RaftLog::RaftLog(std::unique_ptr<io::Disk> disk, const RaftLogIdentity& identity, RaftHeader header,
+                 std::deque<Frame> frames, uint32_t vote_slot)
     : disk_(std::move(disk)),
       identity_(identity),
       now_(header),
@@ -45,7 +49,8 @@ uint64_t RaftLog::room_needed(const raft::Persist& batch) const {
     largest = std::max(largest, raft_frame_head_bytes + frame_entry_bytes(entry));
   }
   const uint64_t frames = 1 + bytes / (raft_frame_bytes_max / 2);
-  return page_up(bytes) + frames * 2 * raft_page_bytes + std::max(page_up(largest), std::min<uint64_t>(page_up(bytes), raft_frame_bytes_max));
+  return page_up(bytes) + frames * 2 * raft_page_bytes +
+         std::max(page_up(largest), std::min<uint64_t>(page_up(bytes), raft_frame_bytes_max));
 }
 
 void RaftLog::start_group() {
@@ -66,14 +71,16 @@ void RaftLog::start_group() {
           pump();
         });
       }
-      return fail(Error(Code::no_space, "the agreement log is full; compact it, or make a larger one"));
+      return fail(
+          Error(Code::no_space, "the agreement log is full; compact it, or make a larger one"));
     }
     bytes += need;
     add_to_group(next.batch);
     group_.push_back(std::move(next.done));
     queue_.pop_front();
   }
-  // The slot of the newest acknowledged vote stays as it is; within a group only the last vote counts.
+  // The slot of the newest acknowledged vote stays as it is; within a group only the last vote
+  // counts.
   if (vote_changed_) {
     vote_slot_ = 1 - vote_slot_;
     put((raft_vote_page + vote_slot_) * raft_page_bytes, encode_vote(now_.vote, identity_.log_id));
@@ -136,7 +143,8 @@ void RaftLog::add_frame(RaftFrame frame) {
     now_.end_hash = marker.hash;
     return add_frame(std::move(frame));
   }
-  frames_.push_back({frame.position, frame.before, frame.entries.empty() ? 0 : frame.entries.back().index});
+  frames_.push_back(
+      {frame.position, frame.before, frame.entries.empty() ? 0 : frame.entries.back().index});
   const uint64_t offset = identity_.frames_offset() + now_.end % identity_.frames_bytes;
   now_.end += encoded.bytes.size();
   now_.end_hash = encoded.hash;
@@ -180,9 +188,12 @@ void RaftLog::forget_frames_before(const raft::Mark& base) {
 
 void RaftLog::start_install() {
   const raft::Snapshot& snapshot = *queue_.front().batch.install;
-  SP_ASSERT(queue_.front().batch.entries.empty() && queue_.front().batch.truncate_from == 0 && !queue_.front().batch.compact);
+  SP_ASSERT(queue_.front().batch.entries.empty() && queue_.front().batch.truncate_from == 0 &&
+            !queue_.front().batch.compact);
   if (snapshot.bytes->size() > identity_.snapshot_bytes)
-    return fail(Error(Code::no_space, "a snapshot of the agreed state is larger than its place in the agreement log; make a larger log"));
+    return fail(Error(Code::no_space,
+                      "a snapshot of the agreed state is larger than its place in the agreement "
+                      "log; make a larger log"));
   install_chunk(0);
 }
 
@@ -190,7 +201,8 @@ void RaftLog::start_install() {
 void RaftLog::install_chunk(uint64_t offset) {
   const raft::Snapshot& snapshot = *queue_.front().batch.install;
   const Bytes rest = Bytes(*snapshot.bytes).subspan(offset);
-  if (rest.empty()) return disk_->flush([this](Status status) { install_flushed(std::move(status)); });
+  if (rest.empty())
+    return disk_->flush([this](Status status) { install_flushed(std::move(status)); });
   const size_t size = std::min<size_t>(rest.size(), raft_frame_bytes_max);
   Buffer buffer = Buffer::zeroed(page_up(size));
   std::memcpy(buffer.data(), rest.data(), size);
@@ -243,7 +255,8 @@ void RaftLog::rebase(raft::Mark base, Done done) {
   ask_header(2, std::move(done));
 }
 
-// Headers are written one group at a time, each followed by a flush of its own, beside the frames: no batch waits for them.
+// Headers are written one group at a time, each followed by a flush of its own, beside the frames:
+// no batch waits for them.
 void RaftLog::ask_header(uint32_t copies, Done done) {
   header_waiting_.push_back({copies, std::move(done)});
   pump_header();
@@ -261,8 +274,11 @@ void RaftLog::pump_header() {
     now_.sequence = ++acknowledged_.sequence;
     Buffer page = encode_header(acknowledged_, identity_.log_id);
     const Bytes view = page.bytes();
-    const uint64_t offset = (raft_header_page + acknowledged_.sequence % raft_header_count) * raft_page_bytes;
-    disk_->write(offset, view, [this, keep = std::move(page)](Status status) { header_written(std::move(status)); });
+    const uint64_t offset =
+        (raft_header_page + acknowledged_.sequence % raft_header_count) * raft_page_bytes;
+    disk_->write(offset, view, [this, keep = std::move(page)](Status status) {
+      header_written(std::move(status));
+    });
   }
 }
 

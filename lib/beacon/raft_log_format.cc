@@ -18,7 +18,9 @@ constexpr size_t crc_offset = 8;                         // in all of them: magi
 constexpr uint8_t frame_kind_entries = 1;
 constexpr uint8_t frame_kind_skip = 2;
 
-void write_vote(Writer& out, const RaftVote& vote) { out.number(vote.sequence).number(vote.state.term).number(uint64_t{vote.state.vote}); }
+void write_vote(Writer& out, const RaftVote& vote) {
+  out.number(vote.sequence).number(vote.state.term).number(uint64_t{vote.state.vote});
+}
 
 RaftVote read_vote(Reader& in) {
   RaftVote vote;
@@ -48,8 +50,10 @@ Buffer seal(const Writer& out, uint64_t* hash = nullptr) {
 
 // The fields after magic and crc, when both are right.
 std::optional<Reader> unseal(Bytes bytes, uint64_t magic) {
-  if (bytes.size() < raft_page_bytes || load<uint64_t>(bytes.first(8)) != magic) return std::nullopt;
-  if (load<uint64_t>(bytes.subspan(crc_offset, 8)) != crc_without_itself(bytes)) return std::nullopt;
+  if (bytes.size() < raft_page_bytes || load<uint64_t>(bytes.first(8)) != magic)
+    return std::nullopt;
+  if (load<uint64_t>(bytes.subspan(crc_offset, 8)) != crc_without_itself(bytes))
+    return std::nullopt;
   return Reader(bytes.subspan(crc_offset + 8));
 }
 
@@ -78,9 +82,10 @@ std::optional<RaftLogIdentity> decode_identity(Bytes page) {
   identity.frames_bytes = in->number<uint64_t>();
   identity.snapshot_bytes = in->number<uint64_t>();
   constexpr uint64_t bytes_max = uint64_t{1} << 40;
-  const bool sane = identity.log_id != 0 && identity.frames_bytes % raft_page_bytes == 0 && identity.snapshot_bytes % raft_page_bytes == 0 &&
-                    identity.frames_bytes >= 2 * uint64_t{raft_frame_bytes_max} && identity.frames_bytes <= bytes_max &&
-                    identity.snapshot_bytes <= bytes_max;
+  const bool sane = identity.log_id != 0 && identity.frames_bytes % raft_page_bytes == 0 &&
+                    identity.snapshot_bytes % raft_page_bytes == 0 &&
+                    identity.frames_bytes >= 2 * uint64_t{raft_frame_bytes_max} &&
+                    identity.frames_bytes <= bytes_max && identity.snapshot_bytes <= bytes_max;
   if (!sane) return std::nullopt;
   return identity;
 }
@@ -101,7 +106,11 @@ std::optional<RaftVote> decode_vote(Bytes page, uint64_t log_id) {
 Buffer encode_header(const RaftHeader& header, uint64_t log_id) {
   Writer out = begin(header_magic);
   out.number(log_id).number(header.sequence).number(header.opening);
-  out.number(header.start).number(header.start_hash).number(header.end).number(header.end_hash).number(header.last_index);
+  out.number(header.start)
+      .number(header.start_hash)
+      .number(header.end)
+      .number(header.end_hash)
+      .number(header.last_index);
   write_vote(out, header.vote);
   out.number(uint32_t{header.abstain}).number(header.snapshot_region).number(header.snapshot_size);
   out.number(header.snapshot_checksum).number(header.snapshot_index);
@@ -130,18 +139,22 @@ std::optional<RaftHeader> decode_header(Bytes page, uint64_t log_id) {
   header.base.index = in->number<uint64_t>();
   header.base.term = in->number<uint64_t>();
   auto config = raft::Config::decode(*in);
-  const bool aligned = header.start % raft_page_bytes == 0 && header.end % raft_page_bytes == 0 && header.start <= header.end;
+  const bool aligned = header.start % raft_page_bytes == 0 && header.end % raft_page_bytes == 0 &&
+                       header.start <= header.end;
   if (!config.ok() || !aligned || header.snapshot_region > 1) return std::nullopt;
   header.base.config = std::move(config).value();
   return header;
 }
 
-uint64_t frame_entry_bytes(const raft::LogEntry& entry) { return 8 + 8 + 4 + 4 + entry.data.size(); }
+uint64_t frame_entry_bytes(const raft::LogEntry& entry) {
+  return 8 + 8 + 4 + 4 + entry.data.size();
+}
 
 EncodedFrame encode_frame(const RaftFrame& frame) {
   uint64_t payload = 0;
   for (const raft::LogEntry& entry : frame.entries) payload += frame_entry_bytes(entry);
-  const uint64_t size = (raft_frame_head_bytes + payload + raft_page_bytes - 1) / raft_page_bytes * raft_page_bytes;
+  const uint64_t size =
+      (raft_frame_head_bytes + payload + raft_page_bytes - 1) / raft_page_bytes * raft_page_bytes;
   SP_ASSERT_OP(size, <=, raft_frame_bytes_max);
   Writer out = begin(frame_magic);
   out.number(frame.log_id).number(frame.position).number(frame.before).number(frame.opening);
@@ -151,7 +164,10 @@ EncodedFrame encode_frame(const RaftFrame& frame) {
   out.number(uint64_t{frame.skip ? frame_kind_skip : frame_kind_entries});
   SP_ASSERT_OP(out.size(), ==, raft_frame_head_bytes);
   for (const raft::LogEntry& entry : frame.entries) {
-    out.number(entry.index).number(entry.term).number(static_cast<uint32_t>(entry.kind)).number(static_cast<uint32_t>(entry.data.size()));
+    out.number(entry.index)
+        .number(entry.term)
+        .number(static_cast<uint32_t>(entry.kind))
+        .number(static_cast<uint32_t>(entry.data.size()));
     out.raw(entry.data);
   }
   EncodedFrame encoded;
@@ -161,11 +177,13 @@ EncodedFrame encode_frame(const RaftFrame& frame) {
 
 uint32_t frame_size(Bytes page, uint64_t log_id, uint64_t position) {
   Reader in(page);
-  const bool ours = in.number<uint64_t>() == frame_magic && (in.number<uint64_t>(), in.number<uint64_t>()) == log_id &&
+  const bool ours = in.number<uint64_t>() == frame_magic &&
+                    (in.number<uint64_t>(), in.number<uint64_t>()) == log_id &&
                     in.number<uint64_t>() == position;
   in.raw(8 + 8 + 24 + 8);
   const auto size = in.number<uint32_t>();
-  const bool sane = ours && !in.failed() && size >= raft_page_bytes && size <= raft_frame_bytes_max && size % raft_page_bytes == 0;
+  const bool sane = ours && !in.failed() && size >= raft_page_bytes &&
+                    size <= raft_frame_bytes_max && size % raft_page_bytes == 0;
   return sane ? size : 0;
 }
 
@@ -185,7 +203,8 @@ std::optional<DecodedFrame> decode_frame(Bytes bytes) {
   const auto count = in->number<uint32_t>();
   const auto kind = in->number<uint64_t>();
   frame.skip = kind == frame_kind_skip;
-  if (size != bytes.size() || (kind != frame_kind_entries && kind != frame_kind_skip)) return std::nullopt;
+  if (size != bytes.size() || (kind != frame_kind_entries && kind != frame_kind_skip))
+    return std::nullopt;
   for (uint32_t i = 0; i < count && !in->failed(); ++i) {
     raft::LogEntry entry;
     entry.index = in->number<uint64_t>();

@@ -1,6 +1,7 @@
-// Making and opening a RaftLog. Opening reads identity, votes and headers, follows the chain of frames from where the newest header says, and
-// compares how far it leads with how far acknowledged frames reached. It ends by making durable what it found: a header with the next
-// opening number, and with the mark "abstain" if anything acknowledged is gone.
+// Making and opening a RaftLog. Opening reads identity, votes and headers, follows the chain of
+// frames from where the newest header says, and compares how far it leads with how far acknowledged
+// frames reached. It ends by making durable what it found: a header with the next opening number,
+// and with the mark "abstain" if anything acknowledged is gone.
 #include <algorithm>
 
 #include <fmt/core.h>
@@ -20,33 +21,40 @@ struct PageWriter : std::enable_shared_from_this<PageWriter> {
   size_t open = 0;
   std::optional<Error> error;
 
-  static void run(io::Disk& disk, std::vector<std::pair<uint64_t, Buffer>> pages, RaftLog::Done done) {
+  static void run(io::Disk& disk, std::vector<std::pair<uint64_t, Buffer>> pages,
+                  RaftLog::Done done) {
     auto self = std::make_shared<PageWriter>();
     self->disk = &disk;
     self->pages = std::move(pages);
     self->done = std::move(done);
     self->open = self->pages.size();
     for (auto& [page, buffer] : self->pages)
-      disk.write(page * raft_page_bytes, buffer.bytes(), [self](Status status) { self->written(std::move(status)); });
+      disk.write(page * raft_page_bytes, buffer.bytes(),
+                 [self](Status status) { self->written(std::move(status)); });
   }
   void written(Status status) {
     if (!status.ok() && !error) error = std::move(status).error();
     if (--open != 0) return;
     if (error) return done.call_once(Status(*error));
-    disk->flush([self = shared_from_this()](Status flushed) { self->done.call_once(std::move(flushed)); });
+    disk->flush(
+        [self = shared_from_this()](Status flushed) { self->done.call_once(std::move(flushed)); });
   }
 };
 
 }  // namespace
 
-void RaftLog::format(io::Disk& disk, const RaftLogIdentity& identity, const raft::Mark& base, Done done) {
+void RaftLog::format(io::Disk& disk, const RaftLogIdentity& identity, const raft::Mark& base,
+                     Done done) {
   SP_ASSERT(identity.log_id != 0 && identity.node != 0);
   SP_ASSERT_OP(identity.frames_bytes, >=, 2 * uint64_t{raft_frame_bytes_max});
   std::vector<std::pair<uint64_t, Buffer>> pages;
   if (disk.size_bytes() < identity.disk_bytes()) {
     // Through a flush, so that the completion comes later than the call.
-    return disk.flush([needed = identity.disk_bytes(), has = disk.size_bytes(), done = std::make_shared<Done>(std::move(done))](Status) {
-      done->call_once(Status(Error(Code::no_space, fmt::format("the agreement log needs {} bytes, its file or device has {}", needed, has))));
+    return disk.flush([needed = identity.disk_bytes(), has = disk.size_bytes(),
+                       done = std::make_shared<Done>(std::move(done))](Status) {
+      done->call_once(Status(Error(
+          Code::no_space, fmt::format("the agreement log needs {} bytes, its file or device has {}",
+                                      needed, has))));
     });
   }
   RaftHeader header;
@@ -56,9 +64,11 @@ void RaftLog::format(io::Disk& disk, const RaftLogIdentity& identity, const raft
   header.vote = {1, {base.term, 0}};
   for (uint64_t i = 0; i < raft_header_count; ++i) {
     header.sequence = i + 1;
-    pages.emplace_back(raft_header_page + header.sequence % raft_header_count, encode_header(header, identity.log_id));
+    pages.emplace_back(raft_header_page + header.sequence % raft_header_count,
+                       encode_header(header, identity.log_id));
   }
-  for (uint64_t i = 0; i < 2; ++i) pages.emplace_back(raft_vote_page + i, encode_vote(header.vote, identity.log_id));
+  for (uint64_t i = 0; i < 2; ++i)
+    pages.emplace_back(raft_vote_page + i, encode_vote(header.vote, identity.log_id));
   // A frame that lies here from an earlier life names another log id; one of this log cannot be.
   pages.emplace_back(raft_frames_page, Buffer::zeroed(raft_page_bytes));
   // The identity comes last: without it there is no log here.
@@ -69,7 +79,8 @@ void RaftLog::format(io::Disk& disk, const RaftLogIdentity& identity, const raft
     if (!status.ok()) return later->call_once(std::move(status));
     std::vector<std::pair<uint64_t, Buffer>> last;
     for (uint64_t i = 0; i < 2; ++i) last.emplace_back(i, encode_identity(*identity_copy));
-    PageWriter::run(*target, std::move(last), [later](Status flushed) { later->call_once(std::move(flushed)); });
+    PageWriter::run(*target, std::move(last),
+                    [later](Status flushed) { later->call_once(std::move(flushed)); });
   });
 }
 
@@ -78,7 +89,7 @@ struct RaftLog::Opening : std::enable_shared_from_this<RaftLog::Opening> {
   ClusterId cluster = 0;
   Callback<void(Result<std::unique_ptr<Opened>>)> done;
 
-  Buffer pages;                       // everything before the frames
+  Buffer pages;  // everything before the frames
   RaftLogIdentity identity;
   RaftHeader header;
   RaftVote vote;
@@ -102,7 +113,9 @@ struct RaftLog::Opening : std::enable_shared_from_this<RaftLog::Opening> {
     constexpr uint64_t bytes = raft_frames_page * raft_page_bytes;
     if (disk->size_bytes() < bytes) {
       return disk->flush([self = shared_from_this()](Status) {
-        self->fail(Error(Code::damaged, "the file is too small to be one; make a new log and add this node to the group anew"));
+        self->fail(Error(
+            Code::damaged,
+            "the file is too small to be one; make a new log and add this node to the group anew"));
       });
     }
     pages = Buffer::zeroed(bytes);
@@ -112,18 +125,27 @@ struct RaftLog::Opening : std::enable_shared_from_this<RaftLog::Opening> {
     });
   }
 
-  Bytes page(uint64_t index) const { return pages.bytes().subspan(index * raft_page_bytes, raft_page_bytes); }
+  Bytes page(uint64_t index) const {
+    return pages.bytes().subspan(index * raft_page_bytes, raft_page_bytes);
+  }
 
   void read_pages() {
     auto found = decode_identity(page(0));
     if (!found) found = decode_identity(page(1));
-    if (!found) return fail(Error(Code::damaged, "neither copy of its identity can be read; make a new log and add this node to the group anew"));
+    if (!found)
+      return fail(Error(Code::damaged,
+                        "neither copy of its identity can be read; make a new log and add this "
+                        "node to the group anew"));
     identity = *found;
     if (cluster != 0 && identity.cluster != cluster)
-      return fail(Error(Code::refused, fmt::format("it belongs to cluster {:016x}, not to {:016x}", identity.cluster, cluster)));
+      return fail(Error(Code::refused, fmt::format("it belongs to cluster {:016x}, not to {:016x}",
+                                                   identity.cluster, cluster)));
     if (disk->size_bytes() < identity.disk_bytes())
-      return fail(Error(Code::damaged, fmt::format("the file has {} bytes of {}; make a new log and add this node to the group anew",
-                                                   disk->size_bytes(), identity.disk_bytes())));
+      return fail(Error(
+          Code::damaged,
+          fmt::format(
+              "the file has {} bytes of {}; make a new log and add this node to the group anew",
+              disk->size_bytes(), identity.disk_bytes())));
     bool any = false;
     for (uint64_t i = 0; i < raft_header_count; ++i) {
       auto candidate = decode_header(page(raft_header_page + i), identity.log_id);
@@ -131,7 +153,10 @@ struct RaftLog::Opening : std::enable_shared_from_this<RaftLog::Opening> {
       header = std::move(*candidate);
       any = true;
     }
-    if (!any) return fail(Error(Code::damaged, "no header can be read; make a new log and add this node to the group anew"));
+    if (!any)
+      return fail(
+          Error(Code::damaged,
+                "no header can be read; make a new log and add this node to the group anew"));
     vote = header.vote;
     uint64_t newest = 0;
     for (uint32_t i = 0; i < 2; ++i) {
@@ -159,7 +184,8 @@ struct RaftLog::Opening : std::enable_shared_from_this<RaftLog::Opening> {
     disk->read(offset(), frame.mutable_bytes(), [self = shared_from_this()](Status status) {
       if (!status.ok()) return self->fail(std::move(status).error());
       const uint32_t size = frame_size(self->frame.bytes(), self->identity.log_id, self->position);
-      const uint64_t room = self->identity.frames_bytes - self->position % self->identity.frames_bytes;
+      const uint64_t room =
+          self->identity.frames_bytes - self->position % self->identity.frames_bytes;
       if (size == 0 || size > room) return self->chain_ended();
       if (size == raft_page_bytes) return self->take_frame();
       self->frame = Buffer::zeroed(size);
@@ -174,7 +200,9 @@ struct RaftLog::Opening : std::enable_shared_from_this<RaftLog::Opening> {
 
   void take_frame() {
     auto decoded = decode_frame(frame.bytes());
-    if (!decoded || decoded->frame.before != hash || decoded->frame.position != position || decoded->frame.opening < opening) return chain_ended();
+    if (!decoded || decoded->frame.before != hash || decoded->frame.position != position ||
+        decoded->frame.opening < opening)
+      return chain_ended();
     RaftFrame& f = decoded->frame;
     opening = f.opening;
     believe(f.vote);
@@ -185,8 +213,11 @@ struct RaftLog::Opening : std::enable_shared_from_this<RaftLog::Opening> {
     frames.push_back({position, hash, f.entries.empty() ? 0 : f.entries.back().index});
     for (raft::LogEntry& entry : f.entries) {
       if (entry.index <= header.base.index) continue;
-      // Only a program's error writes such a frame, and its checksum is right: nothing after it can be believed either.
-      if (entry.index != last_index() + 1) return fail(Error(Code::damaged, fmt::format("entry {} follows {}", entry.index, last_index())));
+      // Only a program's error writes such a frame, and its checksum is right: nothing after it can
+      // be believed either.
+      if (entry.index != last_index() + 1)
+        return fail(
+            Error(Code::damaged, fmt::format("entry {} follows {}", entry.index, last_index())));
       entries.push_back(std::move(entry));
     }
     hash = decoded->hash;
@@ -197,7 +228,8 @@ struct RaftLog::Opening : std::enable_shared_from_this<RaftLog::Opening> {
   }
 
   void chain_ended() {
-    if (header.snapshot_index == 0 || header.snapshot_size > identity.snapshot_bytes) return finish();
+    if (header.snapshot_index == 0 || header.snapshot_size > identity.snapshot_bytes)
+      return finish();
     snapshot = std::make_shared<std::vector<std::byte>>(header.snapshot_size);
     read_snapshot();
   }
@@ -206,19 +238,25 @@ struct RaftLog::Opening : std::enable_shared_from_this<RaftLog::Opening> {
     if (snapshot_read >= snapshot->size()) {
       if (crc64(*snapshot) != header.snapshot_checksum) {
         snapshot.reset();
-        snapshot_error = Error(Code::damaged, fmt::format("agreement log: the snapshot received at entry {} is damaged", header.snapshot_index));
+        snapshot_error =
+            Error(Code::damaged,
+                  fmt::format("agreement log: the snapshot received at entry {} is damaged",
+                              header.snapshot_index));
       }
       return finish();
     }
     const size_t size = std::min<size_t>(snapshot->size() - snapshot_read, raft_frame_bytes_max);
-    snapshot_bytes = Buffer::zeroed((size + raft_page_bytes - 1) / raft_page_bytes * raft_page_bytes);
+    snapshot_bytes =
+        Buffer::zeroed((size + raft_page_bytes - 1) / raft_page_bytes * raft_page_bytes);
     const uint64_t from = identity.snapshot_offset(header.snapshot_region) + snapshot_read;
-    disk->read(from, snapshot_bytes.mutable_bytes(), [self = shared_from_this(), size](Status status) {
-      if (!status.ok()) return self->fail(std::move(status).error());
-      std::memcpy(self->snapshot->data() + self->snapshot_read, self->snapshot_bytes.data(), size);
-      self->snapshot_read += size;
-      self->read_snapshot();
-    });
+    disk->read(from, snapshot_bytes.mutable_bytes(),
+               [self = shared_from_this(), size](Status status) {
+                 if (!status.ok()) return self->fail(std::move(status).error());
+                 std::memcpy(self->snapshot->data() + self->snapshot_read,
+                             self->snapshot_bytes.data(), size);
+                 self->snapshot_read += size;
+                 self->read_snapshot();
+               });
   }
 
   void finish() {
@@ -247,17 +285,20 @@ struct RaftLog::Opening : std::enable_shared_from_this<RaftLog::Opening> {
     std::vector<std::pair<uint64_t, Buffer>> out;
     for (int copy = 0; copy < 2; ++copy) {
       ++header.sequence;
-      out.emplace_back(raft_header_page + header.sequence % raft_header_count, encode_header(header, identity.log_id));
+      out.emplace_back(raft_header_page + header.sequence % raft_header_count,
+                       encode_header(header, identity.log_id));
     }
     PageWriter::run(*disk, std::move(out), [self = shared_from_this()](Status status) {
       if (!status.ok()) return self->fail(std::move(status).error());
-      self->result->log.reset(new RaftLog(std::move(self->disk), self->identity, self->header, std::move(self->frames), self->vote_slot));
+      self->result->log.reset(new RaftLog(std::move(self->disk), self->identity, self->header,
+                                          std::move(self->frames), self->vote_slot));
       self->done.call_once(std::move(self->result));
     });
   }
 };
 
-void RaftLog::open(std::unique_ptr<io::Disk> disk, ClusterId cluster, Callback<void(Result<std::unique_ptr<Opened>>)> done) {
+void RaftLog::open(std::unique_ptr<io::Disk> disk, ClusterId cluster,
+                   Callback<void(Result<std::unique_ptr<Opened>>)> done) {
   auto opening = std::make_shared<Opening>();
   opening->disk = std::move(disk);
   opening->cluster = cluster;

@@ -23,23 +23,31 @@ constexpr size_t reports_bytes_max = 800u << 10;
 constexpr size_t services_asked_max = 64;
 constexpr uint32_t commands_per_session_max = 1024;
 
-// Rights for this client only, and nothing taken away from others but by force of its own attachment.
+// Rights for this client only, and nothing taken away from others but by force of its own
+// attachment.
 bool attaches_itself(ServiceId service, const map::Command& command) {
   const auto* const reassign = std::get_if<map::Reassign>(&command);
   if (reassign == nullptr) return false;
   const auto itself = [service](ClientId client) { return service_of_client(client) == service; };
-  return std::all_of(reassign->volumes.begin(), reassign->volumes.end(), [&](const map::Reassignment& change) {
-    return !change.detach_all && std::all_of(change.read_write.begin(), change.read_write.end(), itself) &&
-           std::all_of(change.read_only.begin(), change.read_only.end(), itself) && std::all_of(change.detach.begin(), change.detach.end(), itself);
-  });
+  return std::all_of(
+      reassign->volumes.begin(), reassign->volumes.end(), [&](const map::Reassignment& change) {
+        return !change.detach_all &&
+               std::all_of(change.read_write.begin(), change.read_write.end(), itself) &&
+               std::all_of(change.read_only.begin(), change.read_only.end(), itself) &&
+               std::all_of(change.detach.begin(), change.detach.end(), itself);
+      });
 }
 
 }  // namespace
 
 bool may_propose(ServiceId service, const map::Command& command) {
-  const auto one_of = [&command]<class... Commands>(std::variant<Commands...>*) { return (std::holds_alternative<Commands>(command) || ...); };
-  using Membership = std::variant<map::InitCluster, map::PutNode, map::NodeUp, map::NodeDown, map::ServiceUp, map::ServiceDown>;
-  using Server = std::variant<map::DiskFailed, map::DiskReturned, map::SetActivated, map::SetPromote, map::SetEvict>;
+  const auto one_of = [&command]<class... Commands>(std::variant<Commands...>*) {
+    return (std::holds_alternative<Commands>(command) || ...);
+  };
+  using Membership = std::variant<map::InitCluster, map::PutNode, map::NodeUp, map::NodeDown,
+                                  map::ServiceUp, map::ServiceDown>;
+  using Server = std::variant<map::DiskFailed, map::DiskReturned, map::SetActivated,
+                              map::SetPromote, map::SetEvict>;
   using Client = std::variant<map::AttachmentReady, map::AttachmentGone>;
   const bool membership = one_of(static_cast<Membership*>(nullptr));
   const bool server = one_of(static_cast<Server*>(nullptr));
@@ -54,14 +62,21 @@ bool may_propose(ServiceId service, const map::Command& command) {
 }
 
 Sessions::Sessions(io::Host& host, Links& links, NodeId self, Events events)
-    : host_(host), links_(links), self_(self), events_(std::move(events)), ask_timer_(host.reactor), asked_at_(host.clock.now()),
+    : host_(host),
+      links_(links),
+      self_(self),
+      events_(std::move(events)),
+      ask_timer_(host.reactor),
+      asked_at_(host.clock.now()),
       started_(host.clock.now()) {}
 
-// --- connections -------------------------------------------------------------------------------------------------------------------------
+// connections
 
 bool Sessions::ready(LinkId id, const wire::Identity& peer) {
   if (peer.service.node != self_) {
-    host_.log.warning("service refused", {{"service", wire::service_text(peer.service)}, {"why", "a service registers with the beacon of its own node"}});
+    host_.log.warning("service refused",
+                      {{"service", wire::service_text(peer.service)},
+                       {"why", "a service registers with the beacon of its own node"}});
     return false;
   }
   Session& session = sessions_[id];
@@ -85,7 +100,8 @@ void Sessions::end(LinkId id, bool gone) {
   const ServiceId service = session.identity.service;
   host_.log.info("service left", {{"service", wire::service_text(service)}, {"gone", gone}});
   const io::Instant now = host_.clock.now();
-  departing_[service] = {session.identity.start_id, gone ? now : std::max(now, session.lease_end), gone};
+  departing_[service] = {session.identity.start_id, gone ? now : std::max(now, session.lease_end),
+                         gone};
   reconcile();
 }
 
@@ -105,11 +121,14 @@ void Sessions::tick() {
   const io::Instant now = host_.clock.now();
   std::vector<LinkId> silent;
   for (auto& [id, session] : sessions_) {
-    if (now - session.heard > limits::beacon_silent_after) silent.push_back(id);
-    else if (now - session.said > service_ping_interval) send(id, session, {MessageType::ping, 0, {}, {}});
+    if (now - session.heard > limits::beacon_silent_after)
+      silent.push_back(id);
+    else if (now - session.said > service_ping_interval)
+      send(id, session, {MessageType::ping, 0, {}, {}});
   }
   for (const LinkId id : silent) {
-    host_.log.warning("a service does not answer", {{"service", wire::service_text(sessions_.at(id).identity.service)}});
+    host_.log.warning("a service does not answer",
+                      {{"service", wire::service_text(sessions_.at(id).identity.service)}});
     links_.close(id);
     end(id, false);
   }
@@ -117,7 +136,7 @@ void Sessions::tick() {
   reconcile();
 }
 
-// --- what services say -------------------------------------------------------------------------------------------------------------------
+// what services say
 
 void Sessions::message(LinkId id, const Message& message) {
   const auto it = sessions_.find(id);
@@ -125,7 +144,9 @@ void Sessions::message(LinkId id, const Message& message) {
   Session& session = it->second;
   session.heard = host_.clock.now();
   const auto malformed = [&] {
-    host_.log.warning("malformed message", {{"service", wire::service_text(session.identity.service)}, {"type", static_cast<int>(message.type)}});
+    host_.log.warning("malformed message",
+                      {{"service", wire::service_text(session.identity.service)},
+                       {"type", static_cast<int>(message.type)}});
     links_.close(id);
     end(id, false);
   };
@@ -152,18 +173,21 @@ void Sessions::message(LinkId id, const Message& message) {
 
 void Sessions::register_service(LinkId id, Session& session, const Message& message) {
   auto registration = wire::decode<wire::Register>(message.body);
-  const bool sound = registration && registration->service.id == session.identity.service &&
-                     registration->service.start_id == session.identity.start_id &&
-                     (registration->disks.empty() || session.identity.service.kind == ServiceKind::server);
+  const bool sound =
+      registration && registration->service.id == session.identity.service &&
+      registration->service.start_id == session.identity.start_id &&
+      (registration->disks.empty() || session.identity.service.kind == ServiceKind::server);
   if (!sound) {
-    host_.log.warning("registration refused", {{"service", wire::service_text(session.identity.service)}});
+    host_.log.warning("registration refused",
+                      {{"service", wire::service_text(session.identity.service)}});
     links_.close(id);
     return end(id, false);
   }
   const ServiceId service = session.identity.service;
   const LinkId before = link_of(service);
   if (before != 0 && before != id) {
-    // The same process over a new connection, or its successor: the old one's lease is waited for then.
+    // The same process over a new connection, or its successor: the old one's lease is waited for
+    // then.
     const Session& old = sessions_.at(before);
     const bool same = old.identity.start_id == session.identity.start_id;
     links_.close(before);
@@ -174,12 +198,15 @@ void Sessions::register_service(LinkId id, Session& session, const Message& mess
       end(before, false);
     }
   }
-  if (const auto departing = departing_.find(service); departing != departing_.end() && departing->second.start_id == session.identity.start_id) {
-    if (proposing_.count(service) == 0) departing_.erase(departing);  // back before anybody was told
+  if (const auto departing = departing_.find(service);
+      departing != departing_.end() && departing->second.start_id == session.identity.start_id) {
+    if (proposing_.count(service) == 0)
+      departing_.erase(departing);  // back before anybody was told
   }
   session.register_again = session.registration.has_value();
   session.registration = std::move(registration);
-  host_.log.info("service registered", {{"service", wire::service_text(service)}, {"disks", session.registration->disks.size()}});
+  host_.log.info("service registered", {{"service", wire::service_text(service)},
+                                        {"disks", session.registration->disks.size()}});
   if (session.map_index == 0 && map_ != nullptr && map_->index != 0) send_map(id, session);
   reconcile();
 }
@@ -191,40 +218,56 @@ void Sessions::command(LinkId id, Session& session, const Message& message) {
     --it->second.commands;
     wire::CommandReply body;
     body.ok = result.ok();
-    if (result.ok()) body.index = *result;
-    else body.code = result.error().code(), body.text = result.error().message();
+    if (result.ok())
+      body.index = *result;
+    else
+      body.code = result.error().code(), body.text = result.error().message();
     send(id, it->second, {MessageType::command_reply, request, encode(body), {}});
   };
   ++session.commands;
   auto body = wire::decode<wire::CommandRequest>(message.body);
   const auto decoded = body ? map::decode(body->command) : std::nullopt;
-  if (!decoded) return reply(Error(Code::invalid, "the beacon does not know this command; upgrade the older one of beacon and service"));
+  if (!decoded)
+    return reply(Error(
+        Code::invalid,
+        "the beacon does not know this command; upgrade the older one of beacon and service"));
   if (!may_propose(session.identity.service, *decoded)) {
-    return reply(Error(Code::not_authorised, "a " + std::string(wire::role_name(session.identity.service.kind)) + " may not propose " +
-                                                 std::string(map::name(*decoded))));
+    return reply(Error(Code::not_authorised,
+                       "a " + std::string(wire::role_name(session.identity.service.kind)) +
+                           " may not propose " + std::string(map::name(*decoded))));
   }
-  if (session.commands > commands_per_session_max) return reply(Error(Code::transient, "too many commands of this service wait; ask again later"));
+  if (session.commands > commands_per_session_max)
+    return reply(Error(Code::transient, "too many commands of this service wait; ask again later"));
   if (map_ == nullptr) return reply(Error(Code::unreachable, "the beacon is starting; ask again"));
   events_.propose(std::move(body->command), false, reply);
 }
 
-// --- the map -----------------------------------------------------------------------------------------------------------------------------
+// the map
 
-void Sessions::send_pieces(LinkId id, Session& session, MessageType type, uint64_t from_index, uint64_t index, Bytes bytes) {
+void Sessions::send_pieces(LinkId id, Session& session, MessageType type, uint64_t from_index,
+                           uint64_t index, Bytes bytes) {
   uint64_t offset = 0;
   do {
-    const Bytes part = bytes.subspan(offset, std::min<uint64_t>(wire::map_piece_bytes, bytes.size() - offset));
-    send(id, session, {type, 0, encode(wire::MapPiece{from_index, index, offset, bytes.size(), {part.begin(), part.end()}}), {}});
+    const Bytes part =
+        bytes.subspan(offset, std::min<uint64_t>(wire::map_piece_bytes, bytes.size() - offset));
+    send(id, session,
+         {type,
+          0,
+          encode(
+              wire::MapPiece{from_index, index, offset, bytes.size(), {part.begin(), part.end()}}),
+          {}});
     offset += part.size();
   } while (offset < bytes.size());
   session.map_index = index;
 }
 
 void Sessions::send_map(LinkId id, Session& session) {
-  send_pieces(id, session, MessageType::map_full, 0, map_->index, map::encode(*map_, session.registration->with_buckets));
+  send_pieces(id, session, MessageType::map_full, 0, map_->index,
+              map::encode(*map_, session.registration->with_buckets));
 }
 
-void Sessions::changed(const map::Map& map, uint64_t from_index, const std::vector<map::Change>& changes) {
+void Sessions::changed(const map::Map& map, uint64_t from_index,
+                       const std::vector<map::Change>& changes) {
   map_ = &map;
   Writer all, without_buckets;
   for (const map::Change& change : changes) {
@@ -238,7 +281,8 @@ void Sessions::changed(const map::Map& map, uint64_t from_index, const std::vect
       continue;
     }
     SP_ASSERT_OP(session.map_index, ==, from_index);
-    send_pieces(id, session, MessageType::map_delta, from_index, map.index, (session.registration->with_buckets ? all : without_buckets).view());
+    send_pieces(id, session, MessageType::map_delta, from_index, map.index,
+                (session.registration->with_buckets ? all : without_buckets).view());
   }
 }
 
@@ -250,7 +294,7 @@ void Sessions::replaced(const map::Map& map) {
   }
 }
 
-// --- up and down -------------------------------------------------------------------------------------------------------------------------
+// up and down
 
 void Sessions::propose(ServiceId service, const map::Command& command, bool gone) {
   proposing_[service] = io::Instant::never();
@@ -258,7 +302,9 @@ void Sessions::propose(ServiceId service, const map::Command& command, bool gone
     if (result.ok()) {
       proposing_.erase(service);
     } else {
-      host_.log.warning("the state did not take up or down", {{"service", wire::service_text(service)}, {"why", result.error().message()}});
+      host_.log.warning(
+          "the state did not take up or down",
+          {{"service", wire::service_text(service)}, {"why", result.error().message()}});
       proposing_[service] = host_.clock.now() + propose_again_after;
     }
   });
@@ -267,7 +313,8 @@ void Sessions::propose(ServiceId service, const map::Command& command, bool gone
 void Sessions::reconcile() {
   if (map_ == nullptr || map_->index == 0 || reconciling_) return;
   reconciling_ = true;
-  std::erase_if(proposing_, [now = host_.clock.now()](const auto& entry) { return entry.second <= now; });
+  std::erase_if(proposing_,
+                [now = host_.clock.now()](const auto& entry) { return entry.second <= now; });
   reconcile_down();
   for (auto& [id, session] : sessions_) reconcile_up(id, session);
   reconciling_ = false;
@@ -275,18 +322,22 @@ void Sessions::reconcile() {
 
 void Sessions::reconcile_down() {
   const io::Instant now = host_.clock.now();
-  // Up in the state, yet not here: since before this beacon started. Its leases came through our predecessor.
-  for (auto it = map_->services.lower_bound(ServiceId{ServiceKind::server, 0, 0}); it != map_->services.end(); ++it) {
+  // Up in the state, yet not here: since before this beacon started. Its leases came through our
+  // predecessor.
+  for (auto it = map_->services.lower_bound(ServiceId{ServiceKind::server, 0, 0});
+       it != map_->services.end(); ++it) {
     const auto& [id, service] = *it;
     if (id.node != self_ || !service.up || departing_.count(id) != 0) continue;
     const LinkId link = link_of(id);
     if (link != 0 && sessions_.at(link).identity.start_id == service.start_id) continue;
-    departing_[id] = {service.start_id, std::max(now, started_ + io::Duration(limits::node_silent_after)), false};
+    departing_[id] = {service.start_id,
+                      std::max(now, started_ + io::Duration(limits::node_silent_after)), false};
   }
   for (auto it = departing_.begin(); it != departing_.end();) {
     const auto& [id, departing] = *it;
     const auto service = map_->services.find(id);
-    const bool up = service != map_->services.end() && service->second.up && service->second.start_id == departing.start_id;
+    const bool up = service != map_->services.end() && service->second.up &&
+                    service->second.start_id == departing.start_id;
     const LinkId link = link_of(id);
     const bool back = link != 0 && sessions_.at(link).identity.start_id == departing.start_id;
     if (proposing_.count(id) != 0) {
@@ -294,7 +345,8 @@ void Sessions::reconcile_down() {
     } else if (!up || (back && !departing.gone)) {
       it = departing_.erase(it);
     } else {
-      if (departing.due <= now) propose(id, map::ServiceDown{id, departing.start_id}, departing.gone);
+      if (departing.due <= now)
+        propose(id, map::ServiceDown{id, departing.start_id}, departing.gone);
       ++it;
     }
   }
@@ -307,7 +359,8 @@ void Sessions::reconcile_up(LinkId, Session& session) {
   const auto node = map_->nodes.find(id.node);
   if (node == map_->nodes.end() || !node->second.up) return;  // first the node
   const auto service = map_->services.find(id);
-  const bool up = service != map_->services.end() && service->second.up && service->second.start_id == session.identity.start_id;
+  const bool up = service != map_->services.end() && service->second.up &&
+                  service->second.start_id == session.identity.start_id;
   if (up && !session.register_again) return;
   session.register_again = false;
   map::Service row = session.registration->service;
@@ -315,7 +368,7 @@ void Sessions::reconcile_up(LinkId, Session& session) {
   propose(id, map::ServiceUp{std::move(row), session.registration->disks}, false);
 }
 
-// --- leases ------------------------------------------------------------------------------------------------------------------------------
+// leases
 
 void Sessions::ask_leases() {
   ask_timer_.cancel();
@@ -332,7 +385,8 @@ void Sessions::ask_leases() {
     // One whose end is being made known gets none until that is settled.
     const bool wants = std::exchange(session.wants_lease, false) && departing_.count(service) == 0;
     if (wants) asked.services[service] = {id, session.lease_sent_ns, session.lease_arrived};
-    wire::NodeService& row = request.services.emplace_back(wire::NodeService{service, session.identity.start_id, wants, session.report});
+    wire::NodeService& row = request.services.emplace_back(
+        wire::NodeService{service, session.identity.start_id, wants, session.report});
     bytes += encode(row.report).size();
     if (bytes > reports_bytes_max) row.report = {.fenced_index = session.report.fenced_index};
   }
@@ -341,15 +395,23 @@ void Sessions::ask_leases() {
 
 void Sessions::granted(const wire::NodeLeaseGrant& grant) {
   confirmed_ = std::max(confirmed_, grant.confirmed_index);
-  const auto asked = std::find_if(asked_.begin(), asked_.end(), [&](const Asked& a) { return a.sent_ns == grant.sent_ns; });
+  const auto asked = std::find_if(asked_.begin(), asked_.end(),
+                                  [&](const Asked& a) { return a.sent_ns == grant.sent_ns; });
   if (asked == asked_.end()) return;
-  const auto length = std::min<uint64_t>(grant.length_ns, static_cast<uint64_t>(io::Duration(limits::lease_length).count()));
+  const auto length = std::min<uint64_t>(
+      grant.length_ns, static_cast<uint64_t>(io::Duration(limits::lease_length).count()));
   for (const auto& [service, one] : asked->services) {
     const auto session = sessions_.find(one.link);
     if (session == sessions_.end()) continue;
-    const bool given = std::find(grant.granted.begin(), grant.granted.end(), service) != grant.granted.end();
-    if (given) session->second.lease_end = std::max(session->second.lease_end, one.arrived + lease_bound());
-    send(one.link, session->second, {MessageType::lease_grant, 0, encode(wire::LeaseGrant{one.sent_ns, given ? length : 0, confirmed_}), {}});
+    const bool given =
+        std::find(grant.granted.begin(), grant.granted.end(), service) != grant.granted.end();
+    if (given)
+      session->second.lease_end = std::max(session->second.lease_end, one.arrived + lease_bound());
+    send(one.link, session->second,
+         {MessageType::lease_grant,
+          0,
+          encode(wire::LeaseGrant{one.sent_ns, given ? length : 0, confirmed_}),
+          {}});
   }
   asked_.erase(asked_.begin(), asked + 1);
 }
@@ -358,14 +420,19 @@ void Sessions::confirmed(uint64_t index) {
   if (index <= confirmed_) return;
   confirmed_ = index;
   for (auto& [id, session] : sessions_) {
-    if (session.registration) send(id, session, {MessageType::confirmed, 0, encode(wire::Confirmed{index}), {}});
+    if (session.registration)
+      send(id, session, {MessageType::confirmed, 0, encode(wire::Confirmed{index}), {}});
   }
 }
 
 void Sessions::reports(LinkId id, uint64_t request, const wire::NodeReportsReply& reply) {
   const auto it = sessions_.find(id);
   if (it == sessions_.end()) return;
-  send(id, it->second, {MessageType::reports_reply, request, encode(wire::ReportsReply{reply.ok, reply.code, reply.text, reply.last, reply.reports}), {}});
+  send(id, it->second,
+       {MessageType::reports_reply,
+        request,
+        encode(wire::ReportsReply{reply.ok, reply.code, reply.text, reply.last, reply.reports}),
+        {}});
 }
 
 }  // namespace sp::beacon

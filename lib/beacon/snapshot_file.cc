@@ -46,7 +46,8 @@ struct SnapshotFile::Writing {
   Callback<void(Status)> done;
 };
 
-SnapshotFile::SnapshotFile(std::unique_ptr<io::Disk> disk, uint64_t capacity_bytes) : disk_(std::move(disk)), capacity_bytes_(capacity_bytes) {
+SnapshotFile::SnapshotFile(std::unique_ptr<io::Disk> disk, uint64_t capacity_bytes)
+    : disk_(std::move(disk)), capacity_bytes_(capacity_bytes) {
   SP_ASSERT_OP(capacity_bytes % page_bytes, ==, 0u);
 }
 
@@ -64,14 +65,16 @@ void SnapshotFile::load_head(uint32_t place) {
     for (uint32_t found = 0; found < 2; ++found) {
       if (loading_->heads[found]) loading_->order.push_back(found);
     }
-    std::sort(loading_->order.begin(), loading_->order.end(),
-              [this](uint32_t a, uint32_t b) { return loading_->heads[a]->index < loading_->heads[b]->index; });
+    std::sort(loading_->order.begin(), loading_->order.end(), [this](uint32_t a, uint32_t b) {
+      return loading_->heads[a]->index < loading_->heads[b]->index;
+    });
     return load_next();
   }
   disk_->read(place_offset(place), loading_->page.mutable_bytes(), [this, place](Status status) {
     if (!status.ok()) return loaded(std::move(status).error());
     const auto head = sp::load<Head>(loading_->page.bytes().first(sizeof(Head)));
-    const bool good = head.magic == head_magic && head.version == 1 && head.crc == head_crc(head) && head.size <= capacity_bytes_;
+    const bool good = head.magic == head_magic && head.version == 1 && head.crc == head_crc(head) &&
+                      head.size <= capacity_bytes_;
     if (good) loading_->heads[place] = head;
     load_head(place + 1);
   });
@@ -99,7 +102,8 @@ void SnapshotFile::load_piece() {
   const uint64_t offset = place_offset(place) + page_bytes + loading_->bytes.size();
   disk_->read(offset, loading_->piece.mutable_bytes(), [this, left](Status status) {
     if (!status.ok()) return loaded(std::move(status).error());
-    const Bytes got = loading_->piece.bytes().first(std::min<uint64_t>(left, loading_->piece.size()));
+    const Bytes got =
+        loading_->piece.bytes().first(std::min<uint64_t>(left, loading_->piece.size()));
     loading_->bytes.insert(loading_->bytes.end(), got.begin(), got.end());
     load_piece();
   });
@@ -107,11 +111,14 @@ void SnapshotFile::load_piece() {
 
 void SnapshotFile::loaded(Result<std::optional<Found>> found) {
   const auto loading = std::move(loading_);
-  if (found.ok()) loading->done(std::move(found));
-  else loading->done(std::move(found).error().with("reading the state's snapshot file"));
+  if (found.ok())
+    loading->done(std::move(found));
+  else
+    loading->done(std::move(found).error().with("reading the state's snapshot file"));
 }
 
-void SnapshotFile::write(uint64_t index, std::vector<std::byte> bytes, Callback<void(Status)> done) {
+void SnapshotFile::write(uint64_t index, std::vector<std::byte> bytes,
+                         Callback<void(Status)> done) {
   SP_ASSERT(!loading_ && !writing_);
   writing_ = std::make_unique<Writing>();
   writing_->index = index;
@@ -119,7 +126,9 @@ void SnapshotFile::write(uint64_t index, std::vector<std::byte> bytes, Callback<
   writing_->done = std::move(done);
   if (writing_->bytes.size() <= capacity_bytes_) return write_piece();
   // Through a flush, so that the completion comes later than the call.
-  disk_->flush([this](Status) { written(Error(Code::no_space, "the state is larger than its snapshot file allows")); });
+  disk_->flush([this](Status) {
+    written(Error(Code::no_space, "the state is larger than its snapshot file allows"));
+  });
 }
 
 void SnapshotFile::write_piece() {

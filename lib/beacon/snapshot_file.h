@@ -1,9 +1,13 @@
-// SnapshotFile: the newest snapshots of this node's own applied state, so that the agreement log may be compacted although the state's database is never
-// flushed. Two places take turns: the newer good one counts. Each is a head page and the bytes; the head is written when the bytes are durable:
+// SnapshotFile: the newest snapshots of this node's own applied state, so that the agreement log
+// may be compacted although the state's database is never flushed. Two places take turns: the newer
+// good one counts. Each is a head page and the bytes; the head is written when the bytes are
+// durable:
 //
-//   0 "SPSN" u32 version 1   8 index u64   16 size u64   24 crc64 of the bytes   32 crc64 of the 32 bytes before
+//   0 "SPSN" u32 version 1   8 index u64   16 size u64   24 crc64 of the bytes   32 crc64 of the 32
+//   bytes before
 //
-// Any error of the disk ends its use; the log is then not compacted any more, and the beacon stops. Thread rule: one reactor.
+// Any error of the disk ends its use; the log is then not compacted any more, and the beacon stops.
+// Thread rule: one reactor.
 #pragma once
 #include <memory>
 #include <optional>
@@ -26,8 +30,8 @@ class SnapshotFile {
   SnapshotFile(std::unique_ptr<io::Disk> disk, uint64_t capacity_bytes);
   ~SnapshotFile();
 
-  // One call at a time of these two. A completion must not destroy the SnapshotFile; destroying it elsewhere drops the completion.
-  // The newest good snapshot, if there is one. First of all.
+  // One call at a time of these two. A completion must not destroy the SnapshotFile; destroying it
+  // elsewhere drops the completion. The newest good snapshot, if there is one. First of all.
   void load(Callback<void(Result<std::optional<Found>>)> done);
   // Code::no_space when it is larger than the capacity.
   void write(uint64_t index, std::vector<std::byte> bytes, Callback<void(Status)> done);

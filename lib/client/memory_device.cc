@@ -74,16 +74,20 @@ struct MemoryDevice::State {
     if (operation.offset > size || operation.size > size - operation.offset)
       return Error(Code::invalid, "beyond the end of the memory device");
     for (const BadRange& bad : bad_ranges)
-      if (operation.offset < bad.offset + bad.size && bad.offset < operation.offset + operation.size)
+      if (operation.offset < bad.offset + bad.size &&
+          bad.offset < operation.offset + operation.size)
         return Error(bad.code, "injected failure of this range");
-    if (read_only && (operation.kind == Operation::Kind::write || operation.kind == Operation::Kind::zero))
+    if (read_only &&
+        (operation.kind == Operation::Kind::write || operation.kind == Operation::Kind::zero))
       return Error(Code::refused, "the memory device is read-only");
     switch (operation.kind) {
       case Operation::Kind::read: {
         std::byte* into = operation.into;
         visit(operation.offset, operation.size, false, [&](std::byte* memory, uint64_t length) {
-          if (memory == nullptr) std::memset(into, 0, length);
-          else std::memcpy(into, memory, length);
+          if (memory == nullptr)
+            std::memset(into, 0, length);
+          else
+            std::memcpy(into, memory, length);
           into += length;
         });
         break;
@@ -106,23 +110,27 @@ struct MemoryDevice::State {
     return ok_status();
   }
 
-  static void schedule(const std::shared_ptr<State>& state, std::unique_ptr<Operation> operation, bool may_lag) {
+  static void schedule(const std::shared_ptr<State>& state, std::unique_ptr<Operation> operation,
+                       bool may_lag) {
     const bool lag = may_lag && state->reordering && state->coin();
-    state->host.reactor.post([weak = std::weak_ptr<State>(state), operation = std::move(operation), lag]() mutable {
-      const auto alive = weak.lock();
-      if (alive == nullptr) return;
-      if (lag) return schedule(alive, std::move(operation), false);
-      Status outcome = alive->perform(*operation);
-      operation->done.call_once(std::move(outcome));
-    });
+    state->host.reactor.post(
+        [weak = std::weak_ptr<State>(state), operation = std::move(operation), lag]() mutable {
+          const auto alive = weak.lock();
+          if (alive == nullptr) return;
+          if (lag) return schedule(alive, std::move(operation), false);
+          Status outcome = alive->perform(*operation);
+          operation->done.call_once(std::move(outcome));
+        });
   }
 };
 
-MemoryDevice::MemoryDevice(io::Host& host, uint64_t size_bytes) : state_(std::make_shared<State>(host)) {
+MemoryDevice::MemoryDevice(io::Host& host, uint64_t size_bytes)
+    : state_(std::make_shared<State>(host)) {
   set_size(size_bytes);
 }
 
-MemoryDevice::MemoryDevice(io::Host& host, MutableBytes storage) : state_(std::make_shared<State>(host)) {
+MemoryDevice::MemoryDevice(io::Host& host, MutableBytes storage)
+    : state_(std::make_shared<State>(host)) {
   SP_ASSERT(!storage.empty());
   SP_ASSERT_OP(storage.size() % limits::block_bytes, ==, 0u);
   state_->external = storage;
@@ -147,19 +155,23 @@ void MemoryDevice::start(std::unique_ptr<Operation> operation) {
 }
 
 void MemoryDevice::read(uint64_t offset, MutableBytes into, Done done) {
-  start(std::make_unique<Operation>(
-      Operation{Operation::Kind::read, offset, into.size(), into.data(), nullptr, std::move(done)}));
+  start(std::make_unique<Operation>(Operation{Operation::Kind::read, offset, into.size(),
+                                              into.data(), nullptr, std::move(done)}));
 }
 void MemoryDevice::write(uint64_t offset, Bytes from, Done done) {
-  start(std::make_unique<Operation>(
-      Operation{Operation::Kind::write, offset, from.size(), nullptr, from.data(), std::move(done)}));
+  start(std::make_unique<Operation>(Operation{Operation::Kind::write, offset, from.size(), nullptr,
+                                              from.data(), std::move(done)}));
 }
 void MemoryDevice::write_zeroes(uint64_t offset, uint64_t size, Done done) {
-  start(std::make_unique<Operation>(Operation{Operation::Kind::zero, offset, size, nullptr, nullptr, std::move(done)}));
+  start(std::make_unique<Operation>(
+      Operation{Operation::Kind::zero, offset, size, nullptr, nullptr, std::move(done)}));
 }
-void MemoryDevice::discard(uint64_t offset, uint64_t size, Done done) { write_zeroes(offset, size, std::move(done)); }
+void MemoryDevice::discard(uint64_t offset, uint64_t size, Done done) {
+  write_zeroes(offset, size, std::move(done));
+}
 void MemoryDevice::flush(Done done) {
-  start(std::make_unique<Operation>(Operation{Operation::Kind::flush, 0, 0, nullptr, nullptr, std::move(done)}));
+  start(std::make_unique<Operation>(
+      Operation{Operation::Kind::flush, 0, 0, nullptr, nullptr, std::move(done)}));
 }
 
 void MemoryDevice::set_size(uint64_t size_bytes) {

@@ -1,8 +1,10 @@
-// MemoryDevice: a BlockDevice in memory, for tests and benchmarks of front ends and for trying them by hand.
+// MemoryDevice: a BlockDevice in memory, for tests and benchmarks of front ends and for trying them
+// by hand.
 //
-// Either thin (memory is taken by the mebibyte as it is written) or over memory that the caller owns, such as a file mapped shared, which
-// then survives the process. An operation takes effect when it completes: in a later turn, and some one turn later than others, so front ends
-// meet completions out of order. Faults can be injected. Thread rule: the reactor's.
+// Either thin (memory is taken by the mebibyte as it is written) or over memory that the caller
+// owns, such as a file mapped shared, which then survives the process. An operation takes effect
+// when it completes: in a later turn, and some one turn later than others, so front ends meet
+// completions out of order. Faults can be injected. Thread rule: the reactor's.
 #pragma once
 #include <memory>
 #include <optional>
@@ -15,8 +17,10 @@ namespace sp::client {
 class MemoryDevice final : public BlockDevice {
  public:
   MemoryDevice(io::Host& host, uint64_t size_bytes);
-  MemoryDevice(io::Host& host, MutableBytes storage);  // storage.size() is a multiple of 4096 and outlives the device
-  ~MemoryDevice() override;                            // drops completions that have not run
+  MemoryDevice(
+      io::Host& host,
+      MutableBytes storage);  // storage.size() is a multiple of 4096 and outlives the device
+  ~MemoryDevice() override;   // drops completions that have not run
 
   uint64_t size_bytes() const override;
   bool read_only() const override;
@@ -26,13 +30,14 @@ class MemoryDevice final : public BlockDevice {
   void discard(uint64_t offset, uint64_t size, Done done) override;
   void flush(Done done) override;
 
-  // Thin: what is cut off reads as zeros when grown again. Over the caller's memory: at most its size, and content stays.
+  // Thin: what is cut off reads as zeros when grown again. Over the caller's memory: at most its
+  // size, and content stays.
   void set_size(uint64_t size_bytes);
   void set_read_only(bool read_only);
-  void set_reordering(bool reordering);                // on at first
-  void fail_all(std::optional<Code> code);             // every operation from now on; nullopt ends it
+  void set_reordering(bool reordering);     // on at first
+  void fail_all(std::optional<Code> code);  // every operation from now on; nullopt ends it
   void fail_range(uint64_t offset, uint64_t size, Code code);
-  void hold(bool held);                                // held operations wait until hold(false)
+  void hold(bool held);  // held operations wait until hold(false)
   size_t operations_waiting() const;
   uint64_t flush_count() const;
 

@@ -7,7 +7,8 @@
 
 namespace sp::client {
 
-std::shared_ptr<Servers> make_servers(io::Host& host, const wire::ClusterKey& key, const wire::Identity& self) {
+std::shared_ptr<Servers> make_servers(io::Host& host, const wire::ClusterKey& key,
+                                      const wire::Identity& self) {
   return std::make_shared<Servers>(host, key, self);
 }
 
@@ -26,23 +27,30 @@ void Servers::request(const map::Service& server, wire::Message message, Reply r
     link.address = server.address;
     link.start_id = server.start_id;
     link.backoff = {};
-    if (link.connection || link.attempt) lost(link, Error(Code::closed, "the server was started anew"));
+    if (link.connection || link.attempt)
+      lost(link, Error(Code::closed, "the server was started anew"));
     link.redial.cancel();
   }
   link.waiting.push_back({std::move(message), std::move(reply)});
-  if (link.ready) pump(link);
-  else if (!link.connection && !link.attempt && !link.redial.armed()) dial(link);
+  if (link.ready)
+    pump(link);
+  else if (!link.connection && !link.attempt && !link.redial.armed())
+    dial(link);
   if (!tick_timer_.armed()) tick_timer_.arm(limits::request_timeout / 8, [this] { tick(); });
 }
 
 void Servers::dial(Link& link) {
   const auto address = io::Address::parse(link.address);
   if (!address.ok()) {
-    link.redial.arm(limits::reconnect_backoff_min, [this, &link] { lost(link, Error(Code::unreachable, "the server has no address")); });
+    link.redial.arm(limits::reconnect_backoff_min, [this, &link] {
+      lost(link, Error(Code::unreachable, "the server has no address"));
+    });
     return;
   }
   link.attempt = host_.net.connect(*address, limits::connect_timeout,
-                                   [this, &link](Result<std::unique_ptr<io::Socket>> socket) { connected(link, std::move(socket)); });
+                                   [this, &link](Result<std::unique_ptr<io::Socket>> socket) {
+                                     connected(link, std::move(socket));
+                                   });
 }
 
 void Servers::connected(Link& link, Result<std::unique_ptr<io::Socket>> socket) {
@@ -50,14 +58,16 @@ void Servers::connected(Link& link, Result<std::unique_ptr<io::Socket>> socket) 
   if (!socket.ok()) return lost(link, socket.error());
   wire::Connection::Events events;
   events.ready = [this, &link](const wire::Identity& peer) {
-    if (peer.service != link.service) return lost(link, Error(Code::not_authorised, "another service answers at " + link.address));
+    if (peer.service != link.service)
+      return lost(link, Error(Code::not_authorised, "another service answers at " + link.address));
     link.ready = true;
     link.backoff = {};
     pump(link);
   };
   events.message = [this, &link](wire::Message message) { received(link, std::move(message)); };
   events.closed = [this, &link](const Error& why) { lost(link, why); };
-  link.connection = wire::Connection::start(host_, std::move(socket).value(), key_, self_, false, std::move(events));
+  link.connection = wire::Connection::start(host_, std::move(socket).value(), key_, self_, false,
+                                            std::move(events));
 }
 
 void Servers::pump(Link& link) {
@@ -83,7 +93,8 @@ void Servers::pump(Link& link) {
 void Servers::received(Link& link, wire::Message message) {
   const auto index = static_cast<uint32_t>(message.request);
   const auto round = static_cast<uint32_t>(message.request >> 32);
-  if (index >= link.slots.size() || !link.slots[index].used || link.slots[index].round != round) return;
+  if (index >= link.slots.size() || !link.slots[index].used || link.slots[index].round != round)
+    return;
   Slot& slot = link.slots[index];
   slot.used = false;
   Reply reply = std::move(slot.reply);
@@ -104,9 +115,12 @@ void Servers::lost(Link& link, const Error& why) {
   link.free_slots.clear();
   for (Waiting& request : link.waiting) ended.push_back(std::move(request.reply));
   link.waiting.clear();
-  link.backoff = std::clamp<io::Duration>(link.backoff * 2, limits::reconnect_backoff_min, limits::reconnect_backoff_max);
+  link.backoff = std::clamp<io::Duration>(link.backoff * 2, limits::reconnect_backoff_min,
+                                          limits::reconnect_backoff_max);
   // Dialled again when somebody asks, but not before the pause is over.
-  const io::Duration pause = link.backoff / 2 + io::Duration(host_.random.below(static_cast<uint64_t>(link.backoff.count() / 2 + 1)));
+  const io::Duration pause =
+      link.backoff / 2 +
+      io::Duration(host_.random.below(static_cast<uint64_t>(link.backoff.count() / 2 + 1)));
   link.redial.arm(pause, [this, &link] {
     if (!link.waiting.empty()) dial(link);
   });
@@ -130,8 +144,9 @@ void Servers::tick() {
   tick_timer_.arm(limits::request_timeout / 8, [this] { tick(); });
   const io::Instant now = host_.clock.now();
   for (auto& [id, link] : links_) {
-    const bool overdue = std::any_of(link->slots.begin(), link->slots.end(),
-                                     [&](const Slot& slot) { return slot.used && now - slot.since >= limits::request_timeout; });
+    const bool overdue = std::any_of(link->slots.begin(), link->slots.end(), [&](const Slot& slot) {
+      return slot.used && now - slot.since >= limits::request_timeout;
+    });
     if (overdue) lost(*link, Error(Code::timed_out, "the server does not answer"));
   }
 }

@@ -1,8 +1,10 @@
 // Servers: the connections of one client process to the servers, shared by its volumes.
 //
-// A request ends exactly once, in a later turn: with the reply, or with an Error when the connection could not be made or was lost, also because the server left some request
-// unanswered for limits::request_timeout; the outcome is then unknown and the owner asks again wherever the map says. At most limits::client_window_per_server
-// requests are in flight to one server, the rest waits in order. Requests are never repeated here. Thread rule: one reactor.
+// A request ends exactly once, in a later turn: with the reply, or with an Error when the
+// connection could not be made or was lost, also because the server left some request unanswered
+// for limits::request_timeout; the outcome is then unknown and the owner asks again wherever the
+// map says. At most limits::client_window_per_server requests are in flight to one server, the rest
+// waits in order. Requests are never repeated here. Thread rule: one reactor.
 #pragma once
 #include <deque>
 #include <map>

@@ -11,17 +11,26 @@ namespace {
 
 constexpr size_t pieces_started_max = 4 * limits::client_window_per_server;
 
-// What the owner holds. The engine itself is shared with the completions that are on their way, which find it closed.
+// What the owner holds. The engine itself is shared with the completions that are on their way,
+// which find it closed.
 class VolumeHandle final : public Volume {
  public:
   explicit VolumeHandle(std::shared_ptr<VolumeImpl> engine) : engine_(std::move(engine)) {}
   ~VolumeHandle() override { engine_->close(); }
   uint64_t size_bytes() const override { return engine_->size_bytes(); }
   bool read_only() const override { return engine_->read_only(); }
-  void read(uint64_t offset, MutableBytes into, Done done) override { engine_->read(offset, into, std::move(done)); }
-  void write(uint64_t offset, Bytes from, Done done) override { engine_->write(offset, from, std::move(done)); }
-  void write_zeroes(uint64_t offset, uint64_t size, Done done) override { engine_->write_zeroes(offset, size, std::move(done)); }
-  void discard(uint64_t offset, uint64_t size, Done done) override { engine_->discard(offset, size, std::move(done)); }
+  void read(uint64_t offset, MutableBytes into, Done done) override {
+    engine_->read(offset, into, std::move(done));
+  }
+  void write(uint64_t offset, Bytes from, Done done) override {
+    engine_->write(offset, from, std::move(done));
+  }
+  void write_zeroes(uint64_t offset, uint64_t size, Done done) override {
+    engine_->write_zeroes(offset, size, std::move(done));
+  }
+  void discard(uint64_t offset, uint64_t size, Done done) override {
+    engine_->discard(offset, size, std::move(done));
+  }
   void flush(Done done) override { engine_->flush(std::move(done)); }
   void map_changed() override { engine_->map_changed(); }
   VolumeCounters counters() const override { return engine_->counters(); }
@@ -33,15 +42,25 @@ class VolumeHandle final : public Volume {
 
 }  // namespace
 
-std::unique_ptr<Volume> Volume::open(io::Host& host, member::Member& member, std::shared_ptr<Servers> servers, const VolumeOptions& options) {
+std::unique_ptr<Volume> Volume::open(io::Host& host, member::Member& member,
+                                     std::shared_ptr<Servers> servers,
+                                     const VolumeOptions& options) {
   const ServiceId self = servers->self().service;
   const ClientId client = client_of(self.node, self.instance);
-  return std::make_unique<VolumeHandle>(std::make_shared<VolumeImpl>(host, member, std::move(servers), options, client));
+  return std::make_unique<VolumeHandle>(
+      std::make_shared<VolumeImpl>(host, member, std::move(servers), options, client));
 }
 
-VolumeImpl::VolumeImpl(io::Host& host, member::Member& member, std::shared_ptr<Servers> servers, const VolumeOptions& options, ClientId client)
-    : host_(host), member_(member), servers_(std::move(servers)), options_(options), client_(client), timer_(host.reactor) {
-  // A process that was started anew under the same attachment must not use the numbers of its predecessor: they start at the time of day.
+VolumeImpl::VolumeImpl(io::Host& host, member::Member& member, std::shared_ptr<Servers> servers,
+                       const VolumeOptions& options, ClientId client)
+    : host_(host),
+      member_(member),
+      servers_(std::move(servers)),
+      options_(options),
+      client_(client),
+      timer_(host.reactor) {
+  // A process that was started anew under the same attachment must not use the numbers of its
+  // predecessor: they start at the time of day.
   constexpr int numbers_per_ms_bits = 20;
   next_number_ = (static_cast<uint64_t>(host_.clock.wall_ms()) << numbers_per_ms_bits) + 1;
   oldest_open_ = next_number_;
@@ -49,7 +68,8 @@ VolumeImpl::VolumeImpl(io::Host& host, member::Member& member, std::shared_ptr<S
 
 uint64_t VolumeImpl::size_bytes() const {
   const auto row = member_.map().volumes.find(options_.volume);
-  if (row != member_.map().volumes.end()) size_seen_ = row->second.size_bytes / limits::block_bytes * limits::block_bytes;
+  if (row != member_.map().volumes.end())
+    size_seen_ = row->second.size_bytes / limits::block_bytes * limits::block_bytes;
   return size_seen_;
 }
 
@@ -61,7 +81,9 @@ void VolumeImpl::write(uint64_t offset, Bytes from, Done done) {
   ++counters_.writes;
   start(Kind::write, offset, from.size(), {}, from, std::move(done));
 }
-void VolumeImpl::write_zeroes(uint64_t offset, uint64_t size, Done done) { discard(offset, size, std::move(done)); }
+void VolumeImpl::write_zeroes(uint64_t offset, uint64_t size, Done done) {
+  discard(offset, size, std::move(done));
+}
 void VolumeImpl::discard(uint64_t offset, uint64_t size, Done done) {
   ++counters_.writes;
   start(Kind::discard, offset, size, {}, {}, std::move(done));
@@ -85,13 +107,17 @@ void VolumeImpl::close() {
 
 std::optional<Error> VolumeImpl::refusal(Kind kind, uint64_t offset, uint64_t size) const {
   if (fenced_) return Error(Code::closed, fenced_why_);
-  if (offset % limits::block_bytes != 0 || size % limits::block_bytes != 0) return Error(Code::invalid, "offset and size must be multiples of 4096");
-  if (kind != Kind::read && options_.read_only) return Error(Code::refused, "the volume is attached read-only");
-  if (offset + size < offset || offset + size > size_bytes()) return Error(Code::invalid, "the range ends beyond the end of the volume");
+  if (offset % limits::block_bytes != 0 || size % limits::block_bytes != 0)
+    return Error(Code::invalid, "offset and size must be multiples of 4096");
+  if (kind != Kind::read && options_.read_only)
+    return Error(Code::refused, "the volume is attached read-only");
+  if (offset + size < offset || offset + size > size_bytes())
+    return Error(Code::invalid, "the range ends beyond the end of the volume");
   return std::nullopt;
 }
 
-void VolumeImpl::start(Kind kind, uint64_t offset, uint64_t size, MutableBytes into, Bytes from, Done done) {
+void VolumeImpl::start(Kind kind, uint64_t offset, uint64_t size, MutableBytes into, Bytes from,
+                       Done done) {
   auto operation = std::make_shared<Operation>();
   operation->kind = kind;
   operation->offset = offset;
@@ -102,8 +128,10 @@ void VolumeImpl::start(Kind kind, uint64_t offset, uint64_t size, MutableBytes i
   if (operation->error || size == 0) {
     host_.reactor.post([self = shared_from_this(), operation] {
       if (self->closed_) return;
-      if (operation->error) operation->done.call_once(std::move(*operation->error));
-      else operation->done.call_once(Status());
+      if (operation->error)
+        operation->done.call_once(std::move(*operation->error));
+      else
+        operation->done.call_once(Status());
     });
     return;
   }
@@ -141,7 +169,7 @@ void VolumeImpl::start_waiting() {
   }
 }
 
-// --- sending ------------------------------------------------------------------------------------------------------------------------------
+// sending
 
 bool VolumeImpl::route(const Piece& piece, Route& route) {
   const map::Map& map = member_.map();
@@ -151,8 +179,10 @@ bool VolumeImpl::route(const Piece& piece, Route& route) {
   const auto agreed = map.sets.find(route.set);
   const map::DiskSet* row = agreed == map.sets.end() ? nullptr : &agreed->second;
   if (const auto newer = newer_rows_.find(route.set); newer != newer_rows_.end()) {
-    if (row == nullptr || newer->second.revision > row->revision) row = &newer->second;
-    else newer_rows_.erase(newer);
+    if (row == nullptr || newer->second.revision > row->revision)
+      row = &newer->second;
+    else
+      newer_rows_.erase(newer);
   }
   if (row == nullptr || row->acting.empty()) return false;
   route.epoch = row->epoch;
@@ -164,10 +194,11 @@ void VolumeImpl::send(Piece& piece) {
   Route to;
   if (!route(piece, to)) return rest(piece, false);
   piece.state = PieceState::sent;
-  servers_->request(*to.server, make_request(piece, to), [weak = weak_from_this(), id = piece.id](Result<wire::Message> message) {
-    const auto self = weak.lock();
-    if (self && !self->closed_) self->replied(id, std::move(message));
-  });
+  servers_->request(*to.server, make_request(piece, to),
+                    [weak = weak_from_this(), id = piece.id](Result<wire::Message> message) {
+                      const auto self = weak.lock();
+                      if (self && !self->closed_) self->replied(id, std::move(message));
+                    });
 }
 
 wire::Message VolumeImpl::make_request(Piece& piece, const Route& route) {
@@ -189,7 +220,9 @@ wire::Message VolumeImpl::make_request(Piece& piece, const Route& route) {
   if (operation.kind == Kind::write && !piece.data) {
     const size_t size = size_t{piece.block_count} * limits::block_bytes;
     piece.data = Buffer::copy_of(operation.from.subspan(piece.at, size));
-    for (size_t i = 0; i < piece.block_count; ++i) piece.crcs.push_back(crc64(piece.data.bytes().subspan(i * limits::block_bytes, limits::block_bytes)));
+    for (size_t i = 0; i < piece.block_count; ++i)
+      piece.crcs.push_back(
+          crc64(piece.data.bytes().subspan(i * limits::block_bytes, limits::block_bytes)));
   }
   wire::WriteRequest body;
   body.set = route.set;
@@ -213,9 +246,11 @@ void VolumeImpl::rest(Piece& piece, bool soon) {
   ++counters_.retries;
   ++piece.attempts;
   const uint32_t doublings = std::min<uint32_t>(soon ? 0 : piece.attempts, 8);
-  const io::Duration pause = std::min<io::Duration>(limits::retry_backoff_min * (1 << doublings), limits::retry_backoff_max);
+  const io::Duration pause = std::min<io::Duration>(limits::retry_backoff_min * (1 << doublings),
+                                                    limits::retry_backoff_max);
   piece.state = PieceState::resting;
-  piece.due = host_.clock.now() + pause / 2 + io::Duration(host_.random.below(static_cast<uint64_t>(pause.count() / 2 + 1)));
+  piece.due = host_.clock.now() + pause / 2 +
+              io::Duration(host_.random.below(static_cast<uint64_t>(pause.count() / 2 + 1)));
   arm();
 }
 
@@ -225,7 +260,8 @@ void VolumeImpl::arm() {
     if (piece.state == PieceState::resting) first = std::min(first, piece.due);
   }
   if (first == io::Instant::never()) return timer_.cancel();
-  timer_.arm(std::max<io::Duration>(first - host_.clock.now(), io::Duration(0)), [this] { wake(); });
+  timer_.arm(std::max<io::Duration>(first - host_.clock.now(), io::Duration(0)),
+             [this] { wake(); });
 }
 
 void VolumeImpl::wake() {

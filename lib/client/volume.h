@@ -1,11 +1,16 @@
-// Volume: one attached volume as a BlockDevice: splits requests at objects, makes and checks CRC-64 per block, routes by the map to the primary of each set, and retries until
-// the outcome is certain.
+// Volume: one attached volume as a BlockDevice: splits requests at objects, makes and checks CRC-64
+// per block, routes by the map to the primary of each set, and retries until the outcome is
+// certain.
 //
-// - Each write operation gets a number once; every retry of it, on whatever server, carries the same number, so it is applied at most once.
-// - At most limits::client_window_per_server requests are in flight to one server; the rest waits here in order of arrival.
-// - Overlapping writes in flight at once take effect in some order (as on any block device); a read issued after a write has completed sees it.
+// - Each write operation gets a number once; every retry of it, on whatever server, carries the
+// same number, so it is applied at most once.
+// - At most limits::client_window_per_server requests are in flight to one server; the rest waits
+// here in order of arrival.
+// - Overlapping writes in flight at once take effect in some order (as on any block device); a read
+// issued after a write has completed sees it.
 // - A read whose checksum does not match is asked again with `checksum_failed`.
-// - stale_epoch, not_ready, busy, lost connections and silence (timeouts) are retried for ever with a bounded backoff; they are never errors. fenced ends the device: all
+// - stale_epoch, not_ready, busy, lost connections and silence (timeouts) are retried for ever with
+// a bounded backoff; they are never errors. fenced ends the device: all
 //   requests from then on fail with Code::closed.
 #pragma once
 #include <memory>
@@ -18,27 +23,31 @@ namespace sp::client {
 
 // Connections to servers, shared by all volumes of one process.
 class Servers;
-std::shared_ptr<Servers> make_servers(io::Host& host, const wire::ClusterKey& key, const wire::Identity& self);
+std::shared_ptr<Servers> make_servers(io::Host& host, const wire::ClusterKey& key,
+                                      const wire::Identity& self);
 
 struct VolumeOptions {
   VolumeId volume = 0;
-  uint32_t generation = 0;       // of the attachment
+  uint32_t generation = 0;  // of the attachment
   bool read_only = false;
 };
 
 struct VolumeCounters {
   uint64_t reads = 0, writes = 0, retries = 0, checksum_mismatches = 0;
-  uint64_t oldest_request_ms = 0;   // age of the oldest unanswered request, 0 when none
+  uint64_t oldest_request_ms = 0;  // age of the oldest unanswered request, 0 when none
   uint64_t in_flight = 0;
 };
 
 class Volume : public BlockDevice {
  public:
   // `member` outlives the Volume; call map_changed() on each of its changes.
-  static std::unique_ptr<Volume> open(io::Host& host, member::Member& member, std::shared_ptr<Servers> servers, const VolumeOptions& options);
+  static std::unique_ptr<Volume> open(io::Host& host, member::Member& member,
+                                      std::shared_ptr<Servers> servers,
+                                      const VolumeOptions& options);
   virtual void map_changed() = 0;
   virtual VolumeCounters counters() const = 0;
-  virtual Callback<void()>& on_fenced() = 0;     // set by the owner; called once when the attachment is gone
+  virtual Callback<void()>&
+  on_fenced() = 0;  // set by the owner; called once when the attachment is gone
 };
 
 }  // namespace sp::client

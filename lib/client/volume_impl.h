@@ -1,8 +1,11 @@
 // VolumeImpl: the engine behind Volume. For volume*.cc only.
 //
-// An operation of the front end is split into pieces (part of one object, one request). Every write piece has its operation number from the start; all below the oldest open one
-// are answered and will never be sent again, which each write tells the servers. A piece is routed by the newest row of its set that is known, from the map or from a refusal.
-// It holds a copy of its data, made when it is first sent, over which the checksums are made, so that a caller who changes its memory meanwhile harms only itself.
+// An operation of the front end is split into pieces (part of one object, one request). Every write
+// piece has its operation number from the start; all below the oldest open one are answered and
+// will never be sent again, which each write tells the servers. A piece is routed by the newest row
+// of its set that is known, from the map or from a refusal. It holds a copy of its data, made when
+// it is first sent, over which the checksums are made, so that a caller who changes its memory
+// meanwhile harms only itself.
 #pragma once
 #include <deque>
 #include <map>
@@ -17,7 +20,8 @@ namespace sp::client {
 
 class VolumeImpl final : public Volume, public std::enable_shared_from_this<VolumeImpl> {
  public:
-  VolumeImpl(io::Host& host, member::Member& member, std::shared_ptr<Servers> servers, const VolumeOptions& options, ClientId client);
+  VolumeImpl(io::Host& host, member::Member& member, std::shared_ptr<Servers> servers,
+             const VolumeOptions& options, ClientId client);
 
   uint64_t size_bytes() const override;
   bool read_only() const override { return options_.read_only; }
@@ -29,7 +33,7 @@ class VolumeImpl final : public Volume, public std::enable_shared_from_this<Volu
   void map_changed() override;
   VolumeCounters counters() const override;
   Callback<void()>& on_fenced() override { return on_fenced_; }
-  void close();                        // no completion runs any more
+  void close();  // no completion runs any more
 
  private:
   enum class Kind : uint8_t { read, write, discard };
@@ -48,14 +52,14 @@ class VolumeImpl final : public Volume, public std::enable_shared_from_this<Volu
     uint64_t id = 0;
     ObjectId object;
     uint16_t first_block = 0, block_count = 0;
-    size_t at = 0;                     // bytes into the operation
-    uint64_t number = 0;               // of a write
+    size_t at = 0;        // bytes into the operation
+    uint64_t number = 0;  // of a write
     Buffer data;
     std::vector<uint64_t> crcs;
     bool checksum_failed = false;
     PieceState state = PieceState::waiting;
     uint32_t attempts = 0;
-    io::Instant due;                   // while resting
+    io::Instant due;  // while resting
     io::Instant since;
   };
   struct Route {
@@ -74,7 +78,8 @@ class VolumeImpl final : public Volume, public std::enable_shared_from_this<Volu
   void wake();
   void arm();
   void replied(uint64_t id, Result<wire::Message> message);
-  void outcome(Piece& piece, wire::DataStatus status, const std::optional<map::DiskSet>& current, const std::string& text);
+  void outcome(Piece& piece, wire::DataStatus status, const std::optional<map::DiskSet>& current,
+               const std::string& text);
   bool take_read(Piece& piece, const wire::ReadReply& reply, const Buffer& data);
   void finish(Piece& piece, std::optional<Error> error);
   void check_attachment();
@@ -89,14 +94,14 @@ class VolumeImpl final : public Volume, public std::enable_shared_from_this<Volu
   std::string fenced_why_;
   mutable uint64_t size_seen_ = 0;
   Callback<void()> on_fenced_;
-  std::map<uint64_t, Piece> pieces_;              // by id: in order of arrival
-  std::deque<uint64_t> waiting_;                  // not sent yet
-  size_t started_ = 0;                            // resting or sent
+  std::map<uint64_t, Piece> pieces_;  // by id: in order of arrival
+  std::deque<uint64_t> waiting_;      // not sent yet
+  size_t started_ = 0;                // resting or sent
   uint64_t last_id_ = 0;
   uint64_t next_number_;
   uint64_t oldest_open_;
-  std::deque<bool> answered_;                     // of numbers from oldest_open_ on
-  std::map<SetId, map::DiskSet> newer_rows_;      // learnt from refusals, until the map has them
+  std::deque<bool> answered_;                 // of numbers from oldest_open_ on
+  std::map<SetId, map::DiskSet> newer_rows_;  // learnt from refusals, until the map has them
   io::Timer timer_;
   VolumeCounters counters_;
 };

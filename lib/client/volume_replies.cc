@@ -15,11 +15,14 @@ void VolumeImpl::replied(uint64_t id, Result<wire::Message> message) {
   if (piece.operation->kind == Kind::read) {
     const auto reply = wire::decode<wire::ReadReply>(message->body);
     if (message->type != wire::MessageType::read_reply || !reply) return rest(piece, false);
-    if (reply->status != wire::DataStatus::ok) return outcome(piece, reply->status, reply->current, reply->text);
+    if (reply->status != wire::DataStatus::ok)
+      return outcome(piece, reply->status, reply->current, reply->text);
     if (take_read(piece, *reply, message->data)) return finish(piece, std::nullopt);
     ++counters_.checksum_mismatches;
     piece.checksum_failed = true;
-    host_.log.warning("a read did not match its checksum", {{"volume", piece.object.volume}, {"object", piece.object.index}, {"block", piece.first_block}});
+    host_.log.warning("a read did not match its checksum", {{"volume", piece.object.volume},
+                                                            {"object", piece.object.index},
+                                                            {"block", piece.first_block}});
     return rest(piece, false);
   }
   const auto reply = wire::decode<wire::WriteReply>(message->body);
@@ -28,7 +31,8 @@ void VolumeImpl::replied(uint64_t id, Result<wire::Message> message) {
   outcome(piece, reply->status, reply->current, reply->text);
 }
 
-void VolumeImpl::outcome(Piece& piece, wire::DataStatus status, const std::optional<map::DiskSet>& current, const std::string& text) {
+void VolumeImpl::outcome(Piece& piece, wire::DataStatus status,
+                         const std::optional<map::DiskSet>& current, const std::string& text) {
   switch (status) {
     case wire::DataStatus::stale_epoch:
       if (current) {
@@ -52,7 +56,8 @@ bool VolumeImpl::take_read(Piece& piece, const wire::ReadReply& reply, const Buf
   const size_t size = size_t{piece.block_count} * limits::block_bytes;
   if (reply.crcs.size() != piece.block_count || !data || data.size() != size) return false;
   for (size_t i = 0; i < piece.block_count; ++i) {
-    if (crc64(data.bytes().subspan(i * limits::block_bytes, limits::block_bytes)) != reply.crcs[i]) return false;
+    if (crc64(data.bytes().subspan(i * limits::block_bytes, limits::block_bytes)) != reply.crcs[i])
+      return false;
   }
   std::memcpy(piece.operation->into.data() + piece.at, data.data(), size);
   return true;
@@ -68,13 +73,17 @@ void VolumeImpl::finish(Piece& piece, std::optional<Error> error) {
       ++oldest_open_;
     }
   }
-  if (piece.state == PieceState::waiting) waiting_.erase(std::find(waiting_.begin(), waiting_.end(), piece.id));
-  else --started_;
+  if (piece.state == PieceState::waiting)
+    waiting_.erase(std::find(waiting_.begin(), waiting_.end(), piece.id));
+  else
+    --started_;
   pieces_.erase(piece.id);
   if (error && !operation->error) operation->error = std::move(error);
   if (--operation->pieces_open == 0) {
-    if (operation->error) operation->done.call_once(std::move(*operation->error));
-    else operation->done.call_once(Status());
+    if (operation->error)
+      operation->done.call_once(std::move(*operation->error));
+    else
+      operation->done.call_once(Status());
   }
   if (!closed_) start_waiting();
 }
@@ -82,20 +91,24 @@ void VolumeImpl::finish(Piece& piece, std::optional<Error> error) {
 void VolumeImpl::check_attachment() {
   const map::Map& map = member_.map();
   if (fenced_ || map.index == 0) return;
-  if (options_.generation > map.cluster.generation_last) return;   // our map is older than our attachment
+  if (options_.generation > map.cluster.generation_last)
+    return;  // our map is older than our attachment
   const map::Attachment* row = map.attachment(options_.volume, client_);
-  if (row == nullptr || row->generation != options_.generation) fence("the volume is not attached here any more");
+  if (row == nullptr || row->generation != options_.generation)
+    fence("the volume is not attached here any more");
 }
 
 void VolumeImpl::fence(const std::string& why) {
   if (fenced_) return;
   fenced_ = true;
   fenced_why_ = why.empty() ? "the volume was attached elsewhere" : why;
-  host_.log.warning("volume is fenced", {{"volume", options_.volume}, {"generation", options_.generation}});
+  host_.log.warning("volume is fenced",
+                    {{"volume", options_.volume}, {"generation", options_.generation}});
   host_.reactor.post([self = shared_from_this()] {
     if (self->closed_) return;
     self->timer_.cancel();
-    while (!self->pieces_.empty() && !self->closed_) self->finish(self->pieces_.begin()->second, Error(Code::closed, self->fenced_why_));
+    while (!self->pieces_.empty() && !self->closed_)
+      self->finish(self->pieces_.begin()->second, Error(Code::closed, self->fenced_why_));
     if (!self->closed_ && self->on_fenced_) self->on_fenced_.call_once();
   });
 }
@@ -105,7 +118,8 @@ VolumeCounters VolumeImpl::counters() const {
   out.in_flight = pieces_.size();
   if (!pieces_.empty()) {
     const auto age = host_.clock.now() - pieces_.begin()->second.since;
-    out.oldest_request_ms = static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(age).count());
+    out.oldest_request_ms =
+        static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(age).count());
   }
   return out;
 }

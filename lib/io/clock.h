@@ -1,5 +1,6 @@
-// Time as a service sees it. `now` is monotonic, with an arbitrary origin that differs from host to host; all leases and timeouts use it.
-// `wall_ms` (Unix time, milliseconds) only labels things for people: it may jump.
+// Time as a service sees it. `now` is monotonic, with an arbitrary origin that differs from host to
+// host; all leases and timeouts use it. `wall_ms` (Unix time, milliseconds) only labels things for
+// people: it may jump.
 #pragma once
 #include <chrono>
 #include <compare>

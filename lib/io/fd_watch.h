@@ -1,7 +1,9 @@
-// FdWatcher: readiness of file descriptors that are not sockets or disks of the seam: /dev/fuse, kernel sockets of NBD, a child's pipe.
-// Real host only: what it feeds must hand its requests on as plain calls, so that the simulator can make them as well.
-// Level-triggered: the callback runs again in a later turn while the descriptor stays ready. Destroying the watch ends it, also from within the
-// callback. The descriptor stays the caller's, who closes it after the watch. Thread rule: the reactor's thread.
+// FdWatcher: readiness of file descriptors that are not sockets or disks of the seam: /dev/fuse,
+// kernel sockets of NBD, a child's pipe. Real host only: what it feeds must hand its requests on as
+// plain calls, so that the simulator can make them as well. Level-triggered: the callback runs
+// again in a later turn while the descriptor stays ready. Destroying the watch ends it, also from
+// within the callback. The descriptor stays the caller's, who closes it after the watch. Thread
+// rule: the reactor's thread.
 #pragma once
 #include <memory>
 

@@ -19,7 +19,9 @@ constexpr uint32_t size_unit = 512;
 
 Status make_name_durable(const std::string& path) {
   const auto slash = path.rfind('/');
-  const std::string directory = slash == std::string::npos ? "." : slash == 0 ? "/" : path.substr(0, slash);
+  const std::string directory = slash == std::string::npos ? "."
+                                : slash == 0               ? "/"
+                                                           : path.substr(0, slash);
   const OwnedFd fd(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (fd.get() < 0) return system_error(directory, "open", errno);
   if (fsync(fd.get()) != 0 && errno != EINVAL) return system_error(directory, "fsync", errno);
@@ -27,7 +29,8 @@ Status make_name_durable(const std::string& path) {
 }
 
 Status prepare_new(const OwnedFd& fd, const std::string& path, uint64_t size_bytes) {
-  if (ftruncate(fd.get(), static_cast<off_t>(size_bytes)) != 0) return system_error(path, "set size", errno);
+  if (ftruncate(fd.get(), static_cast<off_t>(size_bytes)) != 0)
+    return system_error(path, "set size", errno);
   if (fsync(fd.get()) != 0) return system_error(path, "fsync", errno);
   return make_name_durable(path);
 }
@@ -64,14 +67,18 @@ Error system_error(const std::string& path, std::string_view what, int error_num
 Result<OpenedFile> open_locked(const std::string& path, const OpenOptions& options) {
   const bool creating = options.mode == OpenOptions::Mode::create;
   if (creating && (options.size_bytes == 0 || options.size_bytes % size_unit != 0)) {
-    return Error(Code::invalid, fmt::format("{}: the size of a new disk must be a multiple of {} bytes and not 0, it is {}",
-                                            path, size_unit, options.size_bytes));
+    return Error(
+        Code::invalid,
+        fmt::format("{}: the size of a new disk must be a multiple of {} bytes and not 0, it is {}",
+                    path, size_unit, options.size_bytes));
   }
   // O_NONBLOCK only against hanging in the open of a pipe: it is taken off again below.
-  int flags = O_CLOEXEC | O_NONBLOCK | (options.mode == OpenOptions::Mode::read_only ? O_RDONLY : O_RDWR);
+  int flags =
+      O_CLOEXEC | O_NONBLOCK | (options.mode == OpenOptions::Mode::read_only ? O_RDONLY : O_RDWR);
   if (creating) flags |= O_CREAT | O_EXCL;
   struct stat about {};
-  const bool is_block_device = !creating && stat(path.c_str(), &about) == 0 && S_ISBLK(about.st_mode);
+  const bool is_block_device =
+      !creating && stat(path.c_str(), &about) == 0 && S_ISBLK(about.st_mode);
   if (is_block_device && options.exclusive) flags |= O_EXCL;
   OpenedFile opened;
   opened.fd = OwnedFd(::open(path.c_str(), flags, 0600));
@@ -98,8 +105,10 @@ Result<OpenedFile> open_locked(const std::string& path, const OpenOptions& optio
     opened.size_bytes = options.size_bytes;
   } else if (opened.is_block_device) {
     int sector = 0;
-    if (ioctl(fd, BLKGETSIZE64, &opened.size_bytes) != 0) return system_error(path, "ask for the size", errno);
-    if (ioctl(fd, BLKSSZGET, &sector) != 0) return system_error(path, "ask for the sector size", errno);
+    if (ioctl(fd, BLKGETSIZE64, &opened.size_bytes) != 0)
+      return system_error(path, "ask for the size", errno);
+    if (ioctl(fd, BLKSSZGET, &sector) != 0)
+      return system_error(path, "ask for the sector size", errno);
     opened.sector_bytes = sector <= 512 ? 512 : static_cast<uint32_t>(sector);
   } else {
     opened.size_bytes = static_cast<uint64_t>(about.st_size) / size_unit * size_unit;

@@ -1,4 +1,5 @@
-// What MemoryDisk and the disks on files share: opening with creation and lock. For the real implementations only.
+// What MemoryDisk and the disks on files share: opening with creation and lock. For the real
+// implementations only.
 #pragma once
 #include <string>
 #include <utility>
@@ -31,7 +32,8 @@ struct OpenedFile {
   uint32_t sector_bytes = 512;
 };
 
-// Opens as DiskOpener::open() promises, locked, without direct I/O. A file just created has its size and its name is durable.
+// Opens as DiskOpener::open() promises, locked, without direct I/O. A file just created has its
+// size and its name is durable.
 Result<OpenedFile> open_locked(const std::string& path, const OpenOptions& options);
 
 // "PATH: what: strerror", with the code that suits the errno.

@@ -1,5 +1,6 @@
-// Host: everything a service may ask of the outside world. Handed to each service at its start; the only door to time, randomness, disks
-// and network. The real one is made by io::RealHost (io/real_host.h); the simulator makes one per simulated process.
+// Host: everything a service may ask of the outside world. Handed to each service at its start; the
+// only door to time, randomness, disks and network. The real one is made by io::RealHost
+// (io/real_host.h); the simulator makes one per simulated process.
 #pragma once
 #include "base/log.h"
 #include "io/clock.h"

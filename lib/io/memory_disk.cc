@@ -32,7 +32,8 @@ class MemoryDisk final : public Disk {
     munmap(memory_, file_.size_bytes);
   }
 
-  // Finds the pieces that hold data. One that is there only in part, as another program may have left it, is completed.
+  // Finds the pieces that hold data. One that is there only in part, as another program may have
+  // left it, is completed.
   Status find_present() {
     const auto end = static_cast<off_t>(file_.size_bytes);
     for (off_t at = 0; at < end;) {
@@ -57,12 +58,15 @@ class MemoryDisk final : public Disk {
 
   void read(uint64_t offset, MutableBytes into, DiskDone done) override {
     check(offset, into.size(), into.data());
-    if (!inside(offset, into.size())) return complete(beyond_end("read", offset, into.size()), std::move(done));
+    if (!inside(offset, into.size()))
+      return complete(beyond_end("read", offset, into.size()), std::move(done));
     while (!into.empty()) {
       const size_t size = std::min<uint64_t>(into.size(), piece_bytes - offset % piece_bytes);
       // Reading an absent page through the mapping would make one.
-      if (present_[offset / piece_bytes]) std::memcpy(into.data(), memory_ + offset, size);
-      else std::memset(into.data(), 0, size);
+      if (present_[offset / piece_bytes])
+        std::memcpy(into.data(), memory_ + offset, size);
+      else
+        std::memset(into.data(), 0, size);
       into = into.subspan(size);
       offset += size;
     }
@@ -71,29 +75,37 @@ class MemoryDisk final : public Disk {
 
   void write(uint64_t offset, Bytes from, DiskDone done) override {
     check(offset, from.size(), from.data());
-    if (!inside(offset, from.size())) return complete(beyond_end("write", offset, from.size()), std::move(done));
+    if (!inside(offset, from.size()))
+      return complete(beyond_end("write", offset, from.size()), std::move(done));
     if (read_only_) return complete(not_writable("write"), std::move(done));
-    for (uint64_t piece = offset / piece_bytes; piece * piece_bytes < offset + from.size(); ++piece) {
+    for (uint64_t piece = offset / piece_bytes; piece * piece_bytes < offset + from.size();
+         ++piece) {
       if (!present_[piece]) {
-        if (auto status = make_present(piece); !status.ok()) return complete(std::move(status), std::move(done));
+        if (auto status = make_present(piece); !status.ok())
+          return complete(std::move(status), std::move(done));
       }
     }
     std::memcpy(memory_ + offset, from.data(), from.size());
     complete({}, std::move(done));
   }
 
-  void flush(DiskDone done) override { complete(read_only_ ? not_writable("flush") : Status(), std::move(done)); }
+  void flush(DiskDone done) override {
+    complete(read_only_ ? not_writable("flush") : Status(), std::move(done));
+  }
 
   void discard(uint64_t offset, uint64_t size, DiskDone done) override {
     check(offset, size, nullptr);
-    if (!inside(offset, size)) return complete(beyond_end("discard", offset, size), std::move(done));
+    if (!inside(offset, size))
+      return complete(beyond_end("discard", offset, size), std::move(done));
     if (read_only_) return complete(not_writable("discard"), std::move(done));
     const uint64_t first = (offset + piece_bytes - 1) / piece_bytes;
     const uint64_t last = (offset + size) / piece_bytes;
     for (uint64_t piece = first; piece < last; ++piece) {
       if (!present_[piece]) continue;
       const auto at = static_cast<off_t>(piece * piece_bytes);
-      if (fallocate(file_.fd.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, at, piece_bytes) == 0) present_[piece] = false;
+      if (fallocate(file_.fd.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, at, piece_bytes) ==
+          0)
+        present_[piece] = false;
     }
     complete({}, std::move(done));
   }
@@ -119,8 +131,8 @@ class MemoryDisk final : public Disk {
     return offset <= file_.size_bytes && size <= file_.size_bytes - offset;
   }
   Error beyond_end(std::string_view name, uint64_t offset, uint64_t size) const {
-    return {Code::invalid, fmt::format("{}: {} of {} bytes at {} is beyond the end ({} bytes)", path_, name, size, offset,
-                                       file_.size_bytes)};
+    return {Code::invalid, fmt::format("{}: {} of {} bytes at {} is beyond the end ({} bytes)",
+                                       path_, name, size, offset, file_.size_bytes)};
   }
   Error not_writable(std::string_view name) const {
     return {Code::refused, fmt::format("{}: {} on a disk opened for reading only", path_, name)};
@@ -144,8 +156,10 @@ class MemoryDisk final : public Disk {
   Status make_present(uint64_t piece) {
     const uint64_t at = piece * piece_bytes;
     const uint64_t size = std::min(piece_bytes, file_.size_bytes - at);
-    const int result = posix_fallocate(file_.fd.get(), static_cast<off_t>(at), static_cast<off_t>(size));
-    if (result != 0) return Error(Code::no_space, system_error(path_, "take memory", result).message());
+    const int result =
+        posix_fallocate(file_.fd.get(), static_cast<off_t>(at), static_cast<off_t>(size));
+    if (result != 0)
+      return Error(Code::no_space, system_error(path_, "take memory", result).message());
     present_[piece] = true;
     return {};
   }
@@ -161,16 +175,18 @@ class MemoryDisk final : public Disk {
 
 }  // namespace
 
-Result<std::unique_ptr<Disk>> open_memory_disk(Reactor& reactor, const std::string& path, const OpenOptions& options) {
+Result<std::unique_ptr<Disk>> open_memory_disk(Reactor& reactor, const std::string& path,
+                                               const OpenOptions& options) {
   SP_TRY(OpenedFile file, open_locked(path, options));
-  if (file.is_block_device) return Error(Code::invalid, "memory:" + path + " is a block device: give a file on tmpfs");
+  if (file.is_block_device)
+    return Error(Code::invalid, "memory:" + path + " is a block device: give a file on tmpfs");
   if (file.size_bytes == 0) return Error(Code::invalid, "memory:" + path + " is empty");
   const bool read_only = options.mode == OpenOptions::Mode::read_only;
   const int protection = read_only ? PROT_READ : PROT_READ | PROT_WRITE;
   void* memory = mmap(nullptr, file.size_bytes, protection, MAP_SHARED, file.fd.get(), 0);
   if (memory == MAP_FAILED) return system_error(path, "map", errno);
-  auto disk = std::make_unique<MemoryDisk>(reactor, "memory:" + path, std::move(file), static_cast<std::byte*>(memory),
-                                           read_only);
+  auto disk = std::make_unique<MemoryDisk>(reactor, "memory:" + path, std::move(file),
+                                           static_cast<std::byte*>(memory), read_only);
   SP_CHECK(disk->find_present());
   return std::unique_ptr<Disk>(std::move(disk));
 }

@@ -26,19 +26,22 @@ Result<Address> Address::parse(std::string_view text) {
   if (text.starts_with('/')) return Address{std::string(text), 0};
   const auto colon = text.rfind(':');
   if (colon == std::string_view::npos) {
-    return Error(Code::invalid, fmt::format("'{}' is no address: write IP:PORT, [IPV6]:PORT or /SOCKET", text));
+    return Error(Code::invalid,
+                 fmt::format("'{}' is no address: write IP:PORT, [IPV6]:PORT or /SOCKET", text));
   }
   Address address;
   std::string_view host = text.substr(0, colon);
   const bool bracketed = host.size() > 2 && host.front() == '[' && host.back() == ']';
   address.host = bracketed ? host.substr(1, host.size() - 2) : host;
   if (!is_ip(bracketed ? AF_INET6 : AF_INET, address.host)) {
-    return Error(Code::invalid, fmt::format("'{}' in '{}' is no IP address: write 10.0.0.1:PORT or [fd00::1]:PORT",
-                                            host, text));
+    return Error(Code::invalid,
+                 fmt::format("'{}' in '{}' is no IP address: write 10.0.0.1:PORT or [fd00::1]:PORT",
+                             host, text));
   }
   auto port = parse_number(text.substr(colon + 1), 65535);
   if (!port.ok()) {
-    return Error(Code::invalid, fmt::format("the port in '{}' must be a number from 0 to 65535", text));
+    return Error(Code::invalid,
+                 fmt::format("the port in '{}' must be a number from 0 to 65535", text));
   }
   address.port = static_cast<uint16_t>(*port);
   return address;

@@ -1,4 +1,5 @@
-// Randomness as a service sees it: nonces, ids, jitter. The real one is the kernel's; the simulated one is drawn from the run's seed.
+// Randomness as a service sees it: nonces, ids, jitter. The real one is the kernel's; the simulated
+// one is drawn from the run's seed.
 #pragma once
 #include <cstdint>
 
@@ -17,7 +18,9 @@ class Random {
     return value;
   }
   // Uniform in [0, bound); bound > 0.
-  uint64_t below(uint64_t bound) { return static_cast<uint64_t>((static_cast<unsigned __int128>(number()) * bound) >> 64); }
+  uint64_t below(uint64_t bound) {
+    return static_cast<uint64_t>((static_cast<unsigned __int128>(number()) * bound) >> 64);
+  }
 };
 
 // A seeded generator (xoshiro256**, Blackman & Vigna 2018) for simulation and tests.

@@ -1,6 +1,7 @@
-// Reactor: the one thread of a service, as the service sees it. Work is posted to it, timers fire on it, all completions of Disk and Net
-// run on it; nothing is ever called from inside the call that started it. Implementations: UringReactor, and SimWorld's hosts.
-// A Timer is owned by whoever armed it; destroying or re-arming it cancels it. No Timer may outlive its Reactor.
+// Reactor: the one thread of a service, as the service sees it. Work is posted to it, timers fire
+// on it, all completions of Disk and Net run on it; nothing is ever called from inside the call
+// that started it. Implementations: UringReactor, and SimWorld's hosts. A Timer is owned by whoever
+// armed it; destroying or re-arming it cancels it. No Timer may outlive its Reactor.
 #pragma once
 #include <cstdint>
 
@@ -30,7 +31,8 @@ class Timer {
   Timer(const Timer&) = delete;
   Timer& operator=(const Timer&) = delete;
 
-  // Fires once, `delay` from now at the earliest (in a later turn, also for a delay of 0). Replaces what was armed before.
+  // Fires once, `delay` from now at the earliest (in a later turn, also for a delay of 0). Replaces
+  // what was armed before.
   void arm(Duration delay, Callback<void()> fire) {
     cancel();
     fire_ = std::move(fire);

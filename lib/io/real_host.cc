@@ -76,7 +76,8 @@ struct RealHost::Parts {
 
   void take_signal() {
     signalfd_siginfo information{};
-    while (read(signals.get(), &information, sizeof information) == static_cast<ssize_t>(sizeof information)) {
+    while (read(signals.get(), &information, sizeof information) ==
+           static_cast<ssize_t>(sizeof information)) {
       const auto number = static_cast<int>(information.ssi_signo);
       // The callback may replace itself: it runs from a place of its own.
       const auto running = on_signal;
@@ -106,7 +107,8 @@ struct RealHost::Parts {
 Result<std::unique_ptr<RealHost>> RealHost::create(RealHostOptions options) {
   SP_TRY(auto reactor, UringReactor::create(options.spin));
   OwnedFd wake(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  if (wake.get() < 0) return Error(Code::failed, std::string("no eventfd: ") + std::strerror(errno));
+  if (wake.get() < 0)
+    return Error(Code::failed, std::string("no eventfd: ") + std::strerror(errno));
   auto parts = std::make_unique<Parts>(std::move(options), std::move(reactor), std::move(wake));
   return std::unique_ptr<RealHost>(new RealHost(std::move(parts)));
 }
@@ -151,15 +153,16 @@ Status RealHost::on_signal(std::initializer_list<int> signals, Callback<void(int
   sigemptyset(&set);
   for (const int signal : signals) sigaddset(&set, signal);
   if (const int number = pthread_sigmask(SIG_BLOCK, &set, nullptr); number != 0) {
-    return Error(Code::invalid, std::string("these signals cannot be blocked: ") + std::strerror(number));
+    return Error(Code::invalid,
+                 std::string("these signals cannot be blocked: ") + std::strerror(number));
   }
   OwnedFd fd(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
   if (fd.get() < 0) return Error(Code::failed, std::string("no signalfd: ") + std::strerror(errno));
   parts_->on_signal = std::make_shared<Callback<void(int)>>(std::move(callback));
   parts_->signal_watch.reset();
   parts_->signals = std::move(fd);
-  parts_->signal_watch =
-      parts_->reactor->watch_readable(parts_->signals.get(), [parts = parts_.get()] { parts->take_signal(); });
+  parts_->signal_watch = parts_->reactor->watch_readable(
+      parts_->signals.get(), [parts = parts_.get()] { parts->take_signal(); });
   return {};
 }
 

@@ -1,4 +1,5 @@
-// SimCore: what the parts of the simulated world share: virtual time, the event list, the seeded draws. For the sim_* files only.
+// SimCore: what the parts of the simulated world share: virtual time, the event list, the seeded
+// draws. For the sim_* files only.
 #pragma once
 #include <cmath>
 #include <cstdint>
@@ -11,7 +12,8 @@ namespace sp::io {
 
 enum class SimEvent : uint32_t { post = 1, timer, disk, net, world };
 
-constexpr uint32_t sim_no_host = UINT32_MAX;  // events of the world itself: they run whatever becomes of the hosts
+constexpr uint32_t sim_no_host =
+    UINT32_MAX;  // events of the world itself: they run whatever becomes of the hosts
 
 struct SimCore {
   explicit SimCore(uint64_t seed) : disk_random(seed ^ 0xd15cull), net_random(seed ^ 0x4e7ull) {}

@@ -46,7 +46,8 @@ struct SimDisks::Medium {
   std::vector<SimDisk*> openers;
   bool held_exclusively = false;
   std::vector<Operation*> in_flight;
-  std::vector<SimMedium::Write> limbo;  // in flight when the crash point came, their opener gone since
+  std::vector<SimMedium::Write>
+      limbo;  // in flight when the crash point came, their opener gone since
   bool dead = false;
   bool crash_reached = false;
   uint64_t crash_at = UINT64_MAX;
@@ -74,7 +75,8 @@ struct SimDisks::State {
     SP_ASSERT_OP((found == media.end() ? "no simulated disk" : path), ==, path);
     return *found->second;
   }
-  Result<std::unique_ptr<Disk>> open(uint32_t host, const std::string& path, const OpenOptions& options);
+  Result<std::unique_ptr<Disk>> open(uint32_t host, const std::string& path,
+                                     const OpenOptions& options);
   Operation* make_operation();
   void issue(Operation* operation);
   void finish(Operation* operation);
@@ -89,7 +91,8 @@ namespace {
 
 class SimDisk final : public Disk {
  public:
-  SimDisk(SimDisks::State& state, std::shared_ptr<SimDisks::Medium> medium, uint32_t host, bool read_only)
+  SimDisk(SimDisks::State& state, std::shared_ptr<SimDisks::Medium> medium, uint32_t host,
+          bool read_only)
       : state_(state), medium_(std::move(medium)), host_(host), read_only_(read_only) {}
   ~SimDisk() override { state_.close(*this); }
 
@@ -118,7 +121,8 @@ class SimDisk final : public Disk {
   SimDisks::Medium& medium() { return *medium_; }
   uint32_t host() const { return host_; }
   bool read_only() const { return read_only_; }
-  bool attached = true;  // false once its host was killed or the disk crashed: nothing has an effect then
+  bool attached =
+      true;  // false once its host was killed or the disk crashed: nothing has an effect then
 
  private:
   void check(uint64_t offset, uint64_t size, const void* memory) const {
@@ -165,17 +169,21 @@ Result<std::unique_ptr<Disk>> SimDisks::State::open(uint32_t host, const std::st
   if (options.mode == OpenOptions::Mode::create) {
     if (found != media.end()) return Error(Code::exists, fmt::format("{} exists already", path));
     const bool odd = options.size_bytes == 0 || options.size_bytes % defaults.alignment != 0;
-    if (odd) return Error(Code::invalid, fmt::format("{}: a disk of {} bytes cannot be made", path, options.size_bytes));
+    if (odd)
+      return Error(Code::invalid,
+                   fmt::format("{}: a disk of {} bytes cannot be made", path, options.size_bytes));
     found = media.emplace(path, std::make_shared<Medium>(path, options.size_bytes, defaults)).first;
   }
   if (found == media.end()) return Error(Code::not_found, fmt::format("{} does not exist", path));
   Medium& medium = *found->second;
-  if (medium.dead || medium.crash_reached) return Error(Code::io, fmt::format("{} does not answer", path));
+  if (medium.dead || medium.crash_reached)
+    return Error(Code::io, fmt::format("{} does not answer", path));
   if (!medium.openers.empty() && (options.exclusive || medium.held_exclusively)) {
     return Error(Code::refused, fmt::format("{} is in use by another process", path));
   }
   medium.held_exclusively = options.exclusive;
-  auto disk = std::make_unique<SimDisk>(*this, found->second, host, options.mode == OpenOptions::Mode::read_only);
+  auto disk = std::make_unique<SimDisk>(*this, found->second, host,
+                                        options.mode == OpenOptions::Mode::read_only);
   medium.openers.push_back(disk.get());
   return std::unique_ptr<Disk>(std::move(disk));
 }
@@ -224,7 +232,8 @@ void SimDisks::State::issue(Operation* operation) {
     operation->failing = true;
   }
   if (sim_draw(random, options.stall)) {
-    const auto length = static_cast<int64_t>(random.below(static_cast<uint64_t>(options.stall_max.count()) + 1));
+    const auto length =
+        static_cast<int64_t>(random.below(static_cast<uint64_t>(options.stall_max.count()) + 1));
     medium.stalled_until_ns = std::max(medium.stalled_until_ns, now + length);
   }
   const bool is_flush = operation->kind == Kind::flush;
@@ -232,8 +241,10 @@ void SimDisks::State::issue(Operation* operation) {
   if (sim_draw(random, options.tail_probability)) mean *= options.tail_factor;
   int64_t start = std::max(now, medium.stalled_until_ns);
   if (operation->kind != Kind::discard && options.bytes_per_second > 0) {
-    const double transfer_ns = static_cast<double>(operation->size) * 1e9 / options.bytes_per_second;
-    start = medium.transfer_free_ns = std::max(start, medium.transfer_free_ns) + static_cast<int64_t>(transfer_ns);
+    const double transfer_ns =
+        static_cast<double>(operation->size) * 1e9 / options.bytes_per_second;
+    start = medium.transfer_free_ns =
+        std::max(start, medium.transfer_free_ns) + static_cast<int64_t>(transfer_ns);
   }
   const int64_t base = (is_flush ? options.flush_base : options.latency_base).count();
   operation->event = core.schedule(operation->disk->host(), SimEvent::disk,
@@ -246,8 +257,9 @@ void SimDisks::State::finish(Operation* operation) {
   operation->event = 0;
   if (medium.crash_reached) return;  // stays in flight until the crash
   if (core.now_ns() < medium.stalled_until_ns) {
-    operation->event = core.schedule(operation->disk->host(), SimEvent::disk, medium.stalled_until_ns,
-                                     [this, operation] { finish(operation); });
+    operation->event =
+        core.schedule(operation->disk->host(), SimEvent::disk, medium.stalled_until_ns,
+                      [this, operation] { finish(operation); });
     return;
   }
   std::erase(medium.in_flight, operation);
@@ -262,21 +274,24 @@ Status SimDisks::State::carry_out(Operation& operation) {
   Random& random = core.disk_random;
   constexpr std::string_view names[] = {"read", "write", "flush", "discard"};
   const auto name = names[static_cast<size_t>(operation.kind)];
-  if (operation.offset > medium.content.size_bytes() || operation.size > medium.content.size_bytes() - operation.offset) {
-    return Error(Code::invalid, fmt::format("{}: {} of {} bytes at {} is beyond the end ({} bytes)", medium.path, name,
-                                            operation.size, operation.offset, medium.content.size_bytes()));
+  if (operation.offset > medium.content.size_bytes() ||
+      operation.size > medium.content.size_bytes() - operation.offset) {
+    return Error(Code::invalid,
+                 fmt::format("{}: {} of {} bytes at {} is beyond the end ({} bytes)", medium.path,
+                             name, operation.size, operation.offset, medium.content.size_bytes()));
   }
   if (operation.disk->read_only() && operation.kind != Kind::read) {
-    return Error(Code::refused, fmt::format("{}: {} on a disk opened for reading only", medium.path, name));
+    return Error(Code::refused,
+                 fmt::format("{}: {} on a disk opened for reading only", medium.path, name));
   }
-  if (medium.dead) return Error(Code::io, fmt::format("{}: {} failed: the device is dead", medium.path, name));
+  if (medium.dead)
+    return Error(Code::io, fmt::format("{}: {} failed: the device is dead", medium.path, name));
   switch (operation.kind) {
     case Kind::read:
       if (operation.failing) break;
       medium.content.read(operation.offset, {operation.into, operation.size});
       return {};
-    case Kind::write:
-      return carry_out_write(operation);
+    case Kind::write: return carry_out_write(operation);
     case Kind::flush:
       if (operation.failing) break;
       if (!std::exchange(medium.lie_next, false) && !sim_draw(random, medium.options.lying_flush)) {
@@ -288,8 +303,8 @@ Status SimDisks::State::carry_out(Operation& operation) {
       medium.content.discard(operation.offset, operation.size, random);
       return {};
   }
-  return Error(Code::io, fmt::format("{}: {} of {} bytes at {} failed: input/output error", medium.path, name,
-                                     operation.size, operation.offset));
+  return Error(Code::io, fmt::format("{}: {} of {} bytes at {} failed: input/output error",
+                                     medium.path, name, operation.size, operation.offset));
 }
 
 Status SimDisks::State::carry_out_write(Operation& operation) {
@@ -297,20 +312,22 @@ Status SimDisks::State::carry_out_write(Operation& operation) {
   Random& random = core.disk_random;
   const SimDiskOptions& options = medium.options;
   // As with a real device, which may fetch the bytes at any moment until it completes.
-  const bool memory_unchanged = std::memcmp(operation.from, operation.data.data(), operation.size) == 0;
+  const bool memory_unchanged =
+      std::memcmp(operation.from, operation.data.data(), operation.size) == 0;
   SP_ASSERT(memory_unchanged);
   uint64_t offset = operation.offset;
   if (operation.failing) {
     std::vector<SimMedium::Write> one;
     one.push_back({offset, std::move(operation.data)});
     medium.content.end_in_flight(options, std::move(one), random);
-    return Error(Code::io, fmt::format("{}: write of {} bytes at {} failed: input/output error", medium.path,
-                                       operation.size, offset));
+    return Error(Code::io, fmt::format("{}: write of {} bytes at {} failed: input/output error",
+                                       medium.path, operation.size, offset));
   }
   if (options.space_bytes != UINT64_MAX &&
-      medium.content.used_bytes() + medium.content.bytes_needed(offset, operation.size) > options.space_bytes) {
-    return Error(Code::no_space, fmt::format("{}: write of {} bytes at {} failed: no space left", medium.path,
-                                             operation.size, offset));
+      medium.content.used_bytes() + medium.content.bytes_needed(offset, operation.size) >
+          options.space_bytes) {
+    return Error(Code::no_space, fmt::format("{}: write of {} bytes at {} failed: no space left",
+                                             medium.path, operation.size, offset));
   }
   if (std::exchange(medium.lose_next, false) || sim_draw(random, options.lost_write)) return {};
   if (std::exchange(medium.misdirect_next, false) || sim_draw(random, options.misdirected)) {
@@ -322,7 +339,8 @@ Status SimDisks::State::carry_out_write(Operation& operation) {
   } else {
     medium.content.write_through(offset, operation.data.bytes());
   }
-  if (sim_draw(random, options.bit_rot)) medium.content.flip_bit(offset, random.below(operation.size * 8));
+  if (sim_draw(random, options.bit_rot))
+    medium.content.flip_bit(offset, random.below(operation.size * 8));
   return {};
 }
 
@@ -336,7 +354,8 @@ std::vector<SimMedium::Write> SimDisks::State::take_in_flight(Medium& medium, co
     return ours;
   });
   for (Operation* operation : taken) {
-    const bool inside = operation->offset + operation->size <= medium.content.size_bytes() && !medium.dead;
+    const bool inside =
+        operation->offset + operation->size <= medium.content.size_bytes() && !medium.dead;
     if (operation->kind == Kind::write && inside && !operation->disk->read_only()) {
       writes.push_back({operation->offset, std::move(operation->data)});
     }
@@ -352,7 +371,8 @@ void SimDisks::State::close(SimDisk& disk) {
   Medium& medium = disk.medium();
   std::erase(medium.openers, &disk);
   auto writes = take_in_flight(medium, &disk);
-  // The kernel has let go of the memory before the Disk is gone: each write is done by then, or was cancelled.
+  // The kernel has let go of the memory before the Disk is gone: each write is done by then, or was
+  // cancelled.
   if (medium.crash_reached) {
     std::move(writes.begin(), writes.end(), std::back_inserter(medium.limbo));
   } else if (!writes.empty()) {
@@ -360,7 +380,8 @@ void SimDisks::State::close(SimDisk& disk) {
   }
 }
 
-SimDisks::SimDisks(SimCore& core, const SimDiskOptions& defaults) : state_(std::make_unique<State>(core, defaults)) {}
+SimDisks::SimDisks(SimCore& core, const SimDiskOptions& defaults)
+    : state_(std::make_unique<State>(core, defaults)) {}
 SimDisks::~SimDisks() = default;
 
 Status SimDisks::add(const std::string& path, uint64_t size_bytes) {
@@ -381,7 +402,8 @@ Status SimDisks::swap(const std::string& a, const std::string& b) {
   Medium& first = state_->medium(a);
   Medium& second = state_->medium(b);
   if (!first.openers.empty() || !second.openers.empty()) {
-    return Error(Code::refused, fmt::format("{} and {} cannot change places: close both first", a, b));
+    return Error(Code::refused,
+                 fmt::format("{} and {} cannot change places: close both first", a, b));
   }
   std::swap(state_->media[a], state_->media[b]);
   std::swap(first.path, second.path);
@@ -402,8 +424,12 @@ void SimDisks::fail_after(const std::string& path, uint64_t operation_count) {
   medium.crash_at = medium.operation_count + operation_count;
 }
 
-bool SimDisks::crash_point_reached(const std::string& path) const { return state_->medium(path).crash_reached; }
-uint64_t SimDisks::operation_count(const std::string& path) const { return state_->medium(path).operation_count; }
+bool SimDisks::crash_point_reached(const std::string& path) const {
+  return state_->medium(path).crash_reached;
+}
+uint64_t SimDisks::operation_count(const std::string& path) const {
+  return state_->medium(path).operation_count;
+}
 
 void SimDisks::crash(const std::string& path) {
   Medium& medium = state_->medium(path);
@@ -428,7 +454,9 @@ void SimDisks::fail_next(const std::string& path, Kind kind, uint32_t operation_
   state_->medium(path).fail_next[static_cast<size_t>(kind)] = operation_count;
 }
 
-void SimDisks::misdirect_next_write(const std::string& path) { state_->medium(path).misdirect_next = true; }
+void SimDisks::misdirect_next_write(const std::string& path) {
+  state_->medium(path).misdirect_next = true;
+}
 void SimDisks::lose_next_write(const std::string& path) { state_->medium(path).lose_next = true; }
 void SimDisks::lie_on_next_flush(const std::string& path) { state_->medium(path).lie_next = true; }
 
@@ -440,7 +468,9 @@ void SimDisks::peek(const std::string& path, uint64_t offset, MutableBytes into)
   state_->medium(path).content.read(offset, into);
 }
 
-std::unique_ptr<DiskOpener> SimDisks::opener_for(uint32_t host) { return std::make_unique<SimOpener>(*state_, host); }
+std::unique_ptr<DiskOpener> SimDisks::opener_for(uint32_t host) {
+  return std::make_unique<SimOpener>(*state_, host);
+}
 
 void SimDisks::host_killed(uint32_t host, bool keep_completed) {
   std::vector<std::shared_ptr<Medium>> media;

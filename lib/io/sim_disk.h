@@ -1,7 +1,8 @@
-// SimDisks: the disks of a simulated world, by path. They outlive the hosts that open them, keep what was flushed, and lose, tear or spoil
-// the rest at a crash. Every fault of SimDiskOptions can be drawn, and the injections below place one exactly.
-// A path belongs to the world, not to a node: moving a disk is opening it elsewhere.
-// Only one live opener at a time when one of the two asked for exclusive; a killed host holds nothing.
+// SimDisks: the disks of a simulated world, by path. They outlive the hosts that open them, keep
+// what was flushed, and lose, tear or spoil the rest at a crash. Every fault of SimDiskOptions can
+// be drawn, and the injections below place one exactly. A path belongs to the world, not to a node:
+// moving a disk is opening it elsewhere. Only one live opener at a time when one of the two asked
+// for exclusive; a killed host holds nothing.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -23,31 +24,35 @@ class SimDisks {
   // A disk as found in the rack: exists without anybody having made it. Code::exists.
   Status add(const std::string& path, uint64_t size_bytes);
   bool exists(const std::string& path) const;
-  void remove(const std::string& path);             // pulled out: operations in flight and later ones fail
-  Status swap(const std::string& a, const std::string& b);  // the two media change places (both must be closed)
-  void wipe(const std::string& path);               // as new
+  void remove(const std::string& path);  // pulled out: operations in flight and later ones fail
+  Status swap(const std::string& a,
+              const std::string& b);   // the two media change places (both must be closed)
+  void wipe(const std::string& path);  // as new
   void set_options(const std::string& path, const SimDiskOptions& options);
 
-  // From the n-th operation from now on (1: the next) nothing issued has an effect and nothing completes any more, until the disk's crash. The
-  // n-th itself is in flight then: at the crash it may be there in part.
+  // From the n-th operation from now on (1: the next) nothing issued has an effect and nothing
+  // completes any more, until the disk's crash. The n-th itself is in flight then: at the crash it
+  // may be there in part.
   void fail_after(const std::string& path, uint64_t operation_count);
   bool crash_point_reached(const std::string& path) const;
   uint64_t operation_count(const std::string& path) const;  // issued since the disk was made
-  // Power fails for this disk: writes that are not durable meet their fate, all openers are cut off (their operations never complete).
+  // Power fails for this disk: writes that are not durable meet their fate, all openers are cut off
+  // (their operations never complete).
   void crash(const std::string& path);
 
-  void set_dead(const std::string& path, bool dead);        // every operation fails with Code::io
-  void stall(const std::string& path, Duration duration);   // nothing completes for so long
+  void set_dead(const std::string& path, bool dead);       // every operation fails with Code::io
+  void stall(const std::string& path, Duration duration);  // nothing completes for so long
   void fail_next(const std::string& path, Kind kind, uint32_t operation_count = 1);
-  void misdirect_next_write(const std::string& path);       // acknowledged, lands elsewhere
-  void lose_next_write(const std::string& path);            // acknowledged, never lands
-  void lie_on_next_flush(const std::string& path);          // acknowledged, makes nothing durable
+  void misdirect_next_write(const std::string& path);  // acknowledged, lands elsewhere
+  void lose_next_write(const std::string& path);       // acknowledged, never lands
+  void lie_on_next_flush(const std::string& path);     // acknowledged, makes nothing durable
   // Damages every 512-byte sector that the range touches, for good: a retry sees the same.
   void corrupt(const std::string& path, uint64_t offset, uint64_t size);
   // What is on the medium now, cache included, without an operation of its own. For checkers.
   void peek(const std::string& path, uint64_t offset, MutableBytes into) const;
 
-  // For SimWorld. `keep_completed`: the process died, not the power; what the drive's cache holds stays there.
+  // For SimWorld. `keep_completed`: the process died, not the power; what the drive's cache holds
+  // stays there.
   std::unique_ptr<DiskOpener> opener_for(uint32_t host);
   void host_killed(uint32_t host, bool keep_completed);
 

@@ -31,7 +31,8 @@ void SimMedium::fill_noise(uint64_t offset, MutableBytes into) const {
     std::memset(into.data(), 0, into.size());
     return;
   }
-  // One draw per sector, its words follow by a cheap step: noise must differ everywhere, not be random.
+  // One draw per sector, its words follow by a cheap step: noise must differ everywhere, not be
+  // random.
   for (size_t at = 0; at < into.size(); at += sector_bytes) {
     uint64_t word = mix64(salt_ ^ mix64((offset + at) / sector_bytes));
     for (size_t i = 0; i < sector_bytes; i += sizeof word) {
@@ -53,8 +54,10 @@ void SimMedium::read(uint64_t offset, MutableBytes into) const {
   while (!into.empty()) {
     const uint64_t within = offset % page_bytes;
     const size_t size = std::min<uint64_t>(into.size(), page_bytes - within);
-    if (const Page* page = find(offset / page_bytes)) std::memcpy(into.data(), page->data() + within, size);
-    else fill_noise(offset, into.first(size));
+    if (const Page* page = find(offset / page_bytes))
+      std::memcpy(into.data(), page->data() + within, size);
+    else
+      fill_noise(offset, into.first(size));
     into = into.subspan(size);
     offset += size;
   }
@@ -95,7 +98,9 @@ void SimMedium::discard(uint64_t offset, uint64_t size, Random& random) {
       if (fate == 1) {
         std::memset(make(offset / page_bytes).data() + within, 0, step);
       } else if (fate == 2 && step == page_bytes) {
-        groups_[offset / page_bytes / pages_per_group]->pages[offset / page_bytes % pages_per_group].reset();
+        groups_[offset / page_bytes / pages_per_group]
+            ->pages[offset / page_bytes % pages_per_group]
+            .reset();
         --page_count_;
       }
     }
@@ -131,8 +136,10 @@ void SimMedium::wipe() {
 }
 
 void SimMedium::put(Write write, bool cached) {
-  if (cached) write_cached(write.offset, std::move(write.data), UINT64_MAX);
-  else write_through(write.offset, write.data.bytes());
+  if (cached)
+    write_cached(write.offset, std::move(write.data), UINT64_MAX);
+  else
+    write_through(write.offset, write.data.bytes());
 }
 
 void SimMedium::write_in_part(const Write& write, Random& random, bool garbage, bool cached) {
@@ -146,9 +153,12 @@ void SimMedium::write_in_part(const Write& write, Random& random, bool garbage, 
   put({write.offset, std::move(mixed)}, cached);
 }
 
-void SimMedium::meet_fate(const SimDiskOptions& options, std::vector<Write>& writes, Random& random, bool cached) {
-  const uint64_t sum = uint64_t{options.crash_keep} + options.crash_drop + options.crash_tear + options.crash_garbage;
-  // Whole outcomes are drawn besides mixed ones: "nothing of it is there" would otherwise be rare after many writes.
+void SimMedium::meet_fate(const SimDiskOptions& options, std::vector<Write>& writes, Random& random,
+                          bool cached) {
+  const uint64_t sum = uint64_t{options.crash_keep} + options.crash_drop + options.crash_tear +
+                       options.crash_garbage;
+  // Whole outcomes are drawn besides mixed ones: "nothing of it is there" would otherwise be rare
+  // after many writes.
   const uint64_t mood = random.below(8);
   for (Write& write : writes) {
     uint64_t draw = sum == 0 ? 0 : random.below(sum);
@@ -157,7 +167,8 @@ void SimMedium::meet_fate(const SimDiskOptions& options, std::vector<Write>& wri
     if (sum == 0 || draw < options.crash_keep) {
       put(std::move(write), cached);
     } else if (draw >= uint64_t{options.crash_keep} + options.crash_drop) {
-      const bool garbage = draw >= uint64_t{options.crash_keep} + options.crash_drop + options.crash_tear;
+      const bool garbage =
+          draw >= uint64_t{options.crash_keep} + options.crash_drop + options.crash_tear;
       write_in_part(write, random, garbage, cached);
     }
   }
@@ -178,7 +189,8 @@ void SimMedium::crash(const SimDiskOptions& options, std::vector<Write> in_fligh
   meet_fate(options, writes, random, false);
 }
 
-void SimMedium::end_in_flight(const SimDiskOptions& options, std::vector<Write> in_flight, Random& random) {
+void SimMedium::end_in_flight(const SimDiskOptions& options, std::vector<Write> in_flight,
+                              Random& random) {
   meet_fate(options, in_flight, random, options.volatile_cache);
 }
 

@@ -1,6 +1,7 @@
-// SimMedium: the content of one simulated disk: what reads see, and beside it how to go back to what is durable. Writes are applied in order
-// of completion; a flush makes a prefix of them durable; a crash undoes the rest and lets each meet its own fate. Sparse: pages of 4 KiB
-// come into being when written.
+// SimMedium: the content of one simulated disk: what reads see, and beside it how to go back to
+// what is durable. Writes are applied in order of completion; a flush makes a prefix of them
+// durable; a crash undoes the rest and lets each meet its own fate. Sparse: pages of 4 KiB come
+// into being when written.
 #pragma once
 #include <array>
 #include <deque>
@@ -25,7 +26,8 @@ class SimMedium {
 
   uint64_t size_bytes() const { return size_bytes_; }
   uint64_t used_bytes() const { return page_count_ * page_bytes; }
-  uint64_t bytes_needed(uint64_t offset, uint64_t size) const;  // of pages that a write would bring into being
+  uint64_t bytes_needed(uint64_t offset,
+                        uint64_t size) const;  // of pages that a write would bring into being
 
   void set_noise(bool unwritten_is_noise) { noise_ = unwritten_is_noise; }
   void read(uint64_t offset, MutableBytes into) const;
@@ -40,7 +42,8 @@ class SimMedium {
   void flip_bit(uint64_t offset, uint64_t bit);
   void wipe();
 
-  // Undoes what is not durable, then lets it and `in_flight` (issued, not completed) meet their fate.
+  // Undoes what is not durable, then lets it and `in_flight` (issued, not completed) meet their
+  // fate.
   void crash(const SimDiskOptions& options, std::vector<Write> in_flight, Random& random);
   // The fate of writes in flight alone; nothing completed is touched.
   void end_in_flight(const SimDiskOptions& options, std::vector<Write> in_flight, Random& random);
@@ -61,7 +64,8 @@ class SimMedium {
   const Page* find(uint64_t page) const;
   Page& make(uint64_t page);
   void fill_noise(uint64_t offset, MutableBytes into) const;
-  void meet_fate(const SimDiskOptions& options, std::vector<Write>& writes, Random& random, bool cached);
+  void meet_fate(const SimDiskOptions& options, std::vector<Write>& writes, Random& random,
+                 bool cached);
   void write_in_part(const Write& write, Random& random, bool garbage, bool cached);
   void put(Write write, bool cached);
 

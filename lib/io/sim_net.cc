@@ -24,7 +24,8 @@ class SimListener final : public Listener {
   ~SimListener() override {
     listening_->open = false;
     const auto found = state_.listeners.find(key_);
-    if (found != state_.listeners.end() && found->second == listening_) state_.listeners.erase(found);
+    if (found != state_.listeners.end() && found->second == listening_)
+      state_.listeners.erase(found);
   }
   Address address() const override { return listening_->address; }
 
@@ -48,8 +49,8 @@ class SimHostNet final : public Net {
  public:
   SimHostNet(State& state, uint32_t host) : state_(state), host_(host) {}
 
-  Result<std::unique_ptr<Listener>> listen(const Address& address,
-                                           Callback<void(std::unique_ptr<Socket>)> accepted) override {
+  Result<std::unique_ptr<Listener>> listen(
+      const Address& address, Callback<void(std::unique_ptr<Socket>)> accepted) override {
     const auto& host = state_.hosts.at(host_);
     if (!host.alive) return Error(Code::closed, "this host is not running");
     SP_TRY(Address bound, state_.check_listen(host.node, address));
@@ -59,12 +60,14 @@ class SimHostNet final : public Net {
     listening->accepted = std::move(accepted);
     const State::ListenKey key{host.node, bound.host, bound.port};
     state_.listeners.emplace(key, listening);
-    return std::unique_ptr<Listener>(std::make_unique<SimListener>(state_, key, std::move(listening)));
+    return std::unique_ptr<Listener>(
+        std::make_unique<SimListener>(state_, key, std::move(listening)));
   }
 
   std::unique_ptr<Attempt> connect(const Address& address, Duration timeout,
                                    Callback<void(Result<std::unique_ptr<Socket>>)> done) override {
-    return std::make_unique<SimAttempt>(state_, state_.start_connect(host_, address, timeout, std::move(done)));
+    return std::make_unique<SimAttempt>(
+        state_, state_.start_connect(host_, address, timeout, std::move(done)));
   }
 
  private:
@@ -90,7 +93,8 @@ Result<Address> State::check_listen(uint32_t node, Address address) {
   const auto owner = addresses.find(address.host);
   const bool ours = is_wildcard(address.host) || is_loopback(address.host) ||
                     (owner != addresses.end() && owner->second == node);
-  if (!ours) return Error(Code::invalid, fmt::format("{} is no address of this node", address.host));
+  if (!ours)
+    return Error(Code::invalid, fmt::format("{} is no address of this node", address.host));
   if (address.port == 0) {
     Node& record = nodes[node];
     const auto used = [&](uint16_t port) {
@@ -99,7 +103,8 @@ Result<Address> State::check_listen(uint32_t node, Address address) {
       });
     };
     do {
-      address.port = record.next_port = record.next_port == UINT16_MAX ? 32768 : record.next_port + 1;
+      address.port = record.next_port =
+          record.next_port == UINT16_MAX ? 32768 : record.next_port + 1;
     } while (used(address.port));
   }
   for (const auto& [key, listening] : listeners) {
@@ -133,9 +138,11 @@ uint64_t State::start_connect(uint32_t host, const Address& address, Duration ti
   const auto target = addresses.find(address.host);
   const uint32_t other = target == addresses.end() ? node : target->second;
   attempt.timeout_event = schedule(host, core.now_ns() + timeout.count(), [this, id] {
-    finish_connect(id, Error(Code::timed_out, attempts.at(id).address.text() + ": connecting timed out"));
+    finish_connect(
+        id, Error(Code::timed_out, attempts.at(id).address.text() + ": connecting timed out"));
   });
-  attempt.event = schedule(sim_no_host, core.now_ns() + draw_delay(node, other), [this, id] { try_connect(id); });
+  attempt.event = schedule(sim_no_host, core.now_ns() + draw_delay(node, other),
+                           [this, id] { try_connect(id); });
   return id;
 }
 
@@ -149,17 +156,20 @@ void State::try_connect(uint64_t id) {
   const auto target = addresses.find(address.host);
   const bool known = local || target != addresses.end();
   const uint32_t other = local || !known ? node : target->second;
-  const bool reachable = known && nodes[other].live_hosts > 0 && link_up(node, other) && link_up(other, node);
+  const bool reachable =
+      known && nodes[other].live_hosts > 0 && link_up(node, other) && link_up(other, node);
   if (!reachable) {
     constexpr int64_t retry_ns = 1'000'000'000;
-    attempt.event = schedule(sim_no_host, core.now_ns() + retry_ns, [this, id] { try_connect(id); });
+    attempt.event =
+        schedule(sim_no_host, core.now_ns() + retry_ns, [this, id] { try_connect(id); });
     return;
   }
   const int64_t answered = core.now_ns() + draw_delay(other, node);
   const auto listener = find_listener(other, address);
   if (listener == nullptr) {
     attempt.event = schedule(attempt.host, answered, [this, id] {
-      finish_connect(id, Error(Code::unreachable, attempts.at(id).address.text() + ": connection refused"));
+      finish_connect(
+          id, Error(Code::unreachable, attempts.at(id).address.text() + ": connection refused"));
     });
     return;
   }
@@ -208,7 +218,8 @@ void State::drop_attempt(uint64_t id) {
   if (attempt.connection != nullptr) close(*attempt.connection, 0, false);
 }
 
-SimNet::SimNet(SimCore& core, const SimNetOptions& options) : state_(std::make_unique<State>(core, options)) {}
+SimNet::SimNet(SimCore& core, const SimNetOptions& options)
+    : state_(std::make_unique<State>(core, options)) {}
 SimNet::~SimNet() = default;
 
 void SimNet::set_link(const std::string& from, const std::string& to, bool up) {
@@ -275,7 +286,8 @@ void SimNet::add_host(uint32_t host, const std::string& ip) {
     const size_t count = state_->nodes.size();
     std::vector<State::Link> links(count * count);
     for (size_t from = 0; from + 1 < count; ++from) {
-      for (size_t to = 0; to + 1 < count; ++to) links[from * count + to] = state_->links[from * (count - 1) + to];
+      for (size_t to = 0; to + 1 < count; ++to)
+        links[from * count + to] = state_->links[from * (count - 1) + to];
     }
     state_->links = std::move(links);
   }
@@ -327,6 +339,8 @@ void SimNet::host_killed(uint32_t host, bool silent) {
   }
 }
 
-std::unique_ptr<Net> SimNet::net_for(uint32_t host) { return std::make_unique<SimHostNet>(*state_, host); }
+std::unique_ptr<Net> SimNet::net_for(uint32_t host) {
+  return std::make_unique<SimHostNet>(*state_, host);
+}
 
 }  // namespace sp::io

@@ -1,7 +1,9 @@
-// SimNet: the network of a simulated world. Nodes are IP addresses; several hosts (processes) may live on one node. Streams keep order and
-// lose nothing while they live, as TCP does: a lost segment only comes late, a broken link holds everything back until it heals or the sender
-// gives up, and a reset loses what was on its way. Unix sockets are seen within their node only.
-// connect() to a node without a live host times out; to a live one where nobody listens it is refused.
+// SimNet: the network of a simulated world. Nodes are IP addresses; several hosts (processes) may
+// live on one node. Streams keep order and lose nothing while they live, as TCP does: a lost
+// segment only comes late, a broken link holds everything back until it heals or the sender gives
+// up, and a reset loses what was on its way. Unix sockets are seen within their node only.
+// connect() to a node without a live host times out; to a live one where nobody listens it is
+// refused.
 #pragma once
 #include <memory>
 #include <string>
@@ -20,19 +22,23 @@ class SimNet {
 
   // Faults. Nodes are named by their first IP; links within a node never break.
   void set_link(const std::string& from, const std::string& to, bool up);  // one direction
-  void partition(const std::vector<std::string>& group);  // cuts the group off from everybody else, both directions
-  void heal();                                             // all links up
-  void clog(const std::string& from, const std::string& to, Duration duration);  // holds what is sent, then lets it go
-  void reset_connections(const std::string& a, const std::string& b);           // all between the two nodes
+  void partition(const std::vector<std::string>&
+                     group);  // cuts the group off from everybody else, both directions
+  void heal();                // all links up
+  void clog(const std::string& from, const std::string& to,
+            Duration duration);  // holds what is sent, then lets it go
+  void reset_connections(const std::string& a, const std::string& b);  // all between the two nodes
   void set_options(const SimNetOptions& options);
-  // Further addresses of a node, such as one that floats: it is taken from the node that had it. Existing connections through it are reset.
+  // Further addresses of a node, such as one that floats: it is taken from the node that had it.
+  // Existing connections through it are reset.
   void assign_address(const std::string& node_ip, const std::string& address);
   size_t connection_count() const;
 
   // For SimWorld.
   void add_host(uint32_t host, const std::string& ip);
   void host_started(uint32_t host);
-  // `silent`: as when a machine loses power: nobody is told, peers find out by timeout or when the restarted node answers them.
+  // `silent`: as when a machine loses power: nobody is told, peers find out by timeout or when the
+  // restarted node answers them.
   void host_killed(uint32_t host, bool silent);
   std::unique_ptr<Net> net_for(uint32_t host);
 

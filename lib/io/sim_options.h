@@ -1,6 +1,7 @@
-// What the simulated world is like: speeds, and the probabilities of its faults. The defaults are a healthy, fast cluster with the
-// reordering and chunking that any real one has; faults start at zero, so that a test turns on what it is about.
-// Probabilities are per operation (0 to 1). Everything drawn comes from the world's seed.
+// What the simulated world is like: speeds, and the probabilities of its faults. The defaults are a
+// healthy, fast cluster with the reordering and chunking that any real one has; faults start at
+// zero, so that a test turns on what it is about. Probabilities are per operation (0 to 1).
+// Everything drawn comes from the world's seed.
 #pragma once
 #include <chrono>
 #include <cstdint>
@@ -32,14 +33,15 @@ struct SimDiskOptions {
   double lost_write = 0;   // a write is acknowledged and never lands
   double lying_flush = 0;  // a flush is acknowledged and makes nothing durable
 
-  // Sectors never written read as noise (a pure function of path and sector) instead of zeros, as on a used drive.
+  // Sectors never written read as noise (a pure function of path and sector) instead of zeros, as
+  // on a used drive.
   bool unwritten_is_noise = true;
-  bool volatile_cache = true;             // false: a completed write is durable
-  uint64_t cache_bytes = 16u << 20;       // beyond this much unflushed data the oldest becomes durable
-  uint64_t space_bytes = UINT64_MAX;      // writes that would use more fail with Code::no_space
+  bool volatile_cache = true;         // false: a completed write is durable
+  uint64_t cache_bytes = 16u << 20;   // beyond this much unflushed data the oldest becomes durable
+  uint64_t space_bytes = UINT64_MAX;  // writes that would use more fail with Code::no_space
 
-  // At a crash each write that is not durable is, by weight: on the medium, gone, torn (any subset of its 512-byte sectors), or garbage (some
-  // of its sectors are noise).
+  // At a crash each write that is not durable is, by weight: on the medium, gone, torn (any subset
+  // of its 512-byte sectors), or garbage (some of its sectors are noise).
   uint32_t crash_keep = 8;
   uint32_t crash_drop = 8;
   uint32_t crash_tear = 4;
@@ -47,7 +49,8 @@ struct SimDiskOptions {
 };
 
 struct SimNetOptions {
-  // One-way delay = base + exponential(mean), and with tail_probability that times tail_factor. Within one node: loopback.
+  // One-way delay = base + exponential(mean), and with tail_probability that times tail_factor.
+  // Within one node: loopback.
   Duration delay_base = std::chrono::microseconds(30);
   Duration delay_mean = std::chrono::microseconds(10);
   Duration loopback_base = std::chrono::microseconds(10);
@@ -59,9 +62,11 @@ struct SimNetOptions {
   double clog = 0;   // per segment: the link holds everything for up to clog_max
   Duration clog_max = std::chrono::milliseconds(300);
   Duration retransmission = std::chrono::milliseconds(200);
-  Duration give_up = std::chrono::seconds(20);  // a sender whose bytes are not taken for so long resets
-  double short_receive = 0.1;                   // a receive returns a random part of what is there
-  uint32_t window_bytes = 1u << 20;             // a send completes when no more than this is on its way or unread
+  Duration give_up =
+      std::chrono::seconds(20);  // a sender whose bytes are not taken for so long resets
+  double short_receive = 0.1;    // a receive returns a random part of what is there
+  uint32_t window_bytes =
+      1u << 20;  // a send completes when no more than this is on its way or unread
 };
 
 struct SimOptions {

@@ -31,12 +31,14 @@ void SimNet::State::receive(SimConnection& connection, int side, MutableBytes in
   });
 }
 
-// Hands what has arrived to the waiting receive. The callback may free the connection: nothing may follow a call of this.
+// Hands what has arrived to the waiting receive. The callback may free the connection: nothing may
+// follow a call of this.
 void SimNet::State::complete_receive(SimConnection& connection, int side) {
   SimEndpoint& end = connection.end[side];
   if (!end.receive_done) return;
   if (end.inbox_bytes == 0) {
-    if (end.broken) return end.receive_done.call_once(Error(Code::closed, end.peer.text() + ": " + end.why));
+    if (end.broken)
+      return end.receive_done.call_once(Error(Code::closed, end.peer.text() + ": " + end.why));
     if (end.ended) end.receive_done.call_once(size_t{0});
     return;
   }
@@ -61,15 +63,18 @@ size_t SimNet::State::outstanding(const SimConnection& connection, int sender) c
 
 void SimNet::State::open_window(SimConnection& connection, int sender) {
   SimEndpoint& end = connection.end[sender];
-  if (!end.send_done || end.send_event != 0 || outstanding(connection, sender) > options.window_bytes) return;
-  end.send_event =
-      schedule(end.host, core.now_ns(), [this, &connection, sender] { complete_send(connection, sender); });
+  if (!end.send_done || end.send_event != 0 ||
+      outstanding(connection, sender) > options.window_bytes)
+    return;
+  end.send_event = schedule(end.host, core.now_ns(),
+                            [this, &connection, sender] { complete_send(connection, sender); });
 }
 
 void SimNet::State::complete_send(SimConnection& connection, int side) {
   SimEndpoint& end = connection.end[side];
   end.send_event = 0;
-  if (end.broken) return end.send_done.call_once(Error(Code::closed, end.peer.text() + ": " + end.why));
+  if (end.broken)
+    return end.send_done.call_once(Error(Code::closed, end.peer.text() + ": " + end.why));
   end.send_done.call_once(Status());
 }
 
@@ -79,8 +84,8 @@ void SimNet::State::send(SimConnection& connection, int side, std::span<const By
   SP_ASSERT(!end.send_done);
   end.send_done = std::move(done);
   if (end.broken) {
-    end.send_event =
-        schedule(end.host, core.now_ns(), [this, &connection, side] { complete_send(connection, side); });
+    end.send_event = schedule(end.host, core.now_ns(),
+                              [this, &connection, side] { complete_send(connection, side); });
     return;
   }
   size_t total = 0;
@@ -114,12 +119,16 @@ void SimNet::State::enqueue(SimConnection& connection, int side, SimSegment segm
   const int64_t now = core.now_ns();
   int64_t arrival = now + draw_delay(from, to);
   if (from != to) {
-    const double transfer_ns = static_cast<double>(segment.data.size()) * 1e9 / options.bytes_per_second;
-    flow.transfer_free_ns = std::max(flow.transfer_free_ns, now) + static_cast<int64_t>(transfer_ns);
+    const double transfer_ns =
+        static_cast<double>(segment.data.size()) * 1e9 / options.bytes_per_second;
+    flow.transfer_free_ns =
+        std::max(flow.transfer_free_ns, now) + static_cast<int64_t>(transfer_ns);
     arrival += flow.transfer_free_ns - now;
-    if (sim_draw(random, options.loss)) arrival += options.retransmission.count() * (1 + static_cast<int64_t>(random.below(3)));
+    if (sim_draw(random, options.loss))
+      arrival += options.retransmission.count() * (1 + static_cast<int64_t>(random.below(3)));
     if (sim_draw(random, options.clog)) {
-      const auto length = static_cast<int64_t>(random.below(static_cast<uint64_t>(options.clog_max.count()) + 1));
+      const auto length =
+          static_cast<int64_t>(random.below(static_cast<uint64_t>(options.clog_max.count()) + 1));
       link(from, to).clogged_until_ns = std::max(link(from, to).clogged_until_ns, now + length);
     }
     arrival = std::max(arrival, link(from, to).clogged_until_ns);
@@ -155,7 +164,8 @@ void SimNet::State::deliver(SimConnection& connection, int side) {
   SimEndpoint& to = connection.end[1 - side];
   flow.event = 0;
   const bool unanswered = to.silent && nodes[connection.node[1 - side]].live_hosts == 0;
-  if (unanswered || !link_up(connection.node[side], connection.node[1 - side])) return get_stuck(connection, side);
+  if (unanswered || !link_up(connection.node[side], connection.node[1 - side]))
+    return get_stuck(connection, side);
   const int64_t now = core.now_ns();
   const bool had_data = !flow.segments.empty();
   while (!flow.segments.empty() && flow.segments.front().arrival_ns <= now) {
@@ -173,7 +183,8 @@ void SimNet::State::deliver(SimConnection& connection, int side) {
     return;
   }
   if (flow.segments.empty() && flow.ending != Ending::none && flow.ending_ns <= now) {
-    if (flow.ending == Ending::reset) return break_endpoint(connection, 1 - side, "connection reset by peer");
+    if (flow.ending == Ending::reset)
+      return break_endpoint(connection, 1 - side, "connection reset by peer");
     to.ended = true;
   } else {
     schedule_delivery(connection, side);
@@ -205,9 +216,11 @@ void SimNet::State::retry_stuck() {
       if (!flow.stuck || !link_up(from, to)) continue;
       flow.stuck = false;
       cancel(flow.event);
-      const auto wait = static_cast<int64_t>(core.net_random.below(static_cast<uint64_t>(options.retransmission.count()) + 1));
+      const auto wait = static_cast<int64_t>(
+          core.net_random.below(static_cast<uint64_t>(options.retransmission.count()) + 1));
       const int64_t time = core.now_ns() + wait + draw_delay(from, to);
-      for (SimSegment& segment : flow.segments) segment.arrival_ns = std::max(segment.arrival_ns, time);
+      for (SimSegment& segment : flow.segments)
+        segment.arrival_ns = std::max(segment.arrival_ns, time);
       flow.last_arrival_ns = std::max(flow.last_arrival_ns, time);
       flow.ending_ns = std::max(flow.ending_ns, time);
       schedule_delivery(*connection, side);
@@ -256,8 +269,8 @@ void SimNet::State::break_endpoint(SimConnection& connection, int side, std::str
     });
   }
   if (end.send_done && end.send_event == 0) {
-    end.send_event =
-        schedule(end.host, core.now_ns(), [this, &connection, side] { complete_send(connection, side); });
+    end.send_event = schedule(end.host, core.now_ns(),
+                              [this, &connection, side] { complete_send(connection, side); });
   }
 }
 
@@ -282,7 +295,8 @@ void SimNet::State::leave(SimConnection& connection, int side) {
 
 void SimNet::State::close(SimConnection& connection, int side, bool in_order) {
   SimEndpoint& end = connection.end[side];
-  const bool unfinished = static_cast<bool>(end.send_done) && outstanding(connection, side) > options.window_bytes;
+  const bool unfinished =
+      static_cast<bool>(end.send_done) && outstanding(connection, side) > options.window_bytes;
   const bool orderly = in_order && !end.broken && !unfinished && end.inbox_bytes == 0;
   const auto dropped_receive = std::move(end.receive_done);
   const auto dropped_send = std::move(end.send_done);

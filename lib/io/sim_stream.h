@@ -117,8 +117,10 @@ struct SimNet::State {
   }
 
   // sim_stream.cc: established connections.
-  void receive(SimConnection& connection, int side, MutableBytes into, Callback<void(Result<size_t>)> done);
-  void send(SimConnection& connection, int side, std::span<const Bytes> parts, Callback<void(Status)> done);
+  void receive(SimConnection& connection, int side, MutableBytes into,
+               Callback<void(Result<size_t>)> done);
+  void send(SimConnection& connection, int side, std::span<const Bytes> parts,
+            Callback<void(Status)> done);
   void enqueue(SimConnection& connection, int side, SimSegment segment);
   void close(SimConnection& connection, int side, bool in_order);
   void end_flow(SimConnection& connection, int side, SimFlow::Ending ending);

@@ -31,9 +31,11 @@ SimHost::SimHost(SimWorld& world, uint32_t index, std::string name, std::string 
       host_{*this, *this, random_, *disks_, *net_, log_} {
   // All processes of a node share its clock.
   SeededRandom draws(mix64(world.seed_ ^ 0xc10cu) ^ crc64(as_bytes(ip_)));
-  const auto drift_max = static_cast<int64_t>(world.options_.clock_drift_max * static_cast<double>(ppb));
+  const auto drift_max =
+      static_cast<int64_t>(world.options_.clock_drift_max * static_cast<double>(ppb));
   if (drift_max > 0) {
-    clock_drift_ppb_ = static_cast<int64_t>(draws.below(static_cast<uint64_t>(2 * drift_max + 1))) - drift_max;
+    clock_drift_ppb_ =
+        static_cast<int64_t>(draws.below(static_cast<uint64_t>(2 * drift_max + 1))) - drift_max;
   }
   clock_offset_ns_ = static_cast<int64_t>(draws.below(uint64_t{1} << 50)) + ppb;
 }
@@ -41,7 +43,8 @@ SimHost::SimHost(SimWorld& world, uint32_t index, std::string name, std::string 
 void SimHost::log_line(LogLevel level, std::string_view line) {
   if (!world_.options_.log_sink) return;
   const int64_t us = world_.core_.now_ns() / 1000;
-  world_.options_.log_sink(level, fmt::format("{:5}.{:06} {} {}", us / 1'000'000, us % 1'000'000, ip_, line));
+  world_.options_.log_sink(
+      level, fmt::format("{:5}.{:06} {} {}", us / 1'000'000, us % 1'000'000, ip_, line));
 }
 
 Instant SimHost::now() const {
@@ -74,7 +77,8 @@ uint64_t SimHost::timer_start(Duration delay, Callback<void()> fire) {
   // Later than any run of the simulator, and still far from overflow.
   constexpr int64_t delay_max_ns = int64_t{1} << 60;
   const int64_t delay_ns = std::clamp<int64_t>(delay.count(), 0, delay_max_ns);
-  return world_.core_.schedule(index_, SimEvent::timer, world_time_of(now().ns + delay_ns), std::move(fire));
+  return world_.core_.schedule(index_, SimEvent::timer, world_time_of(now().ns + delay_ns),
+                               std::move(fire));
 }
 
 void SimHost::timer_cancel(uint64_t id) { world_.core_.events.cancel(id); }
@@ -138,7 +142,8 @@ void SimWorld::at(Duration delay, Callback<void()> work) {
 
 bool SimWorld::run_next(int64_t until_ns) {
   for (;;) {
-    if (core_.events.next_time_ns() > until_ns || core_.events.next_time_ns() == INT64_MAX) return false;
+    if (core_.events.next_time_ns() > until_ns || core_.events.next_time_ns() == INT64_MAX)
+      return false;
     const uint32_t owner = core_.events.next_tag().owner;
     if (owner == sim_no_host || !hosts_[owner]->paused_) break;
     core_.events.hold_next();
@@ -148,7 +153,8 @@ bool SimWorld::run_next(int64_t until_ns) {
   events_at_instant_ = core_.now_ns() == before ? events_at_instant_ + 1 : 0;
   SP_ASSERT_OP(events_at_instant_, <, events_per_instant_max);
   ++event_count_;
-  trace_hash_ = mix64(trace_hash_ ^ static_cast<uint64_t>(entry_.time_ns)) + (uint64_t{entry_.tag.owner} << 8 | entry_.tag.kind);
+  trace_hash_ = mix64(trace_hash_ ^ static_cast<uint64_t>(entry_.time_ns)) +
+                (uint64_t{entry_.tag.owner} << 8 | entry_.tag.kind);
   entry_.work.call_once();
   return true;
 }

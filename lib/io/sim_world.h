@@ -1,11 +1,14 @@
-// SimWorld: a whole cluster in one thread, from one seed, in virtual time. It makes SimHosts (one per simulated process; several may share a
-// node, that is an IP address) and runs their events in the order of (time, order of scheduling). Same seed and same calls: same trace_hash().
+// SimWorld: a whole cluster in one thread, from one seed, in virtual time. It makes SimHosts (one
+// per simulated process; several may share a node, that is an IP address) and runs their events in
+// the order of (time, order of scheduling). Same seed and same calls: same trace_hash().
 //
-// Life of a host: kill() drops everything of it that is pending without running it, then its owner destroys the service's objects (or before: both
-// orders are safe), then restart() and make a new service. Objects of an earlier life are inert: their operations do nothing and never complete.
+// Life of a host: kill() drops everything of it that is pending without running it, then its owner
+// destroys the service's objects (or before: both orders are safe), then restart() and make a new
+// service. Objects of an earlier life are inert: their operations do nothing and never complete.
 // The world must outlive all objects made through its hosts. Disks survive by path, see sim_disk.h.
 //
-// Faults: world.disks(), world.net(), and kill, pause, restart of hosts. Thread rule: one thread; many worlds may live side by side.
+// Faults: world.disks(), world.net(), and kill, pause, restart of hosts. Thread rule: one thread;
+// many worlds may live side by side.
 #pragma once
 #include <functional>
 #include <memory>
@@ -27,7 +30,8 @@ class SimHost final : public Reactor, private Clock {
   enum class Death {
     process,  // kill -9: the drive's cache survives, the kernel resets the connections
     power,    // as process, and its disks lose what was not flushed (in the ways of SimDiskOptions)
-    silent,   // as power, and nobody is told: peers see nothing until they time out or the node answers again
+    silent,   // as power, and nobody is told: peers see nothing until they time out or the node
+              // answers again
   };
 
   SimHost(SimWorld& world, uint32_t index, std::string name, std::string ip);
@@ -39,7 +43,8 @@ class SimHost final : public Reactor, private Clock {
 
   void kill(Death death = Death::power);
   void restart();
-  void pause(Duration duration);  // its events are held, then run in their order; pausing again prolongs
+  void pause(
+      Duration duration);  // its events are held, then run in their order; pausing again prolongs
   bool paused() const { return paused_; }
   Instant now() const override;
   void set_wall_offset_ms(int64_t offset_ms) { wall_offset_ms_ = offset_ms; }
@@ -79,7 +84,8 @@ class SimWorld {
   SimWorld(const SimWorld&) = delete;
   SimWorld& operator=(const SimWorld&) = delete;
 
-  // A process on the node of this IP, alive at once. Names are for logs and need not differ. The reference stays good as long as the world.
+  // A process on the node of this IP, alive at once. Names are for logs and need not differ. The
+  // reference stays good as long as the world.
   SimHost& add_host(std::string name, std::string ip);
 
   SimDisks& disks() { return disks_; }
@@ -89,7 +95,8 @@ class SimWorld {
   // Runs work of the test in `delay` of world time, outside of any host.
   void at(Duration delay, Callback<void()> work);
 
-  // Runs events until the predicate holds (asked before the first and after each event): true; or until `limit` of virtual time has passed.
+  // Runs events until the predicate holds (asked before the first and after each event): true; or
+  // until `limit` of virtual time has passed.
   bool run_until(const std::function<bool()>& predicate, Duration limit);
   void run_for(Duration duration);
   // One event; false when there is none.

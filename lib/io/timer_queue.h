@@ -1,8 +1,10 @@
-// TimerQueue: work ordered by (time, order of adding), with cancellation. It is the event list of the simulator and the timer list of the
-// real reactor. Records live in a pool and are named by ids that are never reused; cancelled entries leave the heap lazily, and the
-// heap is rebuilt when they are the majority, so timers that are always re-armed cost no memory.
-// Work added for the present moment goes to a plain queue, in the order that the heap would have given it.
-// Thread rule: one thread. Callbacks are destroyed outside of the structure's own steps, so their destructors may add and cancel.
+// TimerQueue: work ordered by (time, order of adding), with cancellation. It is the event list of
+// the simulator and the timer list of the real reactor. Records live in a pool and are named by ids
+// that are never reused; cancelled entries leave the heap lazily, and the heap is rebuilt when they
+// are the majority, so timers that are always re-armed cost no memory. Work added for the present
+// moment goes to a plain queue, in the order that the heap would have given it. Thread rule: one
+// thread. Callbacks are destroyed outside of the structure's own steps, so their destructors may
+// add and cancel.
 #pragma once
 #include <cstdint>
 #include <vector>
@@ -38,7 +40,8 @@ class TimerQueue {
   void advance(int64_t now_ns);
   // The owner of the next entry; only after next_time_ns() said that there is one.
   Tag next_tag();
-  // Puts the next entry aside, still cancellable; resume() makes all of that owner due now, in the order in which they were put aside.
+  // Puts the next entry aside, still cancellable; resume() makes all of that owner due now, in the
+  // order in which they were put aside.
   void hold_next();
   void resume(uint32_t owner);
 
@@ -75,8 +78,8 @@ class TimerQueue {
 
   std::vector<Slot> slots_;
   std::vector<uint32_t> free_;
-  std::vector<Place> heap_;      // smallest first
-  std::vector<Place> present_;   // time == now when added; from present_head_ on
+  std::vector<Place> heap_;     // smallest first
+  std::vector<Place> present_;  // time == now when added; from present_head_ on
   size_t present_head_ = 0;
   std::vector<Place> held_;
   size_t live_count_ = 0;

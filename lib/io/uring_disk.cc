@@ -20,7 +20,8 @@ enum class Kind : uint8_t { read, write, flush, discard };
 
 class UringDisk final : public Disk {
  public:
-  UringDisk(UringReactor& reactor, std::string path, OpenedFile file, uint32_t alignment, bool read_only)
+  UringDisk(UringReactor& reactor, std::string path, OpenedFile file, uint32_t alignment,
+            bool read_only)
       : reactor_(reactor),
         path_(std::move(path)),
         file_(std::move(file)),
@@ -52,7 +53,8 @@ class UringDisk final : public Disk {
     DiskDone done;
   };
   struct Operation : UringOperation {
-    explicit Operation(UringDisk& the_disk) : UringOperation(&UringDisk::completed), disk(the_disk) {}
+    explicit Operation(UringDisk& the_disk)
+        : UringOperation(&UringDisk::completed), disk(the_disk) {}
     UringDisk& disk;
     Request request;
     uint64_t progress = 0;
@@ -60,7 +62,8 @@ class UringDisk final : public Disk {
 
   // Given to the kernel at once; beyond that requests wait here, where they can still be dropped.
   static constexpr size_t depth_max = 256;
-  static constexpr uint64_t transfer_bytes_max = 1u << 30;  // of one read or write; the kernel's own bound is a little below 2 GiB
+  static constexpr uint64_t transfer_bytes_max =
+      1u << 30;  // of one read or write; the kernel's own bound is a little below 2 GiB
 
   void issue(Request request);
   void start(Operation& operation);
@@ -131,15 +134,16 @@ void UringDisk::submit(Operation& operation) {
   const int fd = file_.fd.get();
   const uint64_t offset = request.offset + operation.progress;
   std::byte* const memory = request.memory + operation.progress;
-  const auto size = static_cast<unsigned>(std::min(request.size - operation.progress, transfer_bytes_max));
+  const auto size =
+      static_cast<unsigned>(std::min(request.size - operation.progress, transfer_bytes_max));
   io_uring_sqe* sqe = reactor_.entry();
   switch (request.kind) {
     case Kind::read: io_uring_prep_read(sqe, fd, memory, size, offset); break;
     case Kind::write: io_uring_prep_write(sqe, fd, memory, size, offset); break;
     case Kind::flush: io_uring_prep_fsync(sqe, fd, IORING_FSYNC_DATASYNC); break;
     case Kind::discard:
-      io_uring_prep_fallocate(sqe, fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(request.offset),
-                              static_cast<off_t>(request.size));
+      io_uring_prep_fallocate(sqe, fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                              static_cast<off_t>(request.offset), static_cast<off_t>(request.size));
       break;
   }
   reactor_.started(sqe, operation);
@@ -152,7 +156,8 @@ void UringDisk::complete(Operation& operation) {
   if (transfers && operation.result > 0) {
     operation.progress += static_cast<unsigned>(operation.result);
     // Direct I/O that ends inside a sector cannot be continued: outcome() reports it.
-    if (operation.progress < request.size && operation.progress % alignment_ == 0) return submit(operation);
+    if (operation.progress < request.size && operation.progress % alignment_ == 0)
+      return submit(operation);
   }
   Status status = outcome(operation);
   DiskDone done = std::move(request.done);
@@ -170,21 +175,27 @@ Status UringDisk::outcome(const Operation& operation) const {
   const Request& request = operation.request;
   constexpr std::string_view names[] = {"read", "write", "flush", "discard"};
   const auto name = names[static_cast<size_t>(request.kind)];
-  const auto what = [&] { return fmt::format("{} of {} bytes at {}", name, request.size, request.offset); };
+  const auto what = [&] {
+    return fmt::format("{} of {} bytes at {}", name, request.size, request.offset);
+  };
   if (operation.result == beyond_end) {
-    return Error(Code::invalid, fmt::format("{}: {} is beyond the end ({} bytes)", path_, what(), size_bytes_));
+    return Error(Code::invalid,
+                 fmt::format("{}: {} is beyond the end ({} bytes)", path_, what(), size_bytes_));
   }
   if (operation.result == -EROFS && read_only_) {
-    return Error(Code::refused, fmt::format("{}: {} on a disk opened for reading only", path_, name));
+    return Error(Code::refused,
+                 fmt::format("{}: {} on a disk opened for reading only", path_, name));
   }
-  if (request.kind == Kind::discard) return {};  // a hint: what the device cannot do it leaves undone
+  if (request.kind == Kind::discard)
+    return {};  // a hint: what the device cannot do it leaves undone
   if (operation.result < 0) {
     const int number = -operation.result;
     const bool full = number == ENOSPC || number == EDQUOT;
     return Error(full ? Code::no_space : Code::io, system_error(path_, what(), number).message());
   }
   if (request.kind != Kind::flush && operation.progress < request.size) {
-    return Error(Code::io, fmt::format("{}: {} ended after {} bytes", path_, what(), operation.progress));
+    return Error(Code::io,
+                 fmt::format("{}: {} ended after {} bytes", path_, what(), operation.progress));
   }
   return {};
 }
@@ -200,22 +211,27 @@ uint32_t probe_alignment(int fd) {
 
 }  // namespace
 
-Result<std::unique_ptr<Disk>> UringDiskOpener::open(const std::string& path, const OpenOptions& options) {
+Result<std::unique_ptr<Disk>> UringDiskOpener::open(const std::string& path,
+                                                    const OpenOptions& options) {
   constexpr std::string_view memory_prefix = "memory:";
-  if (path.starts_with(memory_prefix)) return open_memory_disk(reactor_, path.substr(memory_prefix.size()), options);
+  if (path.starts_with(memory_prefix))
+    return open_memory_disk(reactor_, path.substr(memory_prefix.size()), options);
   SP_TRY(OpenedFile file, open_locked(path, options));
   const int fd = file.fd.get();
   const bool direct = fcntl(fd, F_SETFL, O_DIRECT) == 0;
   uint32_t alignment = file.sector_bytes;
   if (direct && !file.is_block_device) alignment = probe_alignment(fd);
   if (!direct) {
-    log_.warning("no direct I/O here: going through the page cache, with fdatasync at each flush", {{"path", path}});
+    log_.warning("no direct I/O here: going through the page cache, with fdatasync at each flush",
+                 {{"path", path}});
   }
   if (file.size_bytes < alignment) {
-    return Error(Code::invalid, fmt::format("{} is too small to be a disk: {} bytes", path, file.size_bytes));
+    return Error(Code::invalid,
+                 fmt::format("{} is too small to be a disk: {} bytes", path, file.size_bytes));
   }
   const bool read_only = options.mode == OpenOptions::Mode::read_only;
-  return std::unique_ptr<Disk>(std::make_unique<UringDisk>(reactor_, path, std::move(file), alignment, read_only));
+  return std::unique_ptr<Disk>(
+      std::make_unique<UringDisk>(reactor_, path, std::move(file), alignment, read_only));
 }
 
 }  // namespace sp::io

@@ -1,6 +1,7 @@
-// Opens files and block devices as Disks over a UringReactor, and "memory:PATH" as a MemoryDisk. For real_host.cc only.
-// Direct I/O where the file system takes it; else through the page cache, with fdatasync as flush, and the log says so. Held by flock, block
-// devices also by O_EXCL (which refuses mounted ones).
+// Opens files and block devices as Disks over a UringReactor, and "memory:PATH" as a MemoryDisk.
+// For real_host.cc only. Direct I/O where the file system takes it; else through the page cache,
+// with fdatasync as flush, and the log says so. Held by flock, block devices also by O_EXCL (which
+// refuses mounted ones).
 #pragma once
 #include "base/log.h"
 #include "io/disk.h"

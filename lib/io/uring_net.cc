@@ -33,8 +33,8 @@ Result<SocketAddress> to_system(const Address& address) {
   std::memset(static_cast<void*>(&out), 0, sizeof out);
   if (address.host.starts_with('/')) {
     if (address.host.size() >= sizeof out.path.sun_path) {
-      return Error(Code::invalid, fmt::format("{}: the path of a socket may have at most {} bytes", address.host,
-                                              sizeof out.path.sun_path - 1));
+      return Error(Code::invalid, fmt::format("{}: the path of a socket may have at most {} bytes",
+                                              address.host, sizeof out.path.sun_path - 1));
     }
     out.path.sun_family = AF_UNIX;
     std::memcpy(out.path.sun_path, address.host.data(), address.host.size());
@@ -48,7 +48,9 @@ Result<SocketAddress> to_system(const Address& address) {
     out.v6.sin6_port = htons(address.port);
     out.size = sizeof out.v6;
   } else {
-    return Error(Code::invalid, fmt::format("'{}' is neither an IP address nor the path of a socket", address.host));
+    return Error(
+        Code::invalid,
+        fmt::format("'{}' is neither an IP address nor the path of a socket", address.host));
   }
   return out;
 }
@@ -66,7 +68,9 @@ Address from_system(const SocketAddress& address) {
   return {};
 }
 
-void set_option(int fd, int level, int name, int value) { setsockopt(fd, level, name, &value, sizeof value); }
+void set_option(int fd, int level, int name, int value) {
+  setsockopt(fd, level, name, &value, sizeof value);
+}
 
 Error stream_error(const Address& peer, int error_number) {
   switch (error_number) {
@@ -82,7 +86,11 @@ Error stream_error(const Address& peer, int error_number) {
 class UringSocket final : public Socket {
  public:
   UringSocket(UringReactor& reactor, OwnedFd fd, Address peer)
-      : reactor_(reactor), fd_(std::move(fd)), peer_(std::move(peer)), receive_(&received, *this), send_(&sent, *this) {
+      : reactor_(reactor),
+        fd_(std::move(fd)),
+        peer_(std::move(peer)),
+        receive_(&received, *this),
+        send_(&sent, *this) {
     if (!peer_.host.starts_with('/')) set_option(fd_.get(), IPPROTO_TCP, TCP_NODELAY, 1);
   }
   ~UringSocket() override {
@@ -96,7 +104,8 @@ class UringSocket final : public Socket {
 
  private:
   struct Operation : UringOperation {
-    Operation(Complete function, UringSocket& the_socket) : UringOperation(function), socket(the_socket) {}
+    Operation(Complete function, UringSocket& the_socket)
+        : UringOperation(function), socket(the_socket) {}
     UringSocket& socket;
   };
   static constexpr size_t parts_per_call_max = 1024;  // IOV_MAX
@@ -154,8 +163,10 @@ void UringSocket::send(std::span<const Bytes> parts, Callback<void(Status)> done
   for (const Bytes part : parts) {
     if (!part.empty()) parts_.push_back({const_cast<std::byte*>(part.data()), part.size()});
   }
-  if (parts_.empty()) reactor_.complete_later(send_, 0);
-  else submit_send();
+  if (parts_.empty())
+    reactor_.complete_later(send_, 0);
+  else
+    submit_send();
 }
 
 void UringSocket::submit_send() {
@@ -163,7 +174,8 @@ void UringSocket::submit_send() {
   constexpr int flags = MSG_NOSIGNAL | MSG_WAITALL;
   const size_t count = std::min(parts_.size() - first_part_, parts_per_call_max);
   if (count == 1) {
-    io_uring_prep_send(sqe, fd_.get(), parts_[first_part_].iov_base, parts_[first_part_].iov_len, flags);
+    io_uring_prep_send(sqe, fd_.get(), parts_[first_part_].iov_base, parts_[first_part_].iov_len,
+                       flags);
   } else {
     message_.msg_iov = parts_.data() + first_part_;
     message_.msg_iovlen = count;
@@ -217,7 +229,8 @@ class UringListener final : public Listener {
 
  private:
   struct Operation : UringOperation {
-    explicit Operation(UringListener& the_listener) : UringOperation(&completed), listener(the_listener) {}
+    explicit Operation(UringListener& the_listener)
+        : UringOperation(&completed), listener(the_listener) {}
     UringListener& listener;
     bool handled = true;
   };
@@ -251,7 +264,8 @@ void UringListener::completed(UringOperation& operation) {
     if (passing) return self.arm();
     // Out of descriptors or memory: connections wait in the backlog until there are some again.
     constexpr auto pause = std::chrono::milliseconds(100);
-    self.log_.warning("cannot accept, trying again", {{"address", self.address_.text()}, {"why", std::strerror(-result)}});
+    self.log_.warning("cannot accept, trying again",
+                      {{"address", self.address_.text()}, {"why", std::strerror(-result)}});
     return self.pause_.arm(pause, [&self] { self.arm(); });
   }
   Address peer = self.address_.host.starts_with('/') ? self.address_ : from_system(self.peer_);
@@ -265,7 +279,11 @@ class UringAttempt final : public Net::Attempt {
  public:
   using Done = Callback<void(Result<std::unique_ptr<Socket>>)>;
   UringAttempt(UringReactor& reactor, Address address, Done done)
-      : reactor_(reactor), address_(std::move(address)), connect_(*this), timer_(reactor), done_(std::move(done)) {}
+      : reactor_(reactor),
+        address_(std::move(address)),
+        connect_(*this),
+        timer_(reactor),
+        done_(std::move(done)) {}
   ~UringAttempt() override {
     UringOperation* const operations[] = {&connect_};
     reactor_.abandon(operations);
@@ -276,7 +294,8 @@ class UringAttempt final : public Net::Attempt {
     if (!target.ok()) return fail_later(std::move(target).error());
     target_ = *target;
     fd_ = OwnedFd(socket(target_.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    if (fd_.get() < 0) return fail_later({Code::io, address_.text() + ": no socket: " + std::strerror(errno)});
+    if (fd_.get() < 0)
+      return fail_later({Code::io, address_.text() + ": no socket: " + std::strerror(errno)});
     io_uring_sqe* sqe = reactor_.entry();
     io_uring_prep_connect(sqe, fd_.get(), &target_.any, target_.size);
     reactor_.started(sqe, connect_);
@@ -287,7 +306,8 @@ class UringAttempt final : public Net::Attempt {
 
  private:
   struct Operation : UringOperation {
-    explicit Operation(UringAttempt& the_attempt) : UringOperation(&completed), attempt(the_attempt) {}
+    explicit Operation(UringAttempt& the_attempt)
+        : UringOperation(&completed), attempt(the_attempt) {}
     UringAttempt& attempt;
   };
   void fail_later(Error error) {
@@ -303,7 +323,8 @@ class UringAttempt final : public Net::Attempt {
   Result<std::unique_ptr<Socket>> outcome(int result) {
     if (early_error_) return std::move(*early_error_);
     if (result == 0) {
-      return std::unique_ptr<Socket>(std::make_unique<UringSocket>(reactor_, std::move(fd_), address_));
+      return std::unique_ptr<Socket>(
+          std::make_unique<UringSocket>(reactor_, std::move(fd_), address_));
     }
     const std::string why = address_.text() + ": " + std::strerror(-result);
     switch (-result) {
@@ -332,7 +353,8 @@ class UringAttempt final : public Net::Attempt {
   Done done_;
 };
 
-// A socket file whose listener is dead stands in the way of its successor. A living one sees a connection that ends at once.
+// A socket file whose listener is dead stands in the way of its successor. A living one sees a
+// connection that ends at once.
 void remove_stale(const SocketAddress& address) {
   const OwnedFd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (fd.get() < 0) return;
@@ -342,17 +364,20 @@ void remove_stale(const SocketAddress& address) {
 
 }  // namespace
 
-Result<std::unique_ptr<Listener>> UringNet::listen(const Address& address,
-                                                   Callback<void(std::unique_ptr<Socket>)> accepted) {
+Result<std::unique_ptr<Listener>> UringNet::listen(
+    const Address& address, Callback<void(std::unique_ptr<Socket>)> accepted) {
   SP_TRY(SocketAddress bound, to_system(address));
   const bool is_unix = bound.any.sa_family == AF_UNIX;
   OwnedFd fd(socket(bound.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
   const auto failed = [&](std::string_view what) {
     const int number = errno;
     Code code = Code::io;
-    if (number == EADDRINUSE) code = Code::exists;
-    else if (number == EADDRNOTAVAIL || number == ENOENT || number == ENOTDIR) code = Code::invalid;
-    else if (number == EACCES || number == EPERM) code = Code::not_authorised;
+    if (number == EADDRINUSE)
+      code = Code::exists;
+    else if (number == EADDRNOTAVAIL || number == ENOENT || number == ENOTDIR)
+      code = Code::invalid;
+    else if (number == EACCES || number == EPERM)
+      code = Code::not_authorised;
     return Error(code, fmt::format("{}: {}: {}", address.text(), what, std::strerror(number)));
   };
   if (fd.get() < 0) return failed("socket");
@@ -370,12 +395,13 @@ Result<std::unique_ptr<Listener>> UringNet::listen(const Address& address,
     if (getsockname(fd.get(), &bound.any, &bound.size) != 0) return failed("getsockname");
     actual = from_system(bound);
   }
-  return std::unique_ptr<Listener>(
-      std::make_unique<UringListener>(reactor_, log_, std::move(fd), std::move(actual), std::move(accepted)));
+  return std::unique_ptr<Listener>(std::make_unique<UringListener>(
+      reactor_, log_, std::move(fd), std::move(actual), std::move(accepted)));
 }
 
-std::unique_ptr<Net::Attempt> UringNet::connect(const Address& address, Duration timeout,
-                                                Callback<void(Result<std::unique_ptr<Socket>>)> done) {
+std::unique_ptr<Net::Attempt> UringNet::connect(
+    const Address& address, Duration timeout,
+    Callback<void(Result<std::unique_ptr<Socket>>)> done) {
   auto attempt = std::make_unique<UringAttempt>(reactor_, address, std::move(done));
   attempt->start(timeout);
   return attempt;

@@ -19,10 +19,17 @@ struct NeededOperation {
   std::string_view name;
 };
 constexpr NeededOperation needed_operations[] = {
-    {IORING_OP_READ, "READ"},       {IORING_OP_WRITE, "WRITE"},         {IORING_OP_FSYNC, "FSYNC"},
-    {IORING_OP_FALLOCATE, "FALLOCATE"}, {IORING_OP_ACCEPT, "ACCEPT"},   {IORING_OP_CONNECT, "CONNECT"},
-    {IORING_OP_RECV, "RECV"},       {IORING_OP_SEND, "SEND"},           {IORING_OP_SENDMSG, "SENDMSG"},
-    {IORING_OP_POLL_ADD, "POLL_ADD"}, {IORING_OP_ASYNC_CANCEL, "ASYNC_CANCEL"},
+    {IORING_OP_READ, "READ"},
+    {IORING_OP_WRITE, "WRITE"},
+    {IORING_OP_FSYNC, "FSYNC"},
+    {IORING_OP_FALLOCATE, "FALLOCATE"},
+    {IORING_OP_ACCEPT, "ACCEPT"},
+    {IORING_OP_CONNECT, "CONNECT"},
+    {IORING_OP_RECV, "RECV"},
+    {IORING_OP_SEND, "SEND"},
+    {IORING_OP_SENDMSG, "SENDMSG"},
+    {IORING_OP_POLL_ADD, "POLL_ADD"},
+    {IORING_OP_ASYNC_CANCEL, "ASYNC_CANCEL"},
 };
 
 Status check_abilities(io_uring& ring) {
@@ -33,14 +40,19 @@ Status check_abilities(io_uring& ring) {
   need((ring.features & IORING_FEAT_EXT_ARG) != 0, "EXT_ARG");
   need((ring.features & IORING_FEAT_NODROP) != 0, "NODROP");
   io_uring_probe* probe = io_uring_get_probe_ring(&ring);
-  if (probe == nullptr) return Error(Code::failed, "io_uring cannot be probed: this kernel is too old, 5.19 or later is needed");
-  for (const auto& operation : needed_operations) need(io_uring_opcode_supported(probe, operation.code), operation.name);
+  if (probe == nullptr)
+    return Error(Code::failed,
+                 "io_uring cannot be probed: this kernel is too old, 5.19 or later is needed");
+  for (const auto& operation : needed_operations)
+    need(io_uring_opcode_supported(probe, operation.code), operation.name);
   io_uring_free_probe(probe);
   if (missing.empty()) return {};
-  return Error(Code::failed, "this kernel's io_uring lacks " + missing + ": kernel 5.19 or later is needed");
+  return Error(Code::failed,
+               "this kernel's io_uring lacks " + missing + ": kernel 5.19 or later is needed");
 }
 
-// One watch: poll once, call back, poll again. The state outlives a watch that is destroyed inside its callback.
+// One watch: poll once, call back, poll again. The state outlives a watch that is destroyed inside
+// its callback.
 class UringWatch final : public FdWatch {
  public:
   UringWatch(UringReactor& reactor, int fd, uint32_t events, Callback<void()> ready)
@@ -56,7 +68,11 @@ class UringWatch final : public FdWatch {
  private:
   struct State : UringOperation, std::enable_shared_from_this<State> {
     State(UringReactor& the_reactor, int the_fd, uint32_t the_events, Callback<void()> callback)
-        : UringOperation(&completed), reactor(the_reactor), fd(the_fd), events(the_events), ready(std::move(callback)) {}
+        : UringOperation(&completed),
+          reactor(the_reactor),
+          fd(the_fd),
+          events(the_events),
+          ready(std::move(callback)) {}
     void arm() {
       io_uring_sqe* sqe = reactor.entry();
       io_uring_prep_poll_add(sqe, fd, events);
@@ -95,7 +111,8 @@ Status UringReactor::set_up(Duration spin) {
   // Best first: completions are only worked off when we enter, on this thread.
   constexpr unsigned common = IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP;
   constexpr unsigned choices[] = {
-      common | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_SUBMIT_ALL,
+      common | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG |
+          IORING_SETUP_SUBMIT_ALL,
       common | IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_SUBMIT_ALL,
       common,
   };
@@ -108,20 +125,28 @@ Status UringReactor::set_up(Duration spin) {
     if (result != -EINVAL) break;
   }
   if (result == -ENOSYS) {
-    return Error(Code::failed, "io_uring is not in this kernel: a kernel of 5.19 or later with CONFIG_IO_URING is needed");
+    return Error(
+        Code::failed,
+        "io_uring is not in this kernel: a kernel of 5.19 or later with CONFIG_IO_URING is needed");
   }
   if (result == -EPERM) {
     return Error(Code::failed,
-                 "io_uring is forbidden here: set the sysctl kernel.io_uring_disabled to 0, and let the container's seccomp "
+                 "io_uring is forbidden here: set the sysctl kernel.io_uring_disabled to 0, and "
+                 "let the container's seccomp "
                  "profile allow io_uring_setup");
   }
   if (result == -ENOMEM) {
-    return Error(Code::no_space, "no memory for the io_uring: raise the limit on locked memory (LimitMEMLOCK= in the unit)");
+    return Error(
+        Code::no_space,
+        "no memory for the io_uring: raise the limit on locked memory (LimitMEMLOCK= in the unit)");
   }
-  if (result < 0) return Error(Code::failed, fmt::format("io_uring cannot be set up: {}", std::strerror(-result)));
+  if (result < 0)
+    return Error(Code::failed,
+                 fmt::format("io_uring cannot be set up: {}", std::strerror(-result)));
   ring_made_ = true;
   io_uring_ring_dontfork(&ring_);
-  // Saves the look-up of the ring's descriptor on each entry; where it is not to be had, nothing is lost.
+  // Saves the look-up of the ring's descriptor on each entry; where it is not to be had, nothing is
+  // lost.
   io_uring_register_ring_fd(&ring_);
   timers_.advance(clock_ns());
   return check_abilities(ring_);
@@ -193,9 +218,10 @@ void UringReactor::abandon(std::span<UringOperation* const> operations) {
     waiting = true;
   }
   while (waiting) {
-    waiting = std::any_of(operations.begin(), operations.end(), [](const UringOperation* operation) {
-      return operation->state == UringOperation::State::in_kernel;
-    });
+    waiting =
+        std::any_of(operations.begin(), operations.end(), [](const UringOperation* operation) {
+          return operation->state == UringOperation::State::in_kernel;
+        });
     if (!waiting) break;
     const int result = io_uring_submit_and_wait(&ring_, 1);
     SP_ASSERT(result >= 0 || result == -EAGAIN || result == -EINTR || result == -EBUSY);
@@ -204,7 +230,8 @@ void UringReactor::abandon(std::span<UringOperation* const> operations) {
   for (UringOperation* operation : operations) {
     if (operation->state != UringOperation::State::ready) continue;
     std::replace(ready_.begin(), ready_.end(), operation, static_cast<UringOperation*>(nullptr));
-    std::replace(dispatching_.begin(), dispatching_.end(), operation, static_cast<UringOperation*>(nullptr));
+    std::replace(dispatching_.begin(), dispatching_.end(), operation,
+                 static_cast<UringOperation*>(nullptr));
     operation->state = UringOperation::State::idle;
   }
 }
@@ -262,7 +289,8 @@ void UringReactor::enter(int64_t until_ns) {
   if (timers_.size() > 0) until_ns = std::min(until_ns, timers_.next_time_ns());
   const bool at_hand = until_ns <= 0 || io_uring_cq_ready(&ring_) > 0;
   if (at_hand) {
-    const bool kernel_has_news = (*ring_.sq.kflags & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) != 0;
+    const bool kernel_has_news =
+        (*ring_.sq.kflags & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) != 0;
     if (io_uring_sq_ready(&ring_) > 0 || kernel_has_news) io_uring_submit_and_get_events(&ring_);
   } else if (spin_ns_ == 0 || !spin_for_completion(until_ns)) {
     wait(until_ns);
@@ -273,7 +301,8 @@ void UringReactor::enter(int64_t until_ns) {
 bool UringReactor::spin_for_completion(int64_t until_ns) {
   const int64_t end_ns = std::min(until_ns, clock_ns() + spin_ns_);
   do {
-    const bool kernel_has_news = (*ring_.sq.kflags & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) != 0;
+    const bool kernel_has_news =
+        (*ring_.sq.kflags & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) != 0;
     if (io_uring_sq_ready(&ring_) > 0 || kernel_has_news) io_uring_submit_and_get_events(&ring_);
     if (io_uring_cq_ready(&ring_) > 0) return true;
     sched_yield();
@@ -291,7 +320,8 @@ void UringReactor::wait(int64_t until_ns) {
   const int64_t wait_ns = std::max<int64_t>(until_ns - clock_ns(), 0);
   __kernel_timespec timeout{wait_ns / 1'000'000'000, wait_ns % 1'000'000'000};
   const int result = io_uring_submit_and_wait_timeout(&ring_, &cqe, 1, &timeout, nullptr);
-  SP_ASSERT(result >= 0 || result == -ETIME || result == -EAGAIN || result == -EINTR || result == -EBUSY);
+  SP_ASSERT(result >= 0 || result == -ETIME || result == -EAGAIN || result == -EINTR ||
+            result == -EBUSY);
 }
 
 }  // namespace sp::io

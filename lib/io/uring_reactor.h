@@ -1,7 +1,9 @@
-// UringReactor: the event loop of a real host over one io_uring. A turn enters the kernel once, to submit everything that the last turn prepared and
-// to wait for the next event; then it dispatches what completed, fires due timers, and runs what was posted.
-// An operation record belongs to its Disk or Socket and stays where it is until the kernel has let go: abandon() cancels and waits for that,
-// so destructors may free the memory that the operation named. For the uring_*.cc files and real_host.cc only.
+// UringReactor: the event loop of a real host over one io_uring. A turn enters the kernel once, to
+// submit everything that the last turn prepared and to wait for the next event; then it dispatches
+// what completed, fires due timers, and runs what was posted. An operation record belongs to its
+// Disk or Socket and stays where it is until the kernel has let go: abandon() cancels and waits for
+// that, so destructors may free the memory that the operation named. For the uring_*.cc files and
+// real_host.cc only.
 #pragma once
 #include <liburing.h>
 
@@ -40,15 +42,18 @@ class UringReactor final : public Reactor, public FdWatcher {
   std::unique_ptr<FdWatch> watch_readable(int fd, Callback<void()> ready) override;
   std::unique_ptr<FdWatch> watch_writable(int fd, Callback<void()> ready) override;
 
-  // One turn; waits for an event until `until_ns` of the monotonic clock at most, not at all when work is at hand.
+  // One turn; waits for an event until `until_ns` of the monotonic clock at most, not at all when
+  // work is at hand.
   void turn(int64_t until_ns);
 
-  // A submission entry for this idle operation: the caller fills it at once with an io_uring_prep_* call, then calls started().
+  // A submission entry for this idle operation: the caller fills it at once with an io_uring_prep_*
+  // call, then calls started().
   io_uring_sqe* entry();
   void started(io_uring_sqe* sqe, UringOperation& operation);
   // Completes in the next turn without the kernel.
   void complete_later(UringOperation& operation, int result);
-  // None of these completes any more, and the kernel does not use their memory. May block while a device holds on to its operations.
+  // None of these completes any more, and the kernel does not use their memory. May block while a
+  // device holds on to its operations.
   void abandon(std::span<UringOperation* const> operations);
 
   static int64_t clock_ns();

@@ -1,4 +1,5 @@
-// The codec of maps and changes. A map is: a version byte, its index, the cluster row, then for each table a count and its rows in the order of their keys.
+// The codec of maps and changes. A map is: a version byte, its index, the cluster row, then for
+// each table a count and its rows in the order of their keys.
 #include "base/assert.h"
 #include "base/checksum.h"
 #include "map/field_codec.h"
@@ -10,11 +11,17 @@ constexpr uint8_t map_format = 1;
 
 template <class Row>
 constexpr uint32_t row_count_max() {
-  if constexpr (std::is_same_v<Row, Node>) return limits::nodes_max + 1;
-  else if constexpr (std::is_same_v<Row, Service>) return limits::services_max;
-  else if constexpr (std::is_same_v<Row, Disk>) return limits::disks_max;
-  else if constexpr (std::is_same_v<Row, AllocationGroup>) return limits::allocation_groups_max;
-  else return uint32_t{1} << 27;  // volumes, sets, attachments and names are bounded by the state; here by the bytes given
+  if constexpr (std::is_same_v<Row, Node>)
+    return limits::nodes_max + 1;
+  else if constexpr (std::is_same_v<Row, Service>)
+    return limits::services_max;
+  else if constexpr (std::is_same_v<Row, Disk>)
+    return limits::disks_max;
+  else if constexpr (std::is_same_v<Row, AllocationGroup>)
+    return limits::allocation_groups_max;
+  else
+    return uint32_t{1} << 27;  // volumes, sets, attachments and names are bounded by the state;
+                               // here by the bytes given
 }
 
 template <class Row>
@@ -88,7 +95,8 @@ void encode(Writer& writer, const Change& change) {
 
 std::optional<Change> decode_change(Reader& reader) {
   const auto take = [&reader]() -> std::vector<std::byte> {
-    const Bytes bytes = reader.raw(reader.number<uint32_t>());  // bounded by what is left in the reader
+    const Bytes bytes =
+        reader.raw(reader.number<uint32_t>());  // bounded by what is left in the reader
     return {bytes.begin(), bytes.end()};
   };
   Change change;
@@ -97,7 +105,8 @@ std::optional<Change> decode_change(Reader& reader) {
   change.key = take();
   const auto has_row = reader.number<uint8_t>();
   if (has_row == 1) change.row = take();
-  const bool known = table >= static_cast<uint8_t>(Table::cluster) && table <= static_cast<uint8_t>(Table::bucket);
+  const bool known =
+      table >= static_cast<uint8_t>(Table::cluster) && table <= static_cast<uint8_t>(Table::bucket);
   if (reader.failed() || !known || has_row > 1) return std::nullopt;
   return change;
 }
@@ -125,7 +134,8 @@ std::vector<Change> rows(const Map& map) {
   return changes;
 }
 
-// A removed row has no content. The mix after the checksum, which is linear, keeps sums of related rows apart.
+// A removed row has no content. The mix after the checksum, which is linear, keeps sums of related
+// rows apart.
 uint64_t row_hash(const Change& change) {
   if (!change.row) return 0;
   const auto key_size = static_cast<uint32_t>(change.key.size());

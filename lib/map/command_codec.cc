@@ -1,4 +1,5 @@
-// The codec of commands: a version byte, the command's number, its fields. Numbers and field orders are in logs: they are never changed or reused.
+// The codec of commands: a version byte, the command's number, its fields. Numbers and field orders
+// are in logs: they are never changed or reused.
 #include "map/command.h"
 
 #include <type_traits>
@@ -7,11 +8,11 @@
 
 namespace sp::map {
 
-#define SP_FIELDS(TYPE, ...)             \
-  template <class V, SameRow<TYPE> R>    \
-  void fields(V& v, R& c) {              \
-    __VA_ARGS__;                         \
-    (void)v, (void)c;                    \
+#define SP_FIELDS(TYPE, ...)          \
+  template <class V, SameRow<TYPE> R> \
+  void fields(V& v, R& c) {           \
+    __VA_ARGS__;                      \
+    (void)v, (void)c;                 \
   }
 #define F(MEMBER) v(#MEMBER, c.MEMBER)
 
@@ -56,32 +57,58 @@ struct CommandKind {
 
 template <class C>
 constexpr CommandKind kind_of() {
-  if constexpr (std::is_same_v<C, InitCluster>) return {1, "InitCluster"};
-  else if constexpr (std::is_same_v<C, PutNode>) return {2, "PutNode"};
-  else if constexpr (std::is_same_v<C, NodeUp>) return {3, "NodeUp"};
-  else if constexpr (std::is_same_v<C, NodeDown>) return {4, "NodeDown"};
-  else if constexpr (std::is_same_v<C, ServiceUp>) return {5, "ServiceUp"};
-  else if constexpr (std::is_same_v<C, ServiceDown>) return {6, "ServiceDown"};
-  else if constexpr (std::is_same_v<C, DiskFailed>) return {7, "DiskFailed"};
-  else if constexpr (std::is_same_v<C, DiskReturned>) return {8, "DiskReturned"};
-  else if constexpr (std::is_same_v<C, DescribeDisk>) return {9, "DescribeDisk"};
-  else if constexpr (std::is_same_v<C, ForgetDisk>) return {10, "ForgetDisk"};
-  else if constexpr (std::is_same_v<C, SetActivated>) return {20, "SetActivated"};
-  else if constexpr (std::is_same_v<C, SetPromote>) return {21, "SetPromote"};
-  else if constexpr (std::is_same_v<C, SetEvict>) return {22, "SetEvict"};
-  else if constexpr (std::is_same_v<C, UpdatePlacementGroup>) return {30, "UpdatePlacementGroup"};
-  else if constexpr (std::is_same_v<C, DeletePlacementGroup>) return {31, "DeletePlacementGroup"};
-  else if constexpr (std::is_same_v<C, PutTemplate>) return {32, "PutTemplate"};
-  else if constexpr (std::is_same_v<C, DeleteTemplate>) return {33, "DeleteTemplate"};
-  else if constexpr (std::is_same_v<C, CreateVolume>) return {40, "CreateVolume"};
-  else if constexpr (std::is_same_v<C, UpdateVolume>) return {41, "UpdateVolume"};
-  else if constexpr (std::is_same_v<C, DeleteVolume>) return {42, "DeleteVolume"};
-  else if constexpr (std::is_same_v<C, Reassign>) return {50, "Reassign"};
-  else if constexpr (std::is_same_v<C, AttachmentReady>) return {51, "AttachmentReady"};
-  else if constexpr (std::is_same_v<C, AttachmentGone>) return {52, "AttachmentGone"};
-  else if constexpr (std::is_same_v<C, CreateBucket>) return {60, "CreateBucket"};
-  else if constexpr (std::is_same_v<C, DeleteBucket>) return {61, "DeleteBucket"};
-  else return {62, "SetBucket"};
+  if constexpr (std::is_same_v<C, InitCluster>)
+    return {1, "InitCluster"};
+  else if constexpr (std::is_same_v<C, PutNode>)
+    return {2, "PutNode"};
+  else if constexpr (std::is_same_v<C, NodeUp>)
+    return {3, "NodeUp"};
+  else if constexpr (std::is_same_v<C, NodeDown>)
+    return {4, "NodeDown"};
+  else if constexpr (std::is_same_v<C, ServiceUp>)
+    return {5, "ServiceUp"};
+  else if constexpr (std::is_same_v<C, ServiceDown>)
+    return {6, "ServiceDown"};
+  else if constexpr (std::is_same_v<C, DiskFailed>)
+    return {7, "DiskFailed"};
+  else if constexpr (std::is_same_v<C, DiskReturned>)
+    return {8, "DiskReturned"};
+  else if constexpr (std::is_same_v<C, DescribeDisk>)
+    return {9, "DescribeDisk"};
+  else if constexpr (std::is_same_v<C, ForgetDisk>)
+    return {10, "ForgetDisk"};
+  else if constexpr (std::is_same_v<C, SetActivated>)
+    return {20, "SetActivated"};
+  else if constexpr (std::is_same_v<C, SetPromote>)
+    return {21, "SetPromote"};
+  else if constexpr (std::is_same_v<C, SetEvict>)
+    return {22, "SetEvict"};
+  else if constexpr (std::is_same_v<C, UpdatePlacementGroup>)
+    return {30, "UpdatePlacementGroup"};
+  else if constexpr (std::is_same_v<C, DeletePlacementGroup>)
+    return {31, "DeletePlacementGroup"};
+  else if constexpr (std::is_same_v<C, PutTemplate>)
+    return {32, "PutTemplate"};
+  else if constexpr (std::is_same_v<C, DeleteTemplate>)
+    return {33, "DeleteTemplate"};
+  else if constexpr (std::is_same_v<C, CreateVolume>)
+    return {40, "CreateVolume"};
+  else if constexpr (std::is_same_v<C, UpdateVolume>)
+    return {41, "UpdateVolume"};
+  else if constexpr (std::is_same_v<C, DeleteVolume>)
+    return {42, "DeleteVolume"};
+  else if constexpr (std::is_same_v<C, Reassign>)
+    return {50, "Reassign"};
+  else if constexpr (std::is_same_v<C, AttachmentReady>)
+    return {51, "AttachmentReady"};
+  else if constexpr (std::is_same_v<C, AttachmentGone>)
+    return {52, "AttachmentGone"};
+  else if constexpr (std::is_same_v<C, CreateBucket>)
+    return {60, "CreateBucket"};
+  else if constexpr (std::is_same_v<C, DeleteBucket>)
+    return {61, "DeleteBucket"};
+  else
+    return {62, "SetBucket"};
 }
 
 template <size_t... I>

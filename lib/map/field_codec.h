@@ -1,6 +1,8 @@
-// Encoder and Decoder: the two visitors that turn field lists (map/rows.h, map/command_codec.cc) into bytes and back. The form is canonical: equal values are
-// equal bytes, and bytes that another order, a duplicate key or an odd truth value made are refused. The Decoder never allocates more than a small multiple of
-// what it was given: texts and counts are checked against the bytes that are left before anything is reserved.
+// Encoder and Decoder: the two visitors that turn field lists (map/rows.h, map/command_codec.cc)
+// into bytes and back. The form is canonical: equal values are equal bytes, and bytes that another
+// order, a duplicate key or an odd truth value made are refused. The Decoder never allocates more
+// than a small multiple of what it was given: texts and counts are checked against the bytes that
+// are left before anything is reserved.
 #pragma once
 #include <map>
 #include <optional>
@@ -12,8 +14,12 @@
 
 namespace sp::map {
 
-inline bool is_valid(ServiceKind kind) { return kind >= ServiceKind::beacon && kind <= ServiceKind::mgmt; }
-inline bool is_valid(Rights rights) { return rights == Rights::read_only || rights == Rights::read_write; }
+inline bool is_valid(ServiceKind kind) {
+  return kind >= ServiceKind::beacon && kind <= ServiceKind::mgmt;
+}
+inline bool is_valid(Rights rights) {
+  return rights == Rights::read_only || rights == Rights::read_write;
+}
 inline bool is_valid(AttachmentState state) {
   return state >= AttachmentState::requested && state <= AttachmentState::detaching;
 }
@@ -30,9 +36,12 @@ class Encoder {
 
   template <class T>
   void put(const T& value) {
-    if constexpr (std::is_same_v<T, bool>) out_.number(uint8_t{value});
-    else if constexpr (std::is_integral_v<T> || std::is_enum_v<T>) out_.number(value);
-    else fields(*this, value);
+    if constexpr (std::is_same_v<T, bool>)
+      out_.number(uint8_t{value});
+    else if constexpr (std::is_integral_v<T> || std::is_enum_v<T>)
+      out_.number(value);
+    else
+      fields(*this, value);
   }
   void put(const std::string& value) { out_.text(value); }
   void put(const ServiceId& value) { out_.number(value.packed()); }

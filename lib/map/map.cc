@@ -39,7 +39,8 @@ const Attachment* Map::attachment(VolumeId volume, ClientId client) const {
   return found == attachments.end() ? nullptr : &found->second;
 }
 
-// The root volume's id is mixed, so that the first objects of volumes are spread over the sets; the following objects take the following sets.
+// The root volume's id is mixed, so that the first objects of volumes are spread over the sets; the
+// following objects take the following sets.
 SetId set_of(const Map& map, const Volume& volume, uint32_t object_index) {
   const auto group = map.groups.find(volume.group);
   SP_ASSERT(group != map.groups.end());

@@ -1,8 +1,10 @@
-// Map: the agreed configuration of the cluster as every service knows it: a value, versioned by `index` (the number of the last agreed
-// command in it). Beacons make it (module state) and send it to services whole once, then as changes. Pure data: no clock, no I/O, no
-// pointers between rows. All containers are ordered, so that equal maps are equal bytes everywhere.
+// Map: the agreed configuration of the cluster as every service knows it: a value, versioned by
+// `index` (the number of the last agreed command in it). Beacons make it (module state) and send it
+// to services whole once, then as changes. Pure data: no clock, no I/O, no pointers between rows.
+// All containers are ordered, so that equal maps are equal bytes everywhere.
 //
-// Each row type has a key, `encode(Writer&)` and `decode(Reader&)` (map/codec.cc), used for the wire, for snapshots and for content hashes.
+// Each row type has a key, `encode(Writer&)` and `decode(Reader&)` (map/codec.cc), used for the
+// wire, for snapshots and for content hashes.
 #pragma once
 #include <cstdint>
 #include <map>
@@ -20,39 +22,41 @@ namespace sp::map {
 struct Cluster {
   ClusterId id = 0;
   std::string name;
-  uint32_t feature_level = 1;      // commands and formats of a higher level are not used before the level is committed
-  uint32_t incarnation = 1;        // raised when a cluster is rebuilt from its disks; fences the old one
-  VolumeId volume_last = 0;        // newest id given out; ids are never reused
+  uint32_t feature_level =
+      1;  // commands and formats of a higher level are not used before the level is committed
+  uint32_t incarnation = 1;  // raised when a cluster is rebuilt from its disks; fences the old one
+  VolumeId volume_last = 0;  // newest id given out; ids are never reused
   GroupId group_last = 0;
-  uint32_t generation_last = 0;    // newest attachment generation given out
+  uint32_t generation_last = 0;  // newest attachment generation given out
   std::optional<ServiceId> active_mgmt;
 };
 
 struct Node {
   NodeId id = 0;
   std::string name;
-  std::string fault_set;           // empty: the node is its own fault set
+  std::string fault_set;  // empty: the node is its own fault set
   bool voting = true;
   bool up = false;
-  std::string address;             // of its beacon
+  std::string address;  // of its beacon
 };
 
 struct Service {
   ServiceId id;
   bool up = false;
-  uint64_t start_id = 0;           // drawn by the process at its start: tells a restarted service from the same one
-  std::string address;             // where it listens; empty for clients
+  uint64_t start_id =
+      0;  // drawn by the process at its start: tells a restarted service from the same one
+  std::string address;  // where it listens; empty for clients
   std::string version;
   int64_t started_ms = 0;
 };
 
 struct Disk {
   DiskId id = 0;
-  ServiceId server;                // where it was seen last
+  ServiceId server;  // where it was seen last
   bool up = false;
-  std::string failure;             // why the server retired it; empty while healthy
+  std::string failure;  // why the server retired it; empty while healthy
   uint64_t uuid = 0;
-  uint64_t capacity_bytes = 0;     // for user data; also its weight in placement
+  uint64_t capacity_bytes = 0;  // for user data; also its weight in placement
   std::string device, model, serial, description;
   bool solid_state = true;
 };
@@ -62,7 +66,7 @@ struct PlacementGroup {
   std::set<DiskId> disks;
 };
 
-struct Limits {                    // per volume; 0 = unlimited
+struct Limits {  // per volume; 0 = unlimited
   uint64_t iops = 0;
   uint64_t bytes_per_second = 0;
 };
@@ -70,9 +74,10 @@ struct Limits {                    // per volume; 0 = unlimited
 struct Template {
   std::string name;
   uint8_t copies = 3;
-  uint8_t min_copies = 2;          // fewer in-sync copies: writes wait
-  std::string place_all, place_tail, place_head;   // placement groups: middle copies, the copy that serves reads, the first
-  uint64_t size_bytes = 0;         // default size of its volumes; 0: none
+  uint8_t min_copies = 2;  // fewer in-sync copies: writes wait
+  std::string place_all, place_tail,
+      place_head;  // placement groups: middle copies, the copy that serves reads, the first
+  uint64_t size_bytes = 0;  // default size of its volumes; 0: none
   Limits limits;
   GroupId group = 0;
 };
@@ -80,22 +85,26 @@ struct Template {
 struct AllocationGroup {
   GroupId id = 0;
   std::string template_name;
-  uint32_t set_count = 0;          // power of two; never changes
+  uint32_t set_count = 0;  // power of two; never changes
   uint8_t copies = 3;
   uint8_t min_copies = 2;
-  std::string warning;             // degraded placement: why; empty when all is well
+  std::string warning;  // degraded placement: why; empty when all is well
 };
 
-// One disk set. `epoch` changes with `acting` and with every need of a new activation; `revision` with every change of the row.
+// One disk set. `epoch` changes with `acting` and with every need of a new activation; `revision`
+// with every change of the row.
 struct DiskSet {
   SetId id;
   uint32_t epoch = 1;
   uint64_t revision = 1;
-  bool activated = false;              // the primary of this epoch has made the copies agree: it serves
-  std::vector<DiskId> acting;          // complete copies that every write has to reach; acting[0] is the primary
-  std::vector<DiskId> recovering;      // get new writes at once, are brought up to date, do not count yet
-  std::vector<DiskId> base;            // those that hold everything decided: the last acting set activated with min_copies members, and who was promoted since
-  std::vector<DiskId> target;          // where placement wants the copies, primary first
+  bool activated = false;  // the primary of this epoch has made the copies agree: it serves
+  std::vector<DiskId>
+      acting;  // complete copies that every write has to reach; acting[0] is the primary
+  std::vector<DiskId>
+      recovering;              // get new writes at once, are brought up to date, do not count yet
+  std::vector<DiskId> base;    // those that hold everything decided: the last acting set activated
+                               // with min_copies members, and who was promoted since
+  std::vector<DiskId> target;  // where placement wants the copies, primary first
 };
 
 struct Volume {
@@ -104,7 +113,7 @@ struct Volume {
   uint64_t size_bytes = 0;
   std::string template_name;
   GroupId group = 0;
-  VolumeId root = 0;                   // the volume whose id places the objects: itself, or the root of its clones
+  VolumeId root = 0;  // the volume whose id places the objects: itself, or the root of its clones
   int64_t created_ms = 0;
   Limits limits;
   std::map<std::string, std::string> tags;
@@ -118,9 +127,9 @@ struct Attachment {
   ClientId client = 0;
   Rights rights = Rights::read_write;
   AttachmentState state = AttachmentState::requested;
-  uint32_t generation = 0;             // requests that carry another one are refused (fencing)
-  uint16_t position = 0;               // 0..1023 on its client
-  std::string device;                  // path on the client once it is ready
+  uint32_t generation = 0;  // requests that carry another one are refused (fencing)
+  uint16_t position = 0;    // 0..1023 on its client
+  std::string device;       // path on the client once it is ready
 };
 
 struct KeyValueBucket {
@@ -143,9 +152,9 @@ struct Map {
   std::map<std::pair<VolumeId, ClientId>, Attachment> attachments;
   std::map<std::string, KeyValueBucket> buckets;
 
-  const Volume* find_volume(std::string_view name) const;              // by name, or "~ID"
-  const Service* server_of(DiskId disk) const;                         // nullptr when unknown
-  bool disk_serves(DiskId disk) const;                                 // disk and its server are up
+  const Volume* find_volume(std::string_view name) const;  // by name, or "~ID"
+  const Service* server_of(DiskId disk) const;             // nullptr when unknown
+  bool disk_serves(DiskId disk) const;                     // disk and its server are up
   const Attachment* attachment(VolumeId volume, ClientId client) const;
 };
 
@@ -153,7 +162,17 @@ struct Map {
 SetId set_of(const Map& map, const Volume& volume, uint32_t object_index);
 
 enum class Table : uint8_t {
-  cluster = 1, node, service, disk, placement_group, template_, group, set, volume, attachment, bucket,
+  cluster = 1,
+  node,
+  service,
+  disk,
+  placement_group,
+  template_,
+  group,
+  set,
+  volume,
+  attachment,
+  bucket,
 };
 
 // One row that changed: its encoded form, or none when it was removed. `key` is the encoded key.
@@ -163,13 +182,15 @@ struct Change {
   std::optional<std::vector<std::byte>> row;
 };
 
-// Map codec. decode fails (nullopt / false) on anything malformed and bounds every count before it allocates.
+// Map codec. decode fails (nullopt / false) on anything malformed and bounds every count before it
+// allocates.
 std::vector<std::byte> encode(const Map& map, bool with_buckets);
 std::optional<Map> decode_map(Bytes bytes);
 void encode(Writer& writer, const Change& change);
 std::optional<Change> decode_change(Reader& reader);
-bool apply(Map& map, const Change& change);   // does not touch index
-std::vector<Change> rows(const Map& map);     // every row as a change, in order of table and key
-uint64_t row_hash(const Change& change);      // of table, key and row; the content hash of a map is the wrapping sum over its rows
+bool apply(Map& map, const Change& change);  // does not touch index
+std::vector<Change> rows(const Map& map);    // every row as a change, in order of table and key
+uint64_t row_hash(const Change& change);  // of table, key and row; the content hash of a map is the
+                                          // wrapping sum over its rows
 
 }  // namespace sp::map

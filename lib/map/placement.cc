@@ -1,6 +1,8 @@
-// Quotas first, then sets. Positions with equal candidates form a class; each disk gets a whole number of places per class (its share by weight, held down where
-// a fault set would need more than one copy of a set), what is there now is kept up to the quota, and vacancies go to whoever has most left, by exchange where
-// fault sets stand in the way. The primary is chosen last, among the members of its class: that moves no data. Integers only, so every machine agrees.
+// Quotas first, then sets. Positions with equal candidates form a class; each disk gets a whole
+// number of places per class (its share by weight, held down where a fault set would need more than
+// one copy of a set), what is there now is kept up to the quota, and vacancies go to whoever has
+// most left, by exchange where fault sets stand in the way. The primary is chosen last, among the
+// members of its class: that moves no data. Integers only, so every machine agrees.
 #include "map/placement.h"
 
 #include <algorithm>
@@ -33,11 +35,11 @@ struct Candidate {
 // Positions that draw from the same disks.
 struct Class {
   std::vector<int> positions;
-  std::vector<int> disks;         // indices of candidates
-  std::vector<uint64_t> share;    // by index in `disks`: part of each position, of `one`
-  std::vector<int> left;          // by candidate: places of its quota not used yet; negative when over
-  std::vector<int> left_of_set;   // by fault set: the same summed
-  std::vector<bool> has;          // by candidate
+  std::vector<int> disks;       // indices of candidates
+  std::vector<uint64_t> share;  // by index in `disks`: part of each position, of `one`
+  std::vector<int> left;  // by candidate: places of its quota not used yet; negative when over
+  std::vector<int> left_of_set;  // by fault set: the same summed
+  std::vector<bool> has;         // by candidate
 };
 
 // How near two disks are: no conflict, same fault set, same node, same disk.
@@ -77,9 +79,9 @@ class Placer {
   int copies_ = 0;
   std::vector<Candidate> candidates_;
   std::vector<Class> classes_;
-  std::vector<int> class_of_;              // by position
-  std::vector<std::vector<int>> sets_;     // by set, by position: candidate or none
-  std::vector<int> primaries_left_;        // by candidate
+  std::vector<int> class_of_;           // by position
+  std::vector<std::vector<int>> sets_;  // by set, by position: candidate or none
+  std::vector<int> primaries_left_;     // by candidate
   int fault_sets_ = 0;
   int worst_level_ = 0;
   uint32_t unfilled_ = 0;
@@ -96,25 +98,30 @@ void Placer::collect() {
   std::map<std::string, int> fault_sets;
   for (const auto& [id, disk] : all) {
     index.emplace(id, static_cast<int>(candidates_.size()));
-    const int fault_set = fault_sets.emplace(disk.fault_set, static_cast<int>(fault_sets.size())).first->second;
+    const int fault_set =
+        fault_sets.emplace(disk.fault_set, static_cast<int>(fault_sets.size())).first->second;
     candidates_.push_back({id, disk.weight, disk.node, fault_set});
   }
   fault_sets_ = static_cast<int>(fault_sets.size());
   for (int position = 0; position < copies_; ++position) {
-    const auto& list = position == 0 ? request_.tail : position == copies_ - 1 ? request_.head : request_.all;
+    const auto& list = position == 0             ? request_.tail
+                       : position == copies_ - 1 ? request_.head
+                                                 : request_.all;
     Class c;
     for (const PlacementDisk& disk : list)
       if (disk.weight > 0) c.disks.push_back(index.at(disk.id));
     std::sort(c.disks.begin(), c.disks.end());
     c.disks.erase(std::unique(c.disks.begin(), c.disks.end()), c.disks.end());
-    const auto same = std::find_if(classes_.begin(), classes_.end(), [&c](const Class& other) { return other.disks == c.disks; });
+    const auto same = std::find_if(classes_.begin(), classes_.end(),
+                                   [&c](const Class& other) { return other.disks == c.disks; });
     class_of_.push_back(static_cast<int>(same - classes_.begin()));
     if (same == classes_.end()) classes_.push_back(std::move(c));
     class_of(position).positions.push_back(position);
   }
 }
 
-// Shares by weight; then, while some fault set would hold more than one copy of every set, it is held to one and the others of the same class take the rest.
+// Shares by weight; then, while some fault set would hold more than one copy of every set, it is
+// held to one and the others of the same class take the rest.
 void Placer::limit_fault_sets() {
   for (Class& c : classes_) {
     uint64_t total = 0;
@@ -127,7 +134,8 @@ void Placer::limit_fault_sets() {
   for (int round = 0; round < fault_sets_; ++round) {
     std::vector<uint64_t> load(static_cast<size_t>(fault_sets_));
     for (const Class& c : classes_)
-      for (size_t i = 0; i < c.disks.size(); ++i) load[candidates_[c.disks[i]].fault_set] += c.share[i] * c.positions.size();
+      for (size_t i = 0; i < c.disks.size(); ++i)
+        load[candidates_[c.disks[i]].fault_set] += c.share[i] * c.positions.size();
     bool changed = false;
     const std::vector<bool> held_before = held;
     for (int f = 0; f < fault_sets_; ++f)
@@ -146,7 +154,8 @@ void Placer::limit_fault_sets() {
       }
       if (open == 0 || fixed >= one) continue;
       for (size_t i = 0; i < c.disks.size(); ++i)
-        if (!held[candidates_[c.disks[i]].fault_set]) c.share[i] = scaled(c.share[i], one - fixed, open);
+        if (!held[candidates_[c.disks[i]].fault_set])
+          c.share[i] = scaled(c.share[i], one - fixed, open);
     }
   }
   unusable_percent_ = moved * 100 / (one * static_cast<uint64_t>(copies_));
@@ -164,7 +173,8 @@ std::vector<int> apportion(const std::vector<uint64_t>& share, uint64_t places) 
     const uint64_t exact = scaled(places << 16, share[i], total);
     rest.emplace_back(exact - (static_cast<uint64_t>(whole[i]) << 16), i);
   }
-  std::stable_sort(rest.begin(), rest.end(), [](const auto& a, const auto& b) { return a.first > b.first; });
+  std::stable_sort(rest.begin(), rest.end(),
+                   [](const auto& a, const auto& b) { return a.first > b.first; });
   for (size_t i = 0; given < places; ++given, ++i) ++whole[rest[i % rest.size()].second];
   return whole;
 }
@@ -203,11 +213,13 @@ int Placer::worst_conflict(uint32_t set, int position, int disk) const {
   return worst;
 }
 
-// Disks over their quota give up first the sets that a disk below its quota can enter in their place, so that few exchanges are needed; among them, in an order
-// drawn from hashes, so that what a disk loses is spread over its partners.
+// Disks over their quota give up first the sets that a disk below its quota can enter in their
+// place, so that few exchanges are needed; among them, in an order drawn from hashes, so that what
+// a disk loses is spread over its partners.
 void Placer::keep_current() {
   std::map<DiskId, int> index;
-  for (size_t i = 0; i < candidates_.size(); ++i) index.emplace(candidates_[i].id, static_cast<int>(i));
+  for (size_t i = 0; i < candidates_.size(); ++i)
+    index.emplace(candidates_[i].id, static_cast<int>(i));
   struct Place {
     bool useful;
     uint64_t order;
@@ -216,10 +228,12 @@ void Placer::keep_current() {
   };
   std::vector<Place> places;
   std::vector<int> load(candidates_.size());
-  const auto sets = static_cast<uint32_t>(std::min<size_t>(request_.current.size(), request_.set_count));
+  const auto sets =
+      static_cast<uint32_t>(std::min<size_t>(request_.current.size(), request_.set_count));
   for (uint32_t set = 0; set < sets; ++set) {
     const auto& now = request_.current[set];
-    for (int position = 0; position < copies_ && position < static_cast<int>(now.size()); ++position) {
+    for (int position = 0; position < copies_ && position < static_cast<int>(now.size());
+         ++position) {
       const auto found = index.find(now[position]);
       if (found == index.end()) continue;
       ++load[found->second];
@@ -234,10 +248,12 @@ void Placer::keep_current() {
   for (Place& place : places) {
     if (load[place.disk] <= quota[place.disk]) continue;
     place.useful = std::any_of(below.begin(), below.end(), [&](int disk) {
-      return std::all_of(request_.current[place.set].begin(), request_.current[place.set].end(), [&](DiskId member) {
-        const auto found = index.find(member);
-        return found == index.end() || found->second == place.disk || conflict(candidates_[disk], candidates_[found->second]) == 0;
-      });
+      return std::all_of(request_.current[place.set].begin(), request_.current[place.set].end(),
+                         [&](DiskId member) {
+                           const auto found = index.find(member);
+                           return found == index.end() || found->second == place.disk ||
+                                  conflict(candidates_[disk], candidates_[found->second]) == 0;
+                         });
     });
   }
   std::sort(places.begin(), places.end(), [](const Place& a, const Place& b) {
@@ -257,7 +273,8 @@ void Placer::keep_current() {
   }
 }
 
-// The candidate for a vacancy with no conflict above `level`: of the fault set with most left, then the disk with most left, then by hash.
+// The candidate for a vacancy with no conflict above `level`: of the fault set with most left, then
+// the disk with most left, then by hash.
 int Placer::best(uint32_t set, int position, int level, bool within_quota) const {
   const Class& c = class_of(position);
   int found = none;
@@ -276,7 +293,8 @@ int Placer::best(uint32_t set, int position, int level, bool within_quota) const
   return found;
 }
 
-// A disk with places left cannot come here; it goes to another set, and a member of that one, whom nothing keeps out, comes here.
+// A disk with places left cannot come here; it goes to another set, and a member of that one, whom
+// nothing keeps out, comes here.
 bool Placer::fill_by_exchange(uint32_t set, int position) {
   const Class& c = class_of(position);
   const uint64_t start = mix64(set);
@@ -302,7 +320,8 @@ bool Placer::fill_by_exchange(uint32_t set, int position) {
 bool Placer::fill(uint32_t set, int position) {
   for (int level = 0; level < 3; ++level) {
     int disk = best(set, position, level, true);
-    if (disk == none && level == 0 && fault_sets_ >= copies_ && fill_by_exchange(set, position)) return true;
+    if (disk == none && level == 0 && fault_sets_ >= copies_ && fill_by_exchange(set, position))
+      return true;
     if (disk == none) disk = best(set, position, level, false);
     if (disk == none) continue;
     worst_level_ = std::max(worst_level_, level);
@@ -326,10 +345,12 @@ void Placer::level_out() {
   }
 }
 
-// Moves the role along a chain of sets from a disk that has too many primaries to one that has too few.
+// Moves the role along a chain of sets from a disk that has too many primaries to one that has too
+// few.
 bool Placer::shift_primary(int over) {
   const Class& c = class_of(0);
-  std::vector<std::pair<uint32_t, int>> came_by(candidates_.size(), {0, none});  // set, and the disk that gives up the role there
+  std::vector<std::pair<uint32_t, int>> came_by(
+      candidates_.size(), {0, none});  // set, and the disk that gives up the role there
   std::vector<int> queue{over};
   std::vector<bool> seen(candidates_.size());
   seen[over] = true;
@@ -375,13 +396,15 @@ void Placer::choose_primaries() {
   for (size_t i = 0; i < c.disks.size(); ++i) primaries_left_[c.disks[i]] = quota[i];
   for (uint32_t set = 0; set < request_.set_count; ++set) {
     auto& members = sets_[set];
-    const bool was = set < request_.current.size() && !request_.current[set].empty() && members[0] != none &&
-                     request_.current[set][0] == candidates_[members[0]].id;
+    const bool was = set < request_.current.size() && !request_.current[set].empty() &&
+                     members[0] != none && request_.current[set][0] == candidates_[members[0]].id;
     int chosen = 0;
     if (!was || primaries_left_[members[0]] <= 0) {
       for (const int position : c.positions) {
         if (members[position] == none) continue;
-        if (members[chosen] == none || primaries_left_[members[position]] > primaries_left_[members[chosen]]) chosen = position;
+        if (members[chosen] == none ||
+            primaries_left_[members[position]] > primaries_left_[members[chosen]])
+          chosen = position;
       }
     }
     std::swap(members[0], members[chosen]);
@@ -394,12 +417,17 @@ void Placer::choose_primaries() {
 
 std::string Placer::warning() const {
   if (unfilled_ > 0)
-    return "too few disks: " + std::to_string(unfilled_) + " places of copies are empty; add disks to the placement groups";
-  if (worst_level_ == 2) return "too few nodes: copies of one object share a node; add disks of other nodes";
-  if (worst_level_ == 1) return "too few fault sets: copies of one object share a fault set; add disks of other fault sets";
+    return "too few disks: " + std::to_string(unfilled_) +
+           " places of copies are empty; add disks to the placement groups";
+  if (worst_level_ == 2)
+    return "too few nodes: copies of one object share a node; add disks of other nodes";
+  if (worst_level_ == 1)
+    return "too few fault sets: copies of one object share a fault set; add disks of other fault "
+           "sets";
   if (unusable_percent_ > 10)
     return "fault sets differ too much: " + std::to_string(unusable_percent_) +
-           " % of the data cannot be where capacity is, because copies must be in different fault sets";
+           " % of the data cannot be where capacity is, because copies must be in different fault "
+           "sets";
   return {};
 }
 
@@ -409,7 +437,8 @@ PlacementResult Placer::run() {
   PlacementResult result;
   collect();
   sets_.assign(request_.set_count, std::vector<int>(request_.copies, none));
-  const bool empty = std::any_of(classes_.begin(), classes_.end(), [](const Class& c) { return c.disks.empty(); });
+  const bool empty =
+      std::any_of(classes_.begin(), classes_.end(), [](const Class& c) { return c.disks.empty(); });
   if (!empty) {
     limit_fault_sets();
     for (Class& c : classes_) set_quotas(c);

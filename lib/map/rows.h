@@ -1,7 +1,10 @@
-// The row types seen generically: one list of fields per row, from which the codec, the content hash and the SQLite columns are made, and one description per
-// row type of its table, key and place in the Map. A field list is part of the format: fields are only appended, together with a new feature level.
+// The row types seen generically: one list of fields per row, from which the codec, the content
+// hash and the SQLite columns are made, and one description per row type of its table, key and
+// place in the Map. A field list is part of the format: fields are only appended, together with a
+// new feature level.
 //
-// A visitor is called as v("column", field) for each field and v.hex("column", field) for random 64-bit numbers, which people read in hexadecimal.
+// A visitor is called as v("column", field) for each field and v.hex("column", field) for random
+// 64-bit numbers, which people read in hexadecimal.
 #pragma once
 #include <concepts>
 #include <type_traits>
@@ -141,7 +144,8 @@ void fields(V& v, R& row) {
   v("pairs", row.pairs);
 }
 
-// Rows<Row>: table number, name of the SQL table, how many leading fields are the key, and where the rows are.
+// Rows<Row>: table number, name of the SQL table, how many leading fields are the key, and where
+// the rows are.
 template <class Row>
 struct Rows;
 
@@ -154,15 +158,15 @@ struct Rows<Cluster> {
   static Key key(const Cluster&) { return {}; }
 };
 
-#define SP_ROWS(ROW, KEY, TABLE, MEMBER, KEY_COLUMNS, KEY_EXPRESSION)   \
-  template <>                                                           \
-  struct Rows<ROW> {                                                    \
-    using Key = KEY;                                                    \
-    static constexpr Table table = TABLE;                               \
-    static constexpr const char* name = #MEMBER;                        \
-    static constexpr int key_columns = KEY_COLUMNS;                     \
-    static Key key(const ROW& row) { return KEY_EXPRESSION; }           \
-    static std::map<Key, ROW>& in(Map& map) { return map.MEMBER; }      \
+#define SP_ROWS(ROW, KEY, TABLE, MEMBER, KEY_COLUMNS, KEY_EXPRESSION)          \
+  template <>                                                                  \
+  struct Rows<ROW> {                                                           \
+    using Key = KEY;                                                           \
+    static constexpr Table table = TABLE;                                      \
+    static constexpr const char* name = #MEMBER;                               \
+    static constexpr int key_columns = KEY_COLUMNS;                            \
+    static Key key(const ROW& row) { return KEY_EXPRESSION; }                  \
+    static std::map<Key, ROW>& in(Map& map) { return map.MEMBER; }             \
     static const std::map<Key, ROW>& in(const Map& map) { return map.MEMBER; } \
   };
 using AttachmentKey = std::pair<VolumeId, ClientId>;
@@ -174,11 +178,13 @@ SP_ROWS(Template, std::string, Table::template_, templates, 1, row.name)
 SP_ROWS(AllocationGroup, GroupId, Table::group, groups, 1, row.id)
 SP_ROWS(DiskSet, SetId, Table::set, sets, 2, row.id)
 SP_ROWS(Volume, VolumeId, Table::volume, volumes, 1, row.id)
-SP_ROWS(Attachment, AttachmentKey, Table::attachment, attachments, 2, AttachmentKey(row.volume, row.client))
+SP_ROWS(Attachment, AttachmentKey, Table::attachment, attachments, 2,
+        AttachmentKey(row.volume, row.client))
 SP_ROWS(KeyValueBucket, std::string, Table::bucket, buckets, 1, row.name)
 #undef SP_ROWS
 
-// Calls f(std::type_identity<Row>{}) for every row type that is kept in a std::map, in the order of Table. Cluster is not among them.
+// Calls f(std::type_identity<Row>{}) for every row type that is kept in a std::map, in the order of
+// Table. Cluster is not among them.
 template <class F>
 void for_each_row_type(F&& f) {
   f(std::type_identity<Node>{});
@@ -195,8 +201,8 @@ void for_each_row_type(F&& f) {
 
 // The row as a change: how it goes over the wire and what its hash is of.
 template <class Row>
-Change to_change(const Row& row);                        // the row as it is now
+Change to_change(const Row& row);  // the row as it is now
 template <class Row>
-Change to_removal(const typename Rows<Row>::Key& key);   // the row is gone
+Change to_removal(const typename Rows<Row>::Key& key);  // the row is gone
 
 }  // namespace sp::map

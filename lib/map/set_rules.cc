@@ -9,14 +9,21 @@ namespace {
 
 using Disks = std::vector<DiskId>;
 
-bool contains(const Disks& disks, DiskId disk) { return std::find(disks.begin(), disks.end(), disk) != disks.end(); }
+bool contains(const Disks& disks, DiskId disk) {
+  return std::find(disks.begin(), disks.end(), disk) != disks.end();
+}
 
-void erase(Disks& disks, DiskId disk) { disks.erase(std::remove(disks.begin(), disks.end(), disk), disks.end()); }
+void erase(Disks& disks, DiskId disk) {
+  disks.erase(std::remove(disks.begin(), disks.end(), disk), disks.end());
+}
 
 // Stable: members of target in its order, then the others in the order that they have.
 void order_by_target(Disks& disks, const Disks& target) {
-  const auto rank = [&target](DiskId disk) { return std::find(target.begin(), target.end(), disk) - target.begin(); };
-  std::stable_sort(disks.begin(), disks.end(), [&rank](DiskId a, DiskId b) { return rank(a) < rank(b); });
+  const auto rank = [&target](DiskId disk) {
+    return std::find(target.begin(), target.end(), disk) - target.begin();
+  };
+  std::stable_sort(disks.begin(), disks.end(),
+                   [&rank](DiskId a, DiskId b) { return rank(a) < rank(b); });
 }
 
 // Those of `disks` that are up, but for one.
@@ -33,21 +40,25 @@ void start_epoch(DiskSet& set) {
   set.activated = false;
 }
 
-// Acting members outside target are not needed once all of target acts, or while there are more than `copies`.
+// Acting members outside target are not needed once all of target acts, or while there are more
+// than `copies`.
 void drop_outside_target(DiskSet& set, uint32_t copies) {
   const auto acts = [&set](DiskId disk) { return contains(set.acting, disk); };
   const bool all_act = std::all_of(set.target.begin(), set.target.end(), acts);
-  while (set.acting.size() > 1 && !contains(set.target, set.acting.back()) && (all_act || set.acting.size() > copies))
+  while (set.acting.size() > 1 && !contains(set.target, set.acting.back()) &&
+         (all_act || set.acting.size() > copies))
     set.acting.pop_back();
 }
 
-// Every event ends here: puts acting in order without those that are not needed any more, raises epoch and revision as invariant 3 asks, and checks the row.
+// Every event ends here: puts acting in order without those that are not needed any more, raises
+// epoch and revision as invariant 3 asks, and checks the row.
 SetEvent finish(const DiskSet& before, DiskSet set, bool restarted = false) {
   order_by_target(set.acting, set.target);
   drop_outside_target(set, limits::disks_max);
   if (restarted || set.acting != before.acting) start_epoch(set);
-  const bool changed = set.epoch != before.epoch || set.activated != before.activated || set.recovering != before.recovering ||
-                       set.base != before.base || set.target != before.target;
+  const bool changed = set.epoch != before.epoch || set.activated != before.activated ||
+                       set.recovering != before.recovering || set.base != before.base ||
+                       set.target != before.target;
   if (changed) set.revision = before.revision + 1;
   SP_ASSERT_OP(check_set(set), ==, std::string());
   return {std::move(set), changed};
@@ -105,7 +116,8 @@ SetEvent activated(const DiskSet& set, uint32_t epoch, uint32_t min_copies, cons
 }
 
 SetEvent promote(const DiskSet& set, uint64_t revision, DiskId disk, uint32_t copies) {
-  if (revision != set.revision || !set.activated || !contains(set.recovering, disk)) return unchanged(set);
+  if (revision != set.revision || !set.activated || !contains(set.recovering, disk))
+    return unchanged(set);
   DiskSet next = set;
   erase(next.recovering, disk);
   next.acting.push_back(disk);
@@ -116,7 +128,8 @@ SetEvent promote(const DiskSet& set, uint64_t revision, DiskId disk, uint32_t co
 }
 
 SetEvent evict(const DiskSet& set, uint32_t epoch, DiskId disk, uint32_t min_copies) {
-  const bool refused = epoch != set.epoch || !contains(set.acting, disk) || set.acting.size() <= std::max(min_copies, 1u);
+  const bool refused = epoch != set.epoch || !contains(set.acting, disk) ||
+                       set.acting.size() <= std::max(min_copies, 1u);
   if (refused) return unchanged(set);
   DiskSet next = set;
   erase(next.acting, disk);
@@ -124,21 +137,24 @@ SetEvent evict(const DiskSet& set, uint32_t epoch, DiskId disk, uint32_t min_cop
   return finish(set, std::move(next));
 }
 
-SetEvent retarget(const DiskSet& set, std::vector<DiskId> target, const DiskUp& up, uint32_t copies) {
+SetEvent retarget(const DiskSet& set, std::vector<DiskId> target, const DiskUp& up,
+                  uint32_t copies) {
   SP_ASSERT(!target.empty());
   DiskSet next = set;
   next.target = std::move(target);
   for (const DiskId disk : set.recovering)
     if (!contains(next.target, disk)) erase(next.recovering, disk);
   for (const DiskId disk : next.target)
-    if (up(disk) && !contains(next.acting, disk) && !contains(next.recovering, disk)) next.recovering.push_back(disk);
+    if (up(disk) && !contains(next.acting, disk) && !contains(next.recovering, disk))
+      next.recovering.push_back(disk);
   order_by_target(next.acting, next.target);
   drop_outside_target(next, copies);
   return finish(set, std::move(next));
 }
 
 SetEvent min_copies_changed(const DiskSet& set, uint32_t min_copies) {
-  const bool enough_now = set.activated && set.base.size() > set.acting.size() && set.acting.size() >= min_copies;
+  const bool enough_now =
+      set.activated && set.base.size() > set.acting.size() && set.acting.size() >= min_copies;
   return enough_now ? finish(set, set, true) : unchanged(set);
 }
 
@@ -173,8 +189,10 @@ std::string check_set(const DiskSet& set) {
   if (set.epoch == 0 || set.epoch > Version::epoch_max) return "epoch out of range";
   for (const Disks* disks : {&set.acting, &set.recovering, &set.base, &set.target})
     if (has_duplicates(*disks)) return "a disk twice in one list";
-  if (!std::all_of(set.acting.begin(), set.acting.end(), in_base)) return "an acting copy is not in base";
-  if (std::any_of(set.recovering.begin(), set.recovering.end(), acts)) return "a copy acts and recovers";
+  if (!std::all_of(set.acting.begin(), set.acting.end(), in_base))
+    return "an acting copy is not in base";
+  if (std::any_of(set.recovering.begin(), set.recovering.end(), acts))
+    return "a copy acts and recovers";
   Disks ordered = set.acting;
   order_by_target(ordered, set.target);
   if (ordered != set.acting) return "acting is not in the order of target";

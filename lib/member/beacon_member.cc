@@ -22,8 +22,14 @@ std::unique_ptr<Member> Member::start(io::Host& host, Options options, Events ev
 }
 
 BeaconMember::BeaconMember(io::Host& host, Options options, Events events)
-    : host_(host), options_(std::move(options)), anchor_(std::make_shared<Anchor>()), backoff_(limits::reconnect_backoff_min),
-      connect_timer_(host.reactor), tick_timer_(host.reactor), fencing_timer_(host.reactor), heard_(host.clock.now()) {
+    : host_(host),
+      options_(std::move(options)),
+      anchor_(std::make_shared<Anchor>()),
+      backoff_(limits::reconnect_backoff_min),
+      connect_timer_(host.reactor),
+      tick_timer_(host.reactor),
+      fencing_timer_(host.reactor),
+      heard_(host.clock.now()) {
   SP_ASSERT(!options_.beacons.empty());
   anchor_->events = std::move(events);
   options_.registration.id = options_.self.service;
@@ -34,20 +40,24 @@ BeaconMember::BeaconMember(io::Host& host, Options options, Events events)
 
 BeaconMember::~BeaconMember() { anchor_->alive = false; }
 
-// --- the connection ----------------------------------------------------------------------------------------------------------------------
+// the connection
 
 void BeaconMember::connect_next() {
   const io::Address& address = options_.beacons[next_beacon_];
-  attempt_ = host_.net.connect(address, limits::connect_timeout, [this](Result<std::unique_ptr<io::Socket>> socket) {
-    if (socket.ok()) start_connection(std::move(socket).value());
-    else connect_failed(socket.error());
-  });
+  attempt_ = host_.net.connect(address, limits::connect_timeout,
+                               [this](Result<std::unique_ptr<io::Socket>> socket) {
+                                 if (socket.ok())
+                                   start_connection(std::move(socket).value());
+                                 else
+                                   connect_failed(socket.error());
+                               });
 }
 
 void BeaconMember::connect_failed(const Error& why) {
   attempt_.reset();
   if (!told_unreachable_) {
-    host_.log.warning("beacon not reached", {{"beacon", options_.beacons[next_beacon_].text()}, {"why", why.message()}});
+    host_.log.warning("beacon not reached",
+                      {{"beacon", options_.beacons[next_beacon_].text()}, {"why", why.message()}});
     told_unreachable_ = true;
   }
   next_beacon_ = (next_beacon_ + 1) % options_.beacons.size();
@@ -61,10 +71,11 @@ void BeaconMember::connect_failed(const Error& why) {
 
 void BeaconMember::start_connection(std::unique_ptr<io::Socket> socket) {
   heard_ = host_.clock.now();
-  connection_ = wire::Connection::start(host_, std::move(socket), options_.key, options_.self, false,
-                                        {[this](const wire::Identity&) { on_ready(); },
-                                         [this](Message message) { on_message(std::move(message)); },
-                                         [this](const Error& why) { on_closed(why); }});
+  connection_ =
+      wire::Connection::start(host_, std::move(socket), options_.key, options_.self, false,
+                              {[this](const wire::Identity&) { on_ready(); },
+                               [this](Message message) { on_message(std::move(message)); },
+                               [this](const Error& why) { on_closed(why); }});
 }
 
 void BeaconMember::on_ready() {
@@ -83,7 +94,10 @@ void BeaconMember::on_ready() {
   for (auto& [number, pending] : commands_) {
     if (pending.sent) continue;
     pending.sent = true;
-    connection_->send({MessageType::command, number, encode(wire::CommandRequest{std::move(pending.command)}), {}});
+    connection_->send({MessageType::command,
+                       number,
+                       encode(wire::CommandRequest{std::move(pending.command)}),
+                       {}});
   }
   for (auto& [number, pending] : reports_) {
     if (std::exchange(pending.sent, true)) continue;
@@ -91,10 +105,12 @@ void BeaconMember::on_ready() {
   }
 }
 
-// The beacon is gone, or ended the connection: map and lease grow old, commands under way have an unknown outcome.
+// The beacon is gone, or ended the connection: map and lease grow old, commands under way have an
+// unknown outcome.
 void BeaconMember::on_closed(const Error& why) {
   const bool was_ready = connection_->ready() || !lease_requests_.empty();
-  if (was_ready && !std::exchange(told_unreachable_, true)) host_.log.warning("beacon lost", {{"why", why.message()}});
+  if (was_ready && !std::exchange(told_unreachable_, true))
+    host_.log.warning("beacon lost", {{"why", why.message()}});
   connection_.reset();
   assembly_.reset();
   lease_requests_.clear();
@@ -106,7 +122,8 @@ void BeaconMember::on_closed(const Error& why) {
   } else {
     connect_failed(why);
   }
-  fail_sent(Error(Code::transient, "the connection to the beacon broke: the outcome is unknown, look at the map"));
+  fail_sent(Error(Code::transient,
+                  "the connection to the beacon broke: the outcome is unknown, look at the map"));
 }
 
 // We end the connection. The beacon takes that as the end of this service, so serving stops first.
@@ -187,20 +204,28 @@ void BeaconMember::expire() {
   }
   const auto anchor = anchor_;
   for (auto& done : commands) {
-    if (anchor->alive) done(Error(Code::unreachable, "no beacon can be reached; is sp-beacon running on this node?"));
+    if (anchor->alive)
+      done(
+          Error(Code::unreachable, "no beacon can be reached; is sp-beacon running on this node?"));
   }
   for (auto& done : reports) {
-    if (anchor->alive) done(Error(Code::unreachable, "no leading beacon answered; is there a quorum?"));
+    if (anchor->alive)
+      done(Error(Code::unreachable, "no leading beacon answered; is there a quorum?"));
   }
   for (auto& done : confirms) {
-    if (anchor->alive) done(Error(Code::timed_out, "not all servers have confirmed the change yet"));
+    if (anchor->alive)
+      done(Error(Code::timed_out, "not all servers have confirmed the change yet"));
   }
 }
 
-// --- what we say -------------------------------------------------------------------------------------------------------------------------
+// what we say
 
 void BeaconMember::send_register() {
-  connection_->send({MessageType::register_, 0, encode(wire::Register{options_.registration, options_.disks, options_.with_buckets}), {}});
+  connection_->send(
+      {MessageType::register_,
+       0,
+       encode(wire::Register{options_.registration, options_.disks, options_.with_buckets}),
+       {}});
 }
 
 void BeaconMember::send_lease_request() {
@@ -223,14 +248,17 @@ Report BeaconMember::report() {
   const auto anchor = anchor_;
   if (!anchor->events.make_report) return {.fenced_index = map_.index};
   Report report = anchor->events.make_report();
-  // What came after the last change that this service was told of does not concern it, so it is in force as well.
+  // What came after the last change that this service was told of does not concern it, so it is in
+  // force as well.
   if (!anchor->alive) return report;
-  if (report.fenced_index >= told_index_) report.fenced_index = std::max(report.fenced_index, map_.index);
+  if (report.fenced_index >= told_index_)
+    report.fenced_index = std::max(report.fenced_index, map_.index);
   report.fenced_index = std::max(report.fenced_index, fenced_sent_);  // what was in force stays so
   return report;
 }
 
-// After a change of the map others wait until it is in force here: say so soon, not with the next regular request.
+// After a change of the map others wait until it is in force here: say so soon, not with the next
+// regular request.
 void BeaconMember::watch_fencing() {
   if (options_.self.service.kind != ServiceKind::server || !anchor_->events.make_report) return;
   fencing_delay_ = fencing_delay_first;
@@ -252,7 +280,8 @@ void BeaconMember::command(const map::Command& command, Callback<void(Result<uin
   if (bytes.size() > limits::raft_command_bytes_max) {
     auto refused = std::make_shared<Callback<void(Result<uint64_t>)>>(std::move(done));
     host_.reactor.post([anchor = anchor_, refused] {
-      if (anchor->alive) (*refused)(Error(Code::invalid, "the command is larger than a command may be; split it"));
+      if (anchor->alive)
+        (*refused)(Error(Code::invalid, "the command is larger than a command may be; split it"));
     });
     return;
   }
@@ -263,7 +292,8 @@ void BeaconMember::command(const map::Command& command, Callback<void(Result<uin
   pending.command = std::move(bytes);
   if (!connected()) return;
   pending.sent = true;
-  connection_->send({MessageType::command, number, encode(wire::CommandRequest{std::move(pending.command)}), {}});
+  connection_->send(
+      {MessageType::command, number, encode(wire::CommandRequest{std::move(pending.command)}), {}});
 }
 
 void BeaconMember::confirm(uint64_t index, io::Duration timeout, Callback<void(Status)> done) {
@@ -289,7 +319,7 @@ void BeaconMember::update_disks(std::vector<map::Disk> disks) {
   if (connected()) send_register();
 }
 
-// --- what we hear ------------------------------------------------------------------------------------------------------------------------
+// what we hear
 
 void BeaconMember::on_message(Message message) {
   heard_ = host_.clock.now();
@@ -314,23 +344,31 @@ void BeaconMember::on_message(Message message) {
 
 void BeaconMember::on_map_piece(const Message& message, bool full) {
   auto piece = wire::decode<wire::MapPiece>(message.body);
-  if (!piece || piece->total > limits::map_bytes_max) return drop_connection("malformed piece of the map");
-  if (piece->offset == 0) assembly_ = Assembly{full, piece->from_index, piece->index, piece->total, {}};
-  if (!assembly_ || assembly_->full != full || assembly_->index != piece->index || assembly_->from_index != piece->from_index ||
-      assembly_->total != piece->total || assembly_->bytes.size() != piece->offset || piece->offset + piece->bytes.size() > piece->total) {
+  if (!piece || piece->total > limits::map_bytes_max)
+    return drop_connection("malformed piece of the map");
+  if (piece->offset == 0)
+    assembly_ = Assembly{full, piece->from_index, piece->index, piece->total, {}};
+  if (!assembly_ || assembly_->full != full || assembly_->index != piece->index ||
+      assembly_->from_index != piece->from_index || assembly_->total != piece->total ||
+      assembly_->bytes.size() != piece->offset ||
+      piece->offset + piece->bytes.size() > piece->total) {
     return drop_connection("pieces of the map out of order");
   }
   assembly_->bytes.insert(assembly_->bytes.end(), piece->bytes.begin(), piece->bytes.end());
   if (assembly_->bytes.size() < assembly_->total) return;
   const Assembly whole = *std::exchange(assembly_, std::nullopt);
-  if (full) on_map(whole.bytes, whole.index);
-  else on_delta(whole.bytes, whole.from_index, whole.index);
+  if (full)
+    on_map(whole.bytes, whole.index);
+  else
+    on_delta(whole.bytes, whole.from_index, whole.index);
 }
 
 void BeaconMember::on_map(Bytes bytes, uint64_t index) {
   auto map = map::decode_map(bytes);
   if (!map) return drop_connection("the map does not decode");
-  if (index < map_.index) return;  // another beacon that is behind: its deltas will bring it past ours, until then ours is newer
+  if (index < map_.index)
+    return;  // another beacon that is behind: its deltas will bring it past ours, until then ours
+             // is newer
   map_ = std::move(*map);
   map_.index = told_index_ = index;
   watch_fencing();
@@ -364,9 +402,11 @@ void BeaconMember::on_lease_grant(const Message& message) {
   const auto grant = wire::decode<wire::LeaseGrant>(message.body);
   if (!grant) return drop_connection("malformed message");
   const auto sent = static_cast<int64_t>(grant->sent_ns);
-  const auto length = std::min<uint64_t>(grant->length_ns, static_cast<uint64_t>(io::Duration(limits::lease_length).count()));
+  const auto length = std::min<uint64_t>(
+      grant->length_ns, static_cast<uint64_t>(io::Duration(limits::lease_length).count()));
   const auto asked = std::find(lease_requests_.begin(), lease_requests_.end(), sent);
-  // Only what we asked for on this connection counts: nobody can grant from a time of their own choosing.
+  // Only what we asked for on this connection counts: nobody can grant from a time of their own
+  // choosing.
   if (asked != lease_requests_.end() && length != 0) {
     lease_requests_.erase(lease_requests_.begin(), asked);
     lease_until_ = std::max(lease_until_, io::Instant{sent} + io::Duration(length));
@@ -394,12 +434,15 @@ void BeaconMember::on_reports_reply(const Message& message) {
   const auto it = reports_.find(message.request);
   if (it == reports_.end()) return;
   auto& have = it->second.have;
-  have.insert(have.end(), std::make_move_iterator(reply->reports.begin()), std::make_move_iterator(reply->reports.end()));
+  have.insert(have.end(), std::make_move_iterator(reply->reports.begin()),
+              std::make_move_iterator(reply->reports.end()));
   if (reply->ok && !reply->last) return;
   auto pending = std::move(it->second);
   reports_.erase(it);
-  if (reply->ok) pending.done(std::move(pending.have));
-  else pending.done(Error(reply->code, std::move(reply->text)));
+  if (reply->ok)
+    pending.done(std::move(pending.have));
+  else
+    pending.done(Error(reply->code, std::move(reply->text)));
 }
 
 void BeaconMember::settle_commands() {

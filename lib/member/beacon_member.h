@@ -1,4 +1,5 @@
-// BeaconMember: the Member that talks to a beacon, see member.h. A state machine around one connection at a time.
+// BeaconMember: the Member that talks to a beacon, see member.h. A state machine around one
+// connection at a time.
 #pragma once
 #include <deque>
 #include <map>
@@ -25,9 +26,9 @@ class BeaconMember final : public Member {
   struct PendingCommand {
     std::vector<std::byte> command;
     Callback<void(Result<uint64_t>)> done;
-    io::Instant deadline;              // of the wait for a connection
+    io::Instant deadline;  // of the wait for a connection
     bool sent = false;
-    uint64_t index = 0;                // not 0: agreed, waits for the map to get there
+    uint64_t index = 0;  // not 0: agreed, waits for the map to get there
   };
   struct PendingConfirm {
     uint64_t index = 0;
@@ -45,7 +46,7 @@ class BeaconMember final : public Member {
     bool alive = true;
     Events events;
   };
-  struct Assembly {                    // a map or a delta whose pieces are coming in
+  struct Assembly {  // a map or a delta whose pieces are coming in
     bool full = false;
     uint64_t from_index = 0, index = 0, total = 0;
     std::vector<std::byte> bytes;
@@ -86,16 +87,16 @@ class BeaconMember final : public Member {
   std::unique_ptr<wire::Connection> connection_;
   size_t next_beacon_ = 0;
   io::Duration backoff_;
-  bool told_unreachable_ = false;      // logged once per loss
+  bool told_unreachable_ = false;  // logged once per loss
   io::Timer connect_timer_;
   io::Timer tick_timer_;
   io::Timer fencing_timer_;
   io::Duration fencing_delay_{};
-  uint64_t told_index_ = 0;            // of the newest map_changed
-  uint64_t fenced_sent_ = 0;           // fenced_index of the newest report that went out
+  uint64_t told_index_ = 0;   // of the newest map_changed
+  uint64_t fenced_sent_ = 0;  // fenced_index of the newest report that went out
 
   io::Instant lease_until_{INT64_MIN};
-  std::deque<int64_t> lease_requests_; // times of sending, oldest first
+  std::deque<int64_t> lease_requests_;  // times of sending, oldest first
   io::Instant heard_;
   uint64_t confirmed_index_ = 0;
   uint64_t last_request_ = 0;

@@ -9,7 +9,8 @@ void Raft::handle(Tick&&) {
   if (role_ == Role::leader) {
     check_quorum();
     if (role_ == Role::leader && now_ns_ >= heartbeat_due_ns_) start_round();
-    if (role_ == Role::leader && moving_ && now_ns_ >= moving_->deadline_ns) end_transfer("the successor did not take over in time");
+    if (role_ == Role::leader && moving_ && now_ns_ >= moving_->deadline_ns)
+      end_transfer("the successor did not take over in time");
     return;
   }
   if (now_ns_ < election_deadline_ns_) return;
@@ -18,20 +19,24 @@ void Raft::handle(Tick&&) {
   reset_election_deadline();
 }
 
-// A leader answers its own rounds: it is bound by them as any other voter is, also after it has stepped down.
+// A leader answers its own rounds: it is bound by them as any other voter is, also after it has
+// stepped down.
 bool Raft::refuses_votes() const {
   if (abstain_) return true;
   if (now_ns_ < start_ns_ + options_.election_timeout_min_ns) return true;
   return heard_leader_ && now_ns_ < heard_leader_ns_ + options_.election_timeout_min_ns;
 }
 
-// Also while its own removal is in the log uncommitted: it may be the only one that has that entry (Ongaro's thesis, 4.2.2).
+// Also while its own removal is in the log uncommitted: it may be the only one that has that entry
+// (Ongaro's thesis, 4.2.2).
 bool Raft::may_campaign() const {
-  return !abstain_ && (is_voter() || log_.config_at(commit_).is_voter(options_.self, options_.log_id));
+  return !abstain_ &&
+         (is_voter() || log_.config_at(commit_).is_voter(options_.self, options_.log_id));
 }
 
 void Raft::reset_election_deadline() {
-  const auto span = static_cast<uint64_t>(options_.election_timeout_max_ns - options_.election_timeout_min_ns);
+  const auto span =
+      static_cast<uint64_t>(options_.election_timeout_max_ns - options_.election_timeout_min_ns);
   random_ = mix64(random_);
   const uint64_t jitter = span == 0 ? 0 : random_ % (span + 1);
   election_deadline_ns_ = now_ns_ + options_.election_timeout_min_ns + static_cast<int64_t>(jitter);
@@ -41,7 +46,8 @@ void Raft::become_follower(Term term, NodeId leader) {
   if (term > hard_.term) set_hard_state(term, 0);
   if (role_ == Role::leader) {
     end_transfer("this node no longer leads the group");
-    for (const Barrier& barrier : barriers_) refuse(barrier.tag, Code::unreachable, "this node no longer leads the group; ask the leader");
+    for (const Barrier& barrier : barriers_)
+      refuse(barrier.tag, Code::unreachable, "this node no longer leads the group; ask the leader");
     barriers_.clear();
     progress_.clear();
     rounds_.clear();
@@ -76,7 +82,11 @@ void Raft::campaign(bool transfer) {
 void Raft::ask_for_votes(MessageType type, Term term, bool transfer) {
   for (const Member& member : config().members) {
     if (!member.voter || member.node == options_.self) continue;
-    Message request{.type = type, .term = term, .index = log_.last_index(), .log_term = log_.last_term(), .transfer = transfer};
+    Message request{.type = type,
+                    .term = term,
+                    .index = log_.last_index(),
+                    .log_term = log_.last_term(),
+                    .transfer = transfer};
     send(std::move(request), member.node, After::everything);
   }
 }
@@ -85,7 +95,8 @@ void Raft::count_vote(NodeId node) {
   if (std::find(votes_.begin(), votes_.end(), node) == votes_.end()) votes_.push_back(node);
   uint32_t granted = 0;
   for (const Member& member : config().members)
-    if (member.voter && std::find(votes_.begin(), votes_.end(), member.node) != votes_.end()) ++granted;
+    if (member.voter && std::find(votes_.begin(), votes_.end(), member.node) != votes_.end())
+      ++granted;
   if (granted <= config().voter_count() / 2) return;
   if (role_ == Role::pre_candidate) return campaign(false);
   if (role_ == Role::candidate) become_leader();
@@ -99,8 +110,10 @@ void Raft::become_leader() {
   leader_ = options_.self;
   votes_.clear();
   incoming_.reset();
-  // Voters that were asked by transfer did not wait for the lease of the leader before; so the new leader does.
-  leases_before_end_ns_ = campaign_by_transfer_ ? now_ns_ + options_.election_timeout_min_ns : now_ns_;
+  // Voters that were asked by transfer did not wait for the lease of the leader before; so the new
+  // leader does.
+  leases_before_end_ns_ =
+      campaign_by_transfer_ ? now_ns_ + options_.election_timeout_min_ns : now_ns_;
   round_ = confirmed_round_ = 0;
   rounds_.clear();
   snapshot_asked_round_ = UINT64_MAX;
@@ -112,16 +125,21 @@ void Raft::become_leader() {
 }
 
 bool Raft::log_is_up_to_date(const Message& m) const {
-  return m.log_term > log_.last_term() || (m.log_term == log_.last_term() && m.index >= log_.last_index());
+  return m.log_term > log_.last_term() ||
+         (m.log_term == log_.last_term() && m.index >= log_.last_index());
 }
 
 void Raft::on_vote(const Message& m) {
   if (refuses_votes() && !(m.transfer && !abstain_)) return;
   const bool free = hard_.vote == 0 || hard_.vote == m.from;
   const bool grant = free && leader_ == 0 && log_is_up_to_date(m);
-  Message answer{.type = MessageType::vote_answer, .to_log = m.from_log, .term = hard_.term, .refused = !grant};
+  Message answer{.type = MessageType::vote_answer,
+                 .to_log = m.from_log,
+                 .term = hard_.term,
+                 .refused = !grant};
   if (grant) {
-    SP_ASSERT(role_ == Role::follower || role_ == Role::pre_candidate);  // the others have voted for themselves
+    SP_ASSERT(role_ == Role::follower ||
+              role_ == Role::pre_candidate);  // the others have voted for themselves
     if (role_ != Role::follower) become_follower(hard_.term, 0);
     if (hard_.vote != m.from) set_hard_state(hard_.term, m.from);
     reset_election_deadline();
@@ -132,12 +150,16 @@ void Raft::on_vote(const Message& m) {
 void Raft::on_pre_vote(const Message& m) {
   if (abstain_) return;
   const bool grant = m.term > hard_.term && !refuses_votes() && log_is_up_to_date(m);
-  Message answer{.type = MessageType::pre_vote_answer, .to_log = m.from_log, .term = grant ? m.term : hard_.term, .refused = !grant};
+  Message answer{.type = MessageType::pre_vote_answer,
+                 .to_log = m.from_log,
+                 .term = grant ? m.term : hard_.term,
+                 .refused = !grant};
   send(std::move(answer), m.from, After::hard_state);
 }
 
 void Raft::on_vote_answer(const Message& m) {
-  const bool wanted = m.type == MessageType::vote_answer ? role_ == Role::candidate : role_ == Role::pre_candidate;
+  const bool wanted =
+      m.type == MessageType::vote_answer ? role_ == Role::candidate : role_ == Role::pre_candidate;
   if (!wanted || m.refused || !config().is_voter(m.from, m.from_log)) return;
   count_vote(m.from);
 }
@@ -167,11 +189,17 @@ void Raft::on_lower_term(const Message& m) {
     case MessageType::heartbeat:
     case MessageType::snapshot_chunk: {
       // Tells a leader that is over to step down.
-      Message answer{.type = MessageType::heartbeat_answer, .to_log = m.from_log, .term = hard_.term, .refused = true};
+      Message answer{.type = MessageType::heartbeat_answer,
+                     .to_log = m.from_log,
+                     .term = hard_.term,
+                     .refused = true};
       return send(std::move(answer), m.from, After::hard_state);
     }
     case MessageType::vote: {
-      Message answer{.type = MessageType::vote_answer, .to_log = m.from_log, .term = hard_.term, .refused = true};
+      Message answer{.type = MessageType::vote_answer,
+                     .to_log = m.from_log,
+                     .term = hard_.term,
+                     .refused = true};
       return send(std::move(answer), m.from, After::hard_state);
     }
     default: return;

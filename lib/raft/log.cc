@@ -23,7 +23,8 @@ const LogEntry& Log::at(Index index) const {
 
 const Config& Log::config_at(Index index) const {
   SP_ASSERT_OP(index, >=, mark_.index);
-  auto later = std::find_if(configs_.rbegin(), configs_.rend(), [&](const auto& c) { return c.first <= index; });
+  auto later = std::find_if(configs_.rbegin(), configs_.rend(),
+                            [&](const auto& c) { return c.first <= index; });
   SP_ASSERT(later != configs_.rend());
   return later->second;
 }
@@ -56,7 +57,8 @@ void Log::compact(Index through) {
   SP_ASSERT_OP(through, >=, mark_.index);
   SP_ASSERT_OP(through, <=, last_index());
   Mark mark{through, term_at(through), config_at(through)};
-  entries_.erase(entries_.begin(), entries_.begin() + static_cast<ptrdiff_t>(through - mark_.index));
+  entries_.erase(entries_.begin(),
+                 entries_.begin() + static_cast<ptrdiff_t>(through - mark_.index));
   std::erase_if(configs_, [&](const auto& c) { return c.first <= through; });
   configs_.emplace(configs_.begin(), through, mark.config);
   mark_ = std::move(mark);

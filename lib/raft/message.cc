@@ -10,10 +10,12 @@ bool has_entries(MessageType type) { return type == MessageType::append; }
 bool has_snapshot(MessageType type) { return type == MessageType::snapshot_chunk; }
 
 Error invalid(const char* what) {
-  return Error(Code::invalid, std::string("a message of the agreement group ") + what + "; drop it and check the peer's version");
+  return Error(Code::invalid, std::string("a message of the agreement group ") + what +
+                                  "; drop it and check the peer's version");
 }
 
-// Entries must follow `index` without a gap, with terms that never fall and never exceed the sender's.
+// Entries must follow `index` without a gap, with terms that never fall and never exceed the
+// sender's.
 Result<std::vector<LogEntry>> decode_entries(Reader& in, const Message& head) {
   std::vector<LogEntry> entries;
   const uint32_t count = in.count(limits::raft_append_entries_max);
@@ -27,8 +29,10 @@ Result<std::vector<LogEntry>> decode_entries(Reader& in, const Message& head) {
     const Bytes data = in.raw(size);
     entry.data.assign(data.begin(), data.end());
     if (in.failed()) break;
-    if (entry.term < least || entry.term == 0 || entry.term > head.term) return invalid("has entries of impossible terms");
-    if (entry.kind < EntryKind::command || entry.kind > EntryKind::noop) return invalid("has an entry of an unknown kind");
+    if (entry.term < least || entry.term == 0 || entry.term > head.term)
+      return invalid("has entries of impossible terms");
+    if (entry.kind < EntryKind::command || entry.kind > EntryKind::noop)
+      return invalid("has an entry of an unknown kind");
     if (entry.kind == EntryKind::configuration && !Config::decode_all(entry.data).ok())
       return invalid("has a configuration entry that cannot be read");
     least = entry.term;
@@ -41,7 +45,13 @@ Result<std::vector<LogEntry>> decode_entries(Reader& in, const Message& head) {
 
 std::vector<std::byte> Message::encode() const {
   Writer out;
-  out.number(message_version).number(type).number(from).number(to).number(from_log).number(to_log).number(term);
+  out.number(message_version)
+      .number(type)
+      .number(from)
+      .number(to)
+      .number(from_log)
+      .number(to_log)
+      .number(term);
   out.number(index).number(log_term).number(commit).number(round).number(nonce).number(offset);
   out.number(static_cast<uint8_t>((refused ? 1 : 0) | (transfer ? 2 : 0)));
   if (has_entries(type)) {
@@ -62,7 +72,8 @@ std::vector<std::byte> Message::encode() const {
 Result<Message> Message::decode(Bytes bytes) {
   Reader in(bytes);
   Message message;
-  if (in.number<uint8_t>() != message_version) return invalid("has a version that this program does not know");
+  if (in.number<uint8_t>() != message_version)
+    return invalid("has a version that this program does not know");
   message.type = in.number<MessageType>();
   message.from = in.number<NodeId>();
   message.to = in.number<NodeId>();
@@ -81,7 +92,8 @@ Result<Message> Message::decode(Bytes bytes) {
   if (in.failed()) return invalid("is cut short");
   if (message.type < MessageType::append || message.type > MessageType::wrong_log || flags > 3)
     return invalid("has a type or flags that this program does not know");
-  if (message.from == 0 || message.from > limits::nodes_max) return invalid("comes from an impossible node");
+  if (message.from == 0 || message.from > limits::nodes_max)
+    return invalid("comes from an impossible node");
   if (has_entries(message.type)) {
     SP_TRY(message.entries, decode_entries(in, message));
   }

@@ -1,4 +1,5 @@
-// Steps: the start, the events of the caller, and the order between what is durable and what is said.
+// Steps: the start, the events of the caller, and the order between what is durable and what is
+// said.
 #include "raft/raft.h"
 
 #include <algorithm>
@@ -82,21 +83,30 @@ void Raft::handle(Receive&& event) {
 }
 
 void Raft::handle(Propose&& event) {
-  if (role_ != Role::leader) return refuse(event.tag, Code::unreachable, "this node does not lead the group; ask the leader");
-  if (moving_) return refuse(event.tag, Code::transient, "leadership is being transferred; ask again");
+  if (role_ != Role::leader)
+    return refuse(event.tag, Code::unreachable,
+                  "this node does not lead the group; ask the leader");
+  if (moving_)
+    return refuse(event.tag, Code::transient, "leadership is being transferred; ask again");
   if (event.command.size() > limits::raft_command_bytes_max)
-    return refuse(event.tag, Code::invalid, fmt::format("a command of {} bytes is larger than the limit of {}",
-                                                        event.command.size(), limits::raft_command_bytes_max));
+    return refuse(event.tag, Code::invalid,
+                  fmt::format("a command of {} bytes is larger than the limit of {}",
+                              event.command.size(), limits::raft_command_bytes_max));
   if (log_.last_index() - commit_ >= limits::raft_uncommitted_entries_max)
-    return refuse(event.tag, Code::transient, "too many commands wait for a majority; ask again later");
+    return refuse(event.tag, Code::transient,
+                  "too many commands wait for a majority; ask again later");
   const Index index = append_own(EntryKind::command, std::move(event.command));
-  out_.answers.push_back({event.tag, Answer::Outcome::accepted, index, hard_.term, options_.self, std::nullopt});
+  out_.answers.push_back(
+      {event.tag, Answer::Outcome::accepted, index, hard_.term, options_.self, std::nullopt});
 }
 
 void Raft::handle(ReadBarrier&& event) {
-  if (role_ != Role::leader) return refuse(event.tag, Code::unreachable, "this node does not lead the group; ask the leader");
+  if (role_ != Role::leader)
+    return refuse(event.tag, Code::unreachable,
+                  "this node does not lead the group; ask the leader");
   if (barriers_.size() >= limits::raft_barriers_max)
-    return refuse(event.tag, Code::transient, "too many reads wait for a majority; ask again later");
+    return refuse(event.tag, Code::transient,
+                  "too many reads wait for a majority; ask again later");
   barriers_.push_back({event.tag, 0, 0});
 }
 
@@ -115,7 +125,8 @@ void Raft::handle(Persisted&& event) {
     out_.messages.push_back(std::move(held_.front().message));
     held_.pop_front();
   }
-  if (role_ == Role::candidate && hard_state_ticket_ <= persisted_ticket_) count_vote(options_.self);
+  if (role_ == Role::candidate && hard_state_ticket_ <= persisted_ticket_)
+    count_vote(options_.self);
   if (role_ == Role::leader) update_commit();
 }
 
@@ -137,7 +148,8 @@ void Raft::handle(Compact&& event) {
 void Raft::handle(DiskFailed&&) {
   leader_ = 0;
   end_transfer("the disk of this node failed");
-  for (const Barrier& barrier : barriers_) refuse(barrier.tag, Code::unreachable, "the disk of this node failed; ask another node");
+  for (const Barrier& barrier : barriers_)
+    refuse(barrier.tag, Code::unreachable, "the disk of this node failed; ask another node");
   barriers_.clear();
   held_.clear();
   pending_.clear();
@@ -179,7 +191,8 @@ void Raft::send(Message message, NodeId to, After after) {
   message.from = options_.self;
   message.from_log = options_.log_id;
   message.to = to;
-  const bool answers_leader = message.type == MessageType::append_answer || message.type == MessageType::heartbeat_answer ||
+  const bool answers_leader = message.type == MessageType::append_answer ||
+                              message.type == MessageType::heartbeat_answer ||
                               message.type == MessageType::snapshot_answer;
   if (abstain_ && answers_leader) message.nonce = nonce_;
   if (message.to_log == 0)
@@ -190,14 +203,16 @@ void Raft::send(Message message, NodeId to, After after) {
   if (ticket <= persisted_ticket_) {
     out_.messages.push_back(std::move(message));
   } else {
-    auto place = std::upper_bound(held_.begin(), held_.end(), ticket, [](uint64_t t, const Held& h) { return t < h.ticket; });
+    auto place = std::upper_bound(held_.begin(), held_.end(), ticket,
+                                  [](uint64_t t, const Held& h) { return t < h.ticket; });
     held_.insert(place, Held{ticket, std::move(message)});
   }
 }
 
 void Raft::refuse(uint64_t tag, Code code, std::string message) {
   const NodeId hint = leader_;
-  out_.answers.push_back({tag, Answer::Outcome::refused, 0, 0, hint, Error(code, std::move(message))});
+  out_.answers.push_back(
+      {tag, Answer::Outcome::refused, 0, 0, hint, Error(code, std::move(message))});
 }
 
 void Raft::hand_out_committed() {
@@ -207,23 +222,30 @@ void Raft::hand_out_committed() {
 
 int64_t Raft::deadline_ns() const {
   if (role_ == Role::stopped) return INT64_MAX;
-  if (role_ == Role::leader) return moving_ ? std::min(heartbeat_due_ns_, moving_->deadline_ns) : heartbeat_due_ns_;
+  if (role_ == Role::leader)
+    return moving_ ? std::min(heartbeat_due_ns_, moving_->deadline_ns) : heartbeat_due_ns_;
   return may_campaign() || leader_ != 0 ? election_deadline_ns_ : INT64_MAX;
 }
 
 std::string Raft::describe() const {
-  static constexpr const char* roles[] = {"follower", "pre-candidate", "candidate", "leader", "stopped"};
-  std::string text = fmt::format("{} term={} vote={} leader={} log=[{}..{}] durable={} commit={} handed={} applied={}{}",
-                                 roles[static_cast<int>(role_)], hard_.term, hard_.vote, leader_, log_.mark().index,
-                                 log_.last_index(), durable_, commit_, handed_out_, applied_, abstain_ ? " abstains" : "");
+  static constexpr const char* roles[] = {"follower", "pre-candidate", "candidate", "leader",
+                                          "stopped"};
+  std::string text = fmt::format(
+      "{} term={} vote={} leader={} log=[{}..{}] durable={} commit={} handed={} applied={}{}",
+      roles[static_cast<int>(role_)], hard_.term, hard_.vote, leader_, log_.mark().index,
+      log_.last_index(), durable_, commit_, handed_out_, applied_, abstain_ ? " abstains" : "");
   const auto shown = log_.entries().last(std::min<size_t>(log_.entries().size(), 20));
-  for (const LogEntry& entry : shown) text += fmt::format(" {}/{}", entry.term, static_cast<int>(entry.kind));
-  for (const Member& m : config().members) text += fmt::format(" {}{}", m.voter ? "v" : "l", m.node);
+  for (const LogEntry& entry : shown)
+    text += fmt::format(" {}/{}", entry.term, static_cast<int>(entry.kind));
+  for (const Member& m : config().members)
+    text += fmt::format(" {}{}", m.voter ? "v" : "l", m.node);
   for (NodeId node : votes_) text += fmt::format(" from{}", node);
   for (const auto& [node, p] : progress_)
-    text += fmt::format(" {}:{}/{}/{}/{}/{}", node, static_cast<int>(p.state), p.match, p.next, p.in_flight.size(), p.probe_sent);
+    text += fmt::format(" {}:{}/{}/{}/{}/{}", node, static_cast<int>(p.state), p.match, p.next,
+                        p.in_flight.size(), p.probe_sent);
   for (const Held& held : held_)
-    text += fmt::format(" held{}:{}>{}:{}", held.ticket, static_cast<int>(held.message.type), held.message.to, held.message.index);
+    text += fmt::format(" held{}:{}>{}:{}", held.ticket, static_cast<int>(held.message.type),
+                        held.message.to, held.message.index);
   return text;
 }
 

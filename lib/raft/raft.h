@@ -1,17 +1,24 @@
-// Raft: agreement on one log (Ongaro & Ousterhout 2014; Ongaro's thesis 2014: pre-vote, check-quorum, transfer, one membership change at a
-// time). Pure: `step(now, event) -> Output`, with no clock, thread, callback or I/O; the same events give the same outputs. A value: it may be copied.
+// Raft: agreement on one log (Ongaro & Ousterhout 2014; Ongaro's thesis 2014: pre-vote,
+// check-quorum, transfer, one membership change at a time). Pure: `step(now, event) -> Output`,
+// with no clock, thread, callback or I/O; the same events give the same outputs. A value: it may be
+// copied.
 //
-// Output is carried out in the order of its fields. Persist batches are written strictly in the order of their tickets; `Persisted{ticket}` says
-// that this one and all before it are durable. Messages may be sent at once: whatever speaks of durable state (votes, acknowledgements,
-// requests for votes) is held back inside until the batch it rests on is reported durable. A leader's own entries count only once durable,
-// and nothing is handed out to apply before it is durable here. Nothing else needs to wait for the disk, and several batches may be under way.
+// Output is carried out in the order of its fields. Persist batches are written strictly in the
+// order of their tickets; `Persisted{ticket}` says that this one and all before it are durable.
+// Messages may be sent at once: whatever speaks of durable state (votes, acknowledgements, requests
+// for votes) is held back inside until the batch it rests on is reported durable. A leader's own
+// entries count only once durable, and nothing is handed out to apply before it is durable here.
+// Nothing else needs to wait for the disk, and several batches may be under way.
 //
-// Time is the caller's monotonic clock in nanoseconds. A voter refuses votes and pre-votes for election_timeout_min after hearing a leader and after
-// its start, so a round of heartbeats that a majority answered proves: nobody else is elected before its *sending* + election_timeout_min (but
-// by transfer, after which the new leader waits, see leases_before_end_ns). Round numbers, answers and roles die with the process; nothing of them is durable.
+// Time is the caller's monotonic clock in nanoseconds. A voter refuses votes and pre-votes for
+// election_timeout_min after hearing a leader and after its start, so a round of heartbeats that a
+// majority answered proves: nobody else is elected before its *sending* + election_timeout_min (but
+// by transfer, after which the new leader waits, see leases_before_end_ns). Round numbers, answers
+// and roles die with the process; nothing of them is durable.
 //
-// A voter that lost acknowledged entries but kept term and vote is started with Restored::abstain: it neither votes nor campaigns until a leader,
-// confirmed by a majority after this start, has brought it level with that leader's whole log. With term or vote lost too, start a new log id.
+// A voter that lost acknowledged entries but kept term and vote is started with Restored::abstain:
+// it neither votes nor campaigns until a leader, confirmed by a majority after this start, has
+// brought it level with that leader's whole log. With term or vote lost too, start a new log id.
 #pragma once
 #include <deque>
 #include <map>
@@ -37,51 +44,79 @@ struct Options {
   uint32_t snapshot_chunk_bytes = limits::raft_snapshot_chunk_bytes;
 };
 
-// What the durable log and the applied state hold at the start. A bootstrap is {base: {0, 0, config of this one voter}}, a joining node all empty.
+// What the durable log and the applied state hold at the start. A bootstrap is {base: {0, 0, config
+// of this one voter}}, a joining node all empty.
 struct Restored {
   HardState hard_state;
-  Mark base;                       // entries up to base.index are only in the applied state or snapshot
-  std::vector<LogEntry> entries;   // base.index + 1 and on, without a gap
-  Index applied = 0;               // at least base.index, at most the last entry
+  Mark base;  // entries up to base.index are only in the applied state or snapshot
+  std::vector<LogEntry> entries;  // base.index + 1 and on, without a gap
+  Index applied = 0;              // at least base.index, at most the last entry
   bool abstain = false;
 };
 
 // Events.
-struct Tick {};                                                // time passed; at the latest at deadline_ns()
-struct Receive { Message message; };
-struct Propose { uint64_t tag = 0; std::vector<std::byte> command; };
-struct ChangeMembers { uint64_t tag = 0; MemberChange change; };
-struct Transfer { uint64_t tag = 0; NodeId to = 0; };          // 0: the most advanced voter
-struct ReadBarrier { uint64_t tag = 0; };
-struct Persisted { uint64_t ticket = 0; };
-struct Applied { Index index = 0; };                           // everything up to here has been applied
-struct Compact { Index through = 0; };                         // applied state up to here is durable: forget these entries
-struct SupplySnapshot { Index index = 0; SharedBytes bytes; }; // as snapshot_wanted asked; state exactly as of `index`; ignored above raft_snapshot_bytes_max
-struct DiskFailed {};                                          // stops this member for good
-using Event = std::variant<Tick, Receive, Propose, ChangeMembers, Transfer, ReadBarrier, Persisted, Applied, Compact, SupplySnapshot, DiskFailed>;
+struct Tick {};  // time passed; at the latest at deadline_ns()
+struct Receive {
+  Message message;
+};
+struct Propose {
+  uint64_t tag = 0;
+  std::vector<std::byte> command;
+};
+struct ChangeMembers {
+  uint64_t tag = 0;
+  MemberChange change;
+};
+struct Transfer {
+  uint64_t tag = 0;
+  NodeId to = 0;
+};  // 0: the most advanced voter
+struct ReadBarrier {
+  uint64_t tag = 0;
+};
+struct Persisted {
+  uint64_t ticket = 0;
+};
+struct Applied {
+  Index index = 0;
+};  // everything up to here has been applied
+struct Compact {
+  Index through = 0;
+};  // applied state up to here is durable: forget these entries
+struct SupplySnapshot {
+  Index index = 0;
+  SharedBytes bytes;
+};  // as snapshot_wanted asked; state exactly as of `index`; ignored above raft_snapshot_bytes_max
+struct DiskFailed {};  // stops this member for good
+using Event = std::variant<Tick, Receive, Propose, ChangeMembers, Transfer, ReadBarrier, Persisted,
+                           Applied, Compact, SupplySnapshot, DiskFailed>;
 
 // One durable batch. To be done in the order of the fields; all of it belongs to the ticket.
 struct Persist {
-  uint64_t ticket = 0;                   // 1, 2, 3 ...
+  uint64_t ticket = 0;  // 1, 2, 3 ...
   std::optional<HardState> hard_state;
-  std::optional<Snapshot> install;       // replaces the applied state and the whole log; applied is then install.mark.index
-  Index truncate_from = 0;               // not 0: entries from here on are dropped
+  std::optional<Snapshot>
+      install;  // replaces the applied state and the whole log; applied is then install.mark.index
+  Index truncate_from = 0;  // not 0: entries from here on are dropped
   std::vector<LogEntry> entries;
-  std::optional<Mark> compact;           // entries up to mark.index may go
+  std::optional<Mark> compact;  // entries up to mark.index may go
 };
 
 struct Answer {
   enum class Outcome : uint8_t {
-    accepted,   // proposal: it stands at {index, term}; committed exactly if an entry with both is handed out to apply
-    confirmed,  // read barrier: what is applied up to `index` is current; transfer: the successor was told to campaign
+    accepted,   // proposal: it stands at {index, term}; committed exactly if an entry with both is
+                // handed out to apply
+    confirmed,  // read barrier: what is applied up to `index` is current; transfer: the successor
+                // was told to campaign
     refused,    // not done, and it never will be; `error` says why
   };
   uint64_t tag = 0;
   Outcome outcome = Outcome::refused;
   Index index = 0;
   Term term = 0;
-  NodeId leader = 0;                     // hint where to ask, 0: unknown
-  std::optional<Error> error;            // unreachable: not the leader; transient: ask again; invalid or refused: never this way
+  NodeId leader = 0;           // hint where to ask, 0: unknown
+  std::optional<Error> error;  // unreachable: not the leader; transient: ask again; invalid or
+                               // refused: never this way
 };
 
 struct Output {
@@ -89,12 +124,15 @@ struct Output {
   std::vector<Message> messages;
   std::vector<LogEntry> apply;
   std::vector<Answer> answers;
-  bool snapshot_wanted = false;                  // a follower needs one: SupplySnapshot, of the state as applied now; repeated until supplied
-  bool leadership_changed = false;               // role(), leader() or term() differ from before the step
-  bool config_changed = false;                   // config() differs
-  bool caught_up = false;                        // abstention is over: make that durable, it may vote again
-  std::optional<int64_t> round_confirmed_ns;     // a majority answered the round sent then: leases count from it
-  std::vector<Member> strangers;                 // a member's node spoke with another log, perhaps long ago: ask it which it has now; if new, remove it and add it anew
+  bool snapshot_wanted = false;     // a follower needs one: SupplySnapshot, of the state as applied
+                                    // now; repeated until supplied
+  bool leadership_changed = false;  // role(), leader() or term() differ from before the step
+  bool config_changed = false;      // config() differs
+  bool caught_up = false;           // abstention is over: make that durable, it may vote again
+  std::optional<int64_t>
+      round_confirmed_ns;         // a majority answered the round sent then: leases count from it
+  std::vector<Member> strangers;  // a member's node spoke with another log, perhaps long ago: ask
+                                  // it which it has now; if new, remove it and add it anew
 };
 
 enum class Role : uint8_t { follower, pre_candidate, candidate, leader, stopped };
@@ -109,7 +147,7 @@ class Raft {
 
   Role role() const { return role_; }
   Term term() const { return hard_.term; }
-  NodeId leader() const { return leader_; }              // 0: unknown
+  NodeId leader() const { return leader_; }  // 0: unknown
   Index commit_index() const { return commit_; }
   Index last_index() const { return log_.last_index(); }
   Index durable_index() const { return durable_; }
@@ -120,11 +158,14 @@ class Raft {
   const Log& log() const { return log_; }
   const HardState& hard_state() const { return hard_; }
 
-  // Leader: when the newest round that a majority answered was sent; nullopt before the first or when not leading.
+  // Leader: when the newest round that a majority answered was sent; nullopt before the first or
+  // when not leading.
   std::optional<int64_t> round_confirmed_ns() const;
-  // Leader: no lease handed out by an earlier leader is alive at or after this instant. Until then hand out none, and evict nobody.
+  // Leader: no lease handed out by an earlier leader is alive at or after this instant. Until then
+  // hand out none, and evict nobody.
   int64_t leases_before_end_ns() const { return leases_before_end_ns_; }
-  // Leader: an entry of its own term is committed, so its applied state holds all that earlier leaders committed.
+  // Leader: an entry of its own term is committed, so its applied state holds all that earlier
+  // leaders committed.
   bool established() const { return role_ == Role::leader && commit_ >= term_start_; }
   // When the next Tick is due, INT64_MAX when stopped.
   int64_t deadline_ns() const;
@@ -132,13 +173,41 @@ class Raft {
   std::string describe() const;  // one line for logs and traces: the state without its times
 
  private:
-  enum class After : uint8_t { nothing, hard_state, everything };  // what must be durable before a message leaves
-  struct Pending { uint64_t ticket; Index last; Index installed; };  // entries up to `last` are durable with this ticket
-  struct Held { uint64_t ticket; Message message; };
-  struct Barrier { uint64_t tag; Index index; uint64_t round; };   // round 0: waits for the first commit of this term
-  struct Round { uint64_t number; int64_t sent_ns; };
-  struct Incoming { Mark mark; uint64_t total; uint64_t checksum; std::vector<std::byte> data; };
-  struct Moving { uint64_t tag; NodeId to; int64_t deadline_ns; bool told; };  // a transfer of leadership
+  enum class After : uint8_t {
+    nothing,
+    hard_state,
+    everything
+  };  // what must be durable before a message leaves
+  struct Pending {
+    uint64_t ticket;
+    Index last;
+    Index installed;
+  };  // entries up to `last` are durable with this ticket
+  struct Held {
+    uint64_t ticket;
+    Message message;
+  };
+  struct Barrier {
+    uint64_t tag;
+    Index index;
+    uint64_t round;
+  };  // round 0: waits for the first commit of this term
+  struct Round {
+    uint64_t number;
+    int64_t sent_ns;
+  };
+  struct Incoming {
+    Mark mark;
+    uint64_t total;
+    uint64_t checksum;
+    std::vector<std::byte> data;
+  };
+  struct Moving {
+    uint64_t tag;
+    NodeId to;
+    int64_t deadline_ns;
+    bool told;
+  };  // a transfer of leadership
 
   // raft.cc: events, durability, answers
   void handle(Tick&&);
@@ -188,7 +257,8 @@ class Raft {
   void commit_to(Index index);
   void check_quorum();
   void answer_barriers();
-  template <class Value> Value quorum_value(Value own, Value (*of)(const Progress&)) const;
+  template <class Value>
+  Value quorum_value(Value own, Value (*of)(const Progress&)) const;
   Progress* progress_of(const Message& answer);
   // membership.cc
   void apply_config_to_progress();
@@ -211,7 +281,7 @@ class Raft {
   Role role_ = Role::follower;
   NodeId leader_ = 0;
   bool abstain_ = false;
-  uint64_t nonce_ = 0;              // this incarnation, never 0
+  uint64_t nonce_ = 0;  // this incarnation, never 0
   uint64_t random_ = 0;
   int64_t now_ns_ = 0;
   Index commit_ = 0;
@@ -225,28 +295,28 @@ class Raft {
   uint64_t persisted_ticket_ = 0;
   uint64_t hard_state_ticket_ = 0;
   bool batch_open_ = false;
-  Output out_;                      // of the step being made
+  Output out_;  // of the step being made
 
   int64_t start_ns_ = 0;
-  int64_t heard_leader_ns_ = 0;     // also the leader's own last round: it is a voter like the others
+  int64_t heard_leader_ns_ = 0;  // also the leader's own last round: it is a voter like the others
   bool heard_leader_ = false;
   int64_t election_deadline_ns_ = 0;
-  std::vector<NodeId> votes_;       // granted in this campaign, own vote included once durable
+  std::vector<NodeId> votes_;  // granted in this campaign, own vote included once durable
   bool campaign_by_transfer_ = false;
 
   std::map<NodeId, Progress> progress_;
-  Index term_start_ = 0;            // index of the no-op that opened the leader's term
+  Index term_start_ = 0;  // index of the no-op that opened the leader's term
   int64_t leases_before_end_ns_ = 0;
   int64_t heartbeat_due_ns_ = 0;
   uint64_t round_ = 0;
-  std::deque<Round> rounds_;        // from the newest confirmed one on
+  std::deque<Round> rounds_;  // from the newest confirmed one on
   uint64_t confirmed_round_ = 0;
   std::deque<Barrier> barriers_;
   std::optional<Moving> moving_;
-  std::optional<Snapshot> snapshot_;      // being sent
+  std::optional<Snapshot> snapshot_;  // being sent
   uint64_t snapshot_asked_round_ = 0;
   uint64_t snapshot_checksum_ = 0;
-  std::optional<Incoming> incoming_;      // being received
+  std::optional<Incoming> incoming_;  // being received
 };
 
 }  // namespace sp::raft

@@ -6,7 +6,8 @@
 
 namespace sp::raft {
 
-// The value that a majority of the voters reaches. The own one counts only for a leader that is a voter itself.
+// The value that a majority of the voters reaches. The own one counts only for a leader that is a
+// voter itself.
 template <class Value>
 Value Raft::quorum_value(Value own, Value (*of)(const Progress&)) const {
   std::vector<Value> values;
@@ -45,7 +46,8 @@ void Raft::hear_leader(const Message& m) {
 }
 
 void Raft::on_append(Message&& m) {
-  if (role_ == Role::leader || (leader_ != 0 && leader_ != m.from)) return;  // a term has one leader: this is not from one
+  if (role_ == Role::leader || (leader_ != 0 && leader_ != m.from))
+    return;  // a term has one leader: this is not from one
   hear_leader(m);
   Message answer{.type = MessageType::append_answer, .to_log = m.from_log, .term = hard_.term};
   const Index end = m.index + m.entries.size();
@@ -84,7 +86,9 @@ void Raft::on_append_answer(const Message& m) {
   if (p == nullptr) return;
   watch_abstainer(m, *p);
   if (m.refused) {
-    const bool stale = m.nonce == 0 && (m.offset <= p->match || (p->state == Progress::State::probe && m.offset != p->next - 1));
+    const bool stale =
+        m.nonce == 0 &&
+        (m.offset <= p->match || (p->state == Progress::State::probe && m.offset != p->next - 1));
     if (stale || p->state == Progress::State::snapshot || m.offset == 0) return;
     const Index hint = std::min(log_.agreement_hint(m.index, m.log_term), m.offset - 1);
     if (m.nonce != 0) p->match = std::min(p->match, hint);  // it lost what it had acknowledged
@@ -111,7 +115,10 @@ void Raft::on_heartbeat(const Message& m) {
   if (role_ == Role::leader || (leader_ != 0 && leader_ != m.from)) return;
   hear_leader(m);
   commit_to(std::min(m.commit, log_.last_index()));
-  Message answer{.type = MessageType::heartbeat_answer, .to_log = m.from_log, .term = hard_.term, .round = m.round};
+  Message answer{.type = MessageType::heartbeat_answer,
+                 .to_log = m.from_log,
+                 .term = hard_.term,
+                 .round = m.round};
   send(std::move(answer), m.from, After::hard_state);
 }
 
@@ -133,10 +140,15 @@ void Raft::send_append(NodeId node, Progress& p, bool even_if_empty) {
   const Index before = p.next - 1;
   if (before < log_.mark().index) return send_snapshot(node, p);
   if (p.next > log_.last_index() && !even_if_empty) return;
-  Message m{.type = MessageType::append, .term = hard_.term, .index = before, .log_term = log_.term_at(before), .commit = commit_};
+  Message m{.type = MessageType::append,
+            .term = hard_.term,
+            .index = before,
+            .log_term = log_.term_at(before),
+            .commit = commit_};
   size_t bytes = 0;
   Index index = p.next;
-  for (; index <= log_.last_index() && m.entries.size() < limits::raft_append_entries_max; ++index) {
+  for (; index <= log_.last_index() && m.entries.size() < limits::raft_append_entries_max;
+       ++index) {
     const LogEntry& entry = log_.at(index);
     bytes += entry.data.size() + 13;
     if (!m.entries.empty() && bytes > options_.append_bytes_max) break;
@@ -172,7 +184,10 @@ void Raft::start_round() {
   heard_leader_ns_ = now_ns_;
   heartbeat_due_ns_ = now_ns_ + options_.heartbeat_interval_ns;
   for (const auto& [node, p] : progress_) {
-    Message m{.type = MessageType::heartbeat, .term = hard_.term, .commit = std::min(p.match, commit_), .round = round_};
+    Message m{.type = MessageType::heartbeat,
+              .term = hard_.term,
+              .commit = std::min(p.match, commit_),
+              .round = round_};
     send(std::move(m), node, After::nothing);
   }
   drop_snapshot_if_unused();
@@ -180,7 +195,8 @@ void Raft::start_round() {
 }
 
 void Raft::update_round() {
-  const uint64_t confirmed = quorum_value<uint64_t>(round_, [](const Progress& p) { return p.answered_round; });
+  const uint64_t confirmed =
+      quorum_value<uint64_t>(round_, [](const Progress& p) { return p.answered_round; });
   if (confirmed <= confirmed_round_) return;
   confirmed_round_ = confirmed;
   while (rounds_.front().number < confirmed) rounds_.pop_front();
@@ -192,24 +208,32 @@ std::optional<int64_t> Raft::round_confirmed_ns() const {
   return rounds_.front().sent_ns;
 }
 
-// Counting replicas commits entries of the own term only, and with them all before (Raft paper, 5.4.2).
+// Counting replicas commits entries of the own term only, and with them all before (Raft
+// paper, 5.4.2).
 void Raft::update_commit() {
   const Index reached = quorum_value<Index>(durable_, [](const Progress& p) { return p.match; });
   if (reached <= commit_ || log_.term_at(reached) != hard_.term) return;
   commit_ = reached;
   for (auto& [node, p] : progress_)
-    if (p.state == Progress::State::replicate && p.sent_commit < commit_ && p.next > log_.last_index()) send_append(node, p, true);
-  if (log_.config_index() <= commit_ && !is_voter()) become_follower(hard_.term, 0);  // it has committed its own removal
+    if (p.state == Progress::State::replicate && p.sent_commit < commit_ &&
+        p.next > log_.last_index())
+      send_append(node, p, true);
+  if (log_.config_index() <= commit_ && !is_voter())
+    become_follower(hard_.term, 0);  // it has committed its own removal
 }
 
-void Raft::commit_to(Index index) { commit_ = std::max(commit_, std::min(index, log_.last_index())); }
+void Raft::commit_to(Index index) {
+  commit_ = std::max(commit_, std::min(index, log_.last_index()));
+}
 
 void Raft::check_quorum() {
-  const int64_t contact = quorum_value<int64_t>(now_ns_, [](const Progress& p) { return p.heard_ns; });
+  const int64_t contact =
+      quorum_value<int64_t>(now_ns_, [](const Progress& p) { return p.heard_ns; });
   if (now_ns_ - contact > options_.election_timeout_max_ns) become_follower(hard_.term, 0);
 }
 
-// A barrier is answered by a round that started after it came (Ongaro's thesis, 6.4); those that come meanwhile share the next round.
+// A barrier is answered by a round that started after it came (Ongaro's thesis, 6.4); those that
+// come meanwhile share the next round.
 void Raft::answer_barriers() {
   if (barriers_.empty() || !established()) return;
   for (Barrier& barrier : barriers_)
@@ -217,7 +241,8 @@ void Raft::answer_barriers() {
   if (barriers_.back().round > round_ && confirmed_round_ == round_) start_round();
   while (!barriers_.empty() && barriers_.front().round <= confirmed_round_) {
     const Barrier& done = barriers_.front();
-    out_.answers.push_back({done.tag, Answer::Outcome::confirmed, done.index, hard_.term, options_.self, std::nullopt});
+    out_.answers.push_back({done.tag, Answer::Outcome::confirmed, done.index, hard_.term,
+                            options_.self, std::nullopt});
     barriers_.pop_front();
   }
 }

@@ -1,5 +1,6 @@
-// Snapshots: for a follower that needs entries which the log no longer has. Opaque bytes of the caller go out chunk by chunk; the receiver says
-// from where it wants to go on, so an interrupted transfer resumes, also from another leader that sends the same bytes.
+// Snapshots: for a follower that needs entries which the log no longer has. Opaque bytes of the
+// caller go out chunk by chunk; the receiver says from where it wants to go on, so an interrupted
+// transfer resumes, also from another leader that sends the same bytes.
 #include <algorithm>
 
 #include "raft/raft.h"
@@ -7,7 +8,8 @@
 namespace sp::raft {
 
 void Raft::handle(SupplySnapshot&& event) {
-  const bool usable = event.bytes != nullptr && event.bytes->size() <= limits::raft_snapshot_bytes_max &&
+  const bool usable = event.bytes != nullptr &&
+                      event.bytes->size() <= limits::raft_snapshot_bytes_max &&
                       event.index >= log_.mark().index && event.index <= applied_;
   if (role_ != Role::leader || snapshot_ || !usable) return;
   // The configuration of that index: a newer one in the log may never be committed.
@@ -32,10 +34,17 @@ void Raft::send_snapshot(NodeId node, Progress& p) {
   }
   const std::vector<std::byte>& bytes = *snapshot_->bytes;
   if (p.snapshot_offset > bytes.size()) p.snapshot_offset = 0;
-  const size_t size = std::min<size_t>(options_.snapshot_chunk_bytes, bytes.size() - p.snapshot_offset);
+  const size_t size =
+      std::min<size_t>(options_.snapshot_chunk_bytes, bytes.size() - p.snapshot_offset);
   const auto from = bytes.begin() + static_cast<ptrdiff_t>(p.snapshot_offset);
-  Message m{.type = MessageType::snapshot_chunk, .term = hard_.term, .index = snapshot_->mark.index, .log_term = snapshot_->mark.term,
-            .offset = p.snapshot_offset, .total = bytes.size(), .checksum = snapshot_checksum_, .config = snapshot_->mark.config,
+  Message m{.type = MessageType::snapshot_chunk,
+            .term = hard_.term,
+            .index = snapshot_->mark.index,
+            .log_term = snapshot_->mark.term,
+            .offset = p.snapshot_offset,
+            .total = bytes.size(),
+            .checksum = snapshot_checksum_,
+            .config = snapshot_->mark.config,
             .data = {from, from + static_cast<ptrdiff_t>(size)}};
   p.chunk_sent = true;
   p.sent_round = round_;
@@ -45,11 +54,16 @@ void Raft::send_snapshot(NodeId node, Progress& p) {
 void Raft::on_snapshot_chunk(Message&& m) {
   if (role_ == Role::leader || (leader_ != 0 && leader_ != m.from)) return;
   hear_leader(m);
-  Message answer{.type = MessageType::snapshot_answer, .to_log = m.from_log, .term = hard_.term, .index = m.index};
-  if (m.index > commit_ && log_.matches(m.index, m.log_term)) commit_to(m.index);  // nothing to install: it has the entries
+  Message answer{.type = MessageType::snapshot_answer,
+                 .to_log = m.from_log,
+                 .term = hard_.term,
+                 .index = m.index};
+  if (m.index > commit_ && log_.matches(m.index, m.log_term))
+    commit_to(m.index);  // nothing to install: it has the entries
   if (m.index > commit_) {
-    const bool same = incoming_ && incoming_->mark.index == m.index && incoming_->mark.term == m.log_term &&
-                      incoming_->total == m.total && incoming_->checksum == m.checksum;
+    const bool same = incoming_ && incoming_->mark.index == m.index &&
+                      incoming_->mark.term == m.log_term && incoming_->total == m.total &&
+                      incoming_->checksum == m.checksum;
     if (!same) incoming_ = Incoming{{m.index, m.log_term, m.config}, m.total, m.checksum, {}};
     std::vector<std::byte>& data = incoming_->data;
     answer.refused = m.offset != data.size() || data.size() + m.data.size() > m.total;
@@ -69,7 +83,8 @@ void Raft::on_snapshot_chunk(Message&& m) {
   send(std::move(answer), m.from, After::everything);
 }
 
-// From here on the log starts at the snapshot. Entries that were being written belong to the log that is gone.
+// From here on the log starts at the snapshot. Entries that were being written belong to the log
+// that is gone.
 void Raft::install(const Message& m) {
   SP_ASSERT(incoming_.has_value());
   SP_ASSERT_OP(m.index, >, commit_);
@@ -107,7 +122,8 @@ void Raft::on_snapshot_answer(const Message& m) {
   send_snapshot(m.from, *p);
 }
 
-// A follower that fell silent gives up its claim on the snapshot, so that the log can be compacted again.
+// A follower that fell silent gives up its claim on the snapshot, so that the log can be compacted
+// again.
 void Raft::drop_snapshot_if_unused() {
   bool used = false;
   for (auto& [node, p] : progress_) {

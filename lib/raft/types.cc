@@ -18,12 +18,14 @@ bool Config::is_voter(NodeId node, uint64_t log_id) const {
 }
 
 uint32_t Config::voter_count() const {
-  return static_cast<uint32_t>(std::count_if(members.begin(), members.end(), [](const Member& m) { return m.voter; }));
+  return static_cast<uint32_t>(
+      std::count_if(members.begin(), members.end(), [](const Member& m) { return m.voter; }));
 }
 
 void Config::encode(Writer& out) const {
   out.number(static_cast<uint32_t>(members.size()));
-  for (const Member& member : members) out.number(member.node).number(member.log_id).number(uint8_t{member.voter});
+  for (const Member& member : members)
+    out.number(member.node).number(member.log_id).number(uint8_t{member.voter});
 }
 
 Result<Config> Config::decode(Reader& in) {
@@ -36,11 +38,15 @@ Result<Config> Config::decode(Reader& in) {
     const auto voter = in.number<uint8_t>();
     member.voter = voter == 1;
     const bool ordered = config.members.empty() || config.members.back().node < member.node;
-    if (!ordered || voter > 1 || member.node == 0 || member.node > limits::nodes_max || member.log_id == 0)
-      return Error(Code::damaged, "a configuration of the group names an impossible or repeated member");
+    if (!ordered || voter > 1 || member.node == 0 || member.node > limits::nodes_max ||
+        member.log_id == 0)
+      return Error(Code::damaged,
+                   "a configuration of the group names an impossible or repeated member");
     config.members.push_back(member);
   }
-  if (in.failed()) return Error(Code::damaged, "a configuration of the group is cut short or has too many members");
+  if (in.failed())
+    return Error(Code::damaged,
+                 "a configuration of the group is cut short or has too many members");
   return config;
 }
 
@@ -53,7 +59,8 @@ std::vector<std::byte> Config::encoded() const {
 Result<Config> Config::decode_all(Bytes bytes) {
   Reader in(bytes);
   auto config = decode(in);
-  if (config.ok() && !in.finished()) return Error(Code::damaged, "a configuration of the group has bytes after its end");
+  if (config.ok() && !in.finished())
+    return Error(Code::damaged, "a configuration of the group has bytes after its end");
   return config;
 }
 

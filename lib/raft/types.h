@@ -1,8 +1,10 @@
-// The plain values of agreement: members, entries, what must be durable. No behaviour beyond lookups and encoding.
+// The plain values of agreement: members, entries, what must be durable. No behaviour beyond
+// lookups and encoding.
 //
-// A member is a node *with its log*: {node, log id}. The log id is drawn at random when a log is created. A node whose log was lost comes
-// back with another id, is no longer the voter that the configuration names, and has to be removed and added again as a learner; so
-// nothing that the lost log promised (votes, acknowledged entries) is ever attributed to the new one.
+// A member is a node *with its log*: {node, log id}. The log id is drawn at random when a log is
+// created. A node whose log was lost comes back with another id, is no longer the voter that the
+// configuration names, and has to be removed and added again as a learner; so nothing that the lost
+// log promised (votes, acknowledged entries) is ever attributed to the new one.
 #pragma once
 #include <compare>
 #include <cstdint>
@@ -25,7 +27,8 @@ struct Member {
   auto operator<=>(const Member&) const = default;
 };
 
-// At most limits::nodes_max members, sorted by node, each node once. Empty: a node that nobody has added yet.
+// At most limits::nodes_max members, sorted by node, each node once. Empty: a node that nobody has
+// added yet.
 struct Config {
   std::vector<Member> members;
 
@@ -36,8 +39,8 @@ struct Config {
 
   void encode(Writer& out) const;
   static Result<Config> decode(Reader& in);
-  std::vector<std::byte> encoded() const;                  // the data of a configuration entry
-  static Result<Config> decode_all(Bytes bytes);           // the inverse; Code::damaged
+  std::vector<std::byte> encoded() const;         // the data of a configuration entry
+  static Result<Config> decode_all(Bytes bytes);  // the inverse; Code::damaged
 };
 
 struct MemberChange {
@@ -64,7 +67,8 @@ struct HardState {
   bool operator==(const HardState&) const = default;
 };
 
-// Where a snapshot stands in the log: everything up to `index` is in it; `config` is the configuration in force *at* index, never a later one.
+// Where a snapshot stands in the log: everything up to `index` is in it; `config` is the
+// configuration in force *at* index, never a later one.
 struct Mark {
   Index index = 0;
   Term term = 0;

@@ -4,7 +4,9 @@ namespace sp::serve {
 
 bool Context::holds(DiskId id) const {
   const auto service = map().services.find(self.service);
-  if (service == map().services.end() || !service->second.up || service->second.start_id != self.start_id) return false;
+  if (service == map().services.end() || !service->second.up ||
+      service->second.start_id != self.start_id)
+    return false;
   const auto disk = map().disks.find(id);
   return disk != map().disks.end() && disk->second.up && disk->second.server == self.service;
 }

@@ -1,5 +1,6 @@
-// Context: what the parts of one server service share: its disks with their replicas, its connections, its tie to the cluster, its counters.
-// Owned by Server, outlives every part that holds a reference. Thread rule: one reactor.
+// Context: what the parts of one server service share: its disks with their replicas, its
+// connections, its tie to the cluster, its counters. Owned by Server, outlives every part that
+// holds a reference. Thread rule: one reactor.
 #pragma once
 #include <algorithm>
 #include <functional>
@@ -19,13 +20,13 @@ struct LocalDisk {
   uint64_t uuid = 0;
   std::string path;
   std::unique_ptr<store::Store> store;
-  uint64_t blocks_free = 0;         // as counted now and then, less what was ordered since
+  uint64_t blocks_free = 0;  // as counted now and then, less what was ordered since
   void count_space() {
     const auto stats = store->stats();
     blocks_free = stats.blocks_total - std::min(stats.blocks_used, stats.blocks_total);
   }
-  bool failed = false;              // nothing is asked of it any more; it stays until the server ends
-  bool failure_told = false;        // the cluster has agreed that it is failed
+  bool failed = false;        // nothing is asked of it any more; it stays until the server ends
+  bool failure_told = false;  // the cluster has agreed that it is failed
   bool failure_in_flight = false;
   std::map<SetId, std::unique_ptr<Replica>> replicas;
 
@@ -47,7 +48,7 @@ struct Counters {
 struct Place {
   DiskId disk = 0;
   ServiceId server;
-  LocalDisk* local = nullptr;       // set when the disk is ours
+  LocalDisk* local = nullptr;  // set when the disk is ours
 };
 
 struct Context {
@@ -60,7 +61,8 @@ struct Context {
   uint32_t recoveries = 0;
   Counters counters;
 
-  Context(io::Host& host_, member::Member& member_, const wire::ClusterKey& key, const wire::Identity& self_)
+  Context(io::Host& host_, member::Member& member_, const wire::ClusterKey& key,
+          const wire::Identity& self_)
       : host(host_), member(member_), self(self_), peers(host_, key, self_) {}
 
   io::Instant now() const { return host.clock.now(); }
@@ -73,7 +75,8 @@ struct Context {
     const auto found = disks.find(id);
     return found == disks.end() || found->second->failed ? nullptr : found->second.get();
   }
-  // The cluster knows this very process, and that it holds the disk: only then was every epoch in the map made for us and not for a predecessor.
+  // The cluster knows this very process, and that it holds the disk: only then was every epoch in
+  // the map made for us and not for a predecessor.
   bool holds(DiskId id) const;
   bool serves(DiskId id) const { return now() < member.lease_until() && holds(id); }
   Place place(DiskId id);

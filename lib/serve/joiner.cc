@@ -16,19 +16,20 @@ constexpr io::Duration pause_max = std::chrono::seconds(5);
 // Part of one object on its way: at most limits::io_blocks_max carried blocks.
 struct Joiner::Chunk {
   store::ObjectState state;
-  std::vector<uint16_t> wanted;       // indices into state.blocks, of the whole object
-  size_t first = 0;                   // of this chunk in wanted
+  std::vector<uint16_t> wanted;  // indices into state.blocks, of the whole object
+  size_t first = 0;              // of this chunk in wanted
   size_t count = 0;
-  size_t read_to = 0;                 // of this chunk
-  size_t run = 0;                     // blocks of the read at work
+  size_t read_to = 0;  // of this chunk
+  size_t run = 0;      // blocks of the read at work
   std::vector<store::BlockState> carried;
-  Buffer data;                        // content of carried, in order
+  Buffer data;  // content of carried, in order
 };
 
 Joiner::Joiner(Primary& primary, DiskId disk) : primary_(primary), disk_(disk) {}
 Joiner::~Joiner() { leave(); }
 
-Joiner* Joiner::find(const std::weak_ptr<Primary>& weak, DiskId disk, uint32_t round, std::shared_ptr<Primary>& keep) {
+Joiner* Joiner::find(const std::weak_ptr<Primary>& weak, DiskId disk, uint32_t round,
+                     std::shared_ptr<Primary>& keep) {
   keep = weak.lock();
   if (!keep || keep->phase_ != Primary::Phase::active) return nullptr;
   for (auto& joiner : keep->joiners_) {
@@ -38,9 +39,9 @@ Joiner* Joiner::find(const std::weak_ptr<Primary>& weak, DiskId disk, uint32_t r
 }
 
 // For closures: finds the joiner of the same round, or returns from them.
-#define SP_JOINER_OR_RETURN(name)                                     \
-  std::shared_ptr<Primary> keep_;                                     \
-  Joiner* const name = Joiner::find(weak, disk, round, keep_);        \
+#define SP_JOINER_OR_RETURN(name)                              \
+  std::shared_ptr<Primary> keep_;                              \
+  Joiner* const name = Joiner::find(weak, disk, round, keep_); \
   if (name == nullptr) return
 
 void Joiner::tick() {
@@ -58,7 +59,8 @@ void Joiner::stop() {
   leave();
   ++round_;
   if (step_ == Step::promoting) --primary_.open_commands_;
-  if (Primary::Copy* copy = primary_.find_copy(disk_); copy != nullptr && step_ != Step::stopped && primary_.phase_ != Primary::Phase::stopped)
+  if (Primary::Copy* copy = primary_.find_copy(disk_);
+      copy != nullptr && step_ != Step::stopped && primary_.phase_ != Primary::Phase::stopped)
     primary_.remove_copy(*copy);
   step_ = Step::stopped;
 }
@@ -66,19 +68,21 @@ void Joiner::stop() {
 void Joiner::fail(const std::string& why) {
   if (step_ == Step::resting || step_ == Step::stopped) return;
   SP_ASSERT(step_ != Step::promoting);
-  primary_.context_.host.log.info("recovery of a copy begins again", {{"set", primary_.set().index}, {"disk", disk_}, {"why", why}});
+  primary_.context_.host.log.info("recovery of a copy begins again",
+                                  {{"set", primary_.set().index}, {"disk", disk_}, {"why", why}});
   leave();
   ++round_;
   if (Primary::Copy* copy = primary_.find_copy(disk_)) primary_.remove_copy(*copy);
   step_ = Step::resting;
   pause_ = std::clamp(pause_ * 2, pause_min, pause_max);
   next_ = primary_.context_.now() + pause_;
-  primary_.advance();   // what waited for this copy waits no more
+  primary_.advance();  // what waited for this copy waits no more
 }
 
 void Joiner::begin() {
   Context& context = primary_.context_;
-  if (context.recoveries >= limits::recoveries_in_flight || !context.map().disk_serves(disk_)) return;
+  if (context.recoveries >= limits::recoveries_in_flight || !context.map().disk_serves(disk_))
+    return;
   ++context.recoveries;
   holds_place_ = true;
   step_ = Step::beginning;
@@ -93,11 +97,13 @@ void Joiner::begin() {
   request.set = primary_.set();
   request.disk = disk_;
   request.epoch = primary_.epoch();
-  // In base it is complete, and may hold records that nobody else has: nothing is dropped, and it is not sent anything.
+  // In base it is complete, and may hold records that nobody else has: nothing is dropped, and it
+  // is not sent anything.
   const auto& base = primary_.row_.base;
   request.recovering = std::find(base.begin(), base.end(), disk_) == base.end();
   begin_epoch(context, context.place(disk_), request,
-              [weak = primary_.weak_from_this(), disk = disk_, round = round_, recovering = request.recovering](Result<wire::BeginEpochReply> reply) {
+              [weak = primary_.weak_from_this(), disk = disk_, round = round_,
+               recovering = request.recovering](Result<wire::BeginEpochReply> reply) {
                 SP_JOINER_OR_RETURN(joiner);
                 if (reply.ok() && reply->ok && !recovering) return joiner->start_promotion();
                 joiner->began(std::move(reply));
@@ -118,14 +124,16 @@ void Joiner::began(Result<wire::BeginEpochReply> reply) {
   send_more();
 }
 
-// --- objects ------------------------------------------------------------------------------------------------------------------------------
+// objects
 
 void Joiner::send_more() {
   const uint32_t round = round_;
-  while (step_ == Step::sending && round == round_ && objects_in_flight_ < limits::recovery_objects_in_flight) {
+  while (step_ == Step::sending && round == round_ &&
+         objects_in_flight_ < limits::recovery_objects_in_flight) {
     if (object_next_ == objects_.size()) {
       if (!scanned_) {
-        objects_ = primary_.disk_.store->changed_objects(primary_.set(), after_, cursor_, batch_objects);
+        objects_ =
+            primary_.disk_.store->changed_objects(primary_.set(), after_, cursor_, batch_objects);
         object_next_ = 0;
         objects_all_ += objects_.size();
         scanned_ = objects_.size() < batch_objects;
@@ -160,40 +168,51 @@ void Joiner::read_chunk(std::shared_ptr<Chunk> chunk) {
   read_run(std::move(chunk));
 }
 
-// Reads the next run of neighbouring blocks; the data is packed, so a block that is gone meanwhile leaves no gap.
+// Reads the next run of neighbouring blocks; the data is packed, so a block that is gone meanwhile
+// leaves no gap.
 void Joiner::read_run(std::shared_ptr<Chunk> chunk) {
   if (chunk->read_to == chunk->count) return send_chunk(std::move(chunk));
-  const auto at = [&](size_t i) -> const store::BlockState& { return chunk->state.blocks[chunk->wanted[chunk->first + i]]; };
+  const auto at = [&](size_t i) -> const store::BlockState& {
+    return chunk->state.blocks[chunk->wanted[chunk->first + i]];
+  };
   chunk->run = 1;
-  while (chunk->read_to + chunk->run < chunk->count && at(chunk->read_to + chunk->run).block == at(chunk->read_to).block + chunk->run) ++chunk->run;
-  const MutableBytes into = chunk->data.mutable_bytes().subspan(chunk->carried.size() * limits::block_bytes, chunk->run * limits::block_bytes);
+  while (chunk->read_to + chunk->run < chunk->count &&
+         at(chunk->read_to + chunk->run).block == at(chunk->read_to).block + chunk->run)
+    ++chunk->run;
+  const MutableBytes into = chunk->data.mutable_bytes().subspan(
+      chunk->carried.size() * limits::block_bytes, chunk->run * limits::block_bytes);
   const auto first = at(chunk->read_to).block;
   const auto object = chunk->state.object;
   const auto run = static_cast<uint16_t>(chunk->run);
-  auto done = [weak = primary_.weak_from_this(), disk = disk_, round = round_, chunk = std::move(chunk), into](Result<std::vector<store::BlockRead>> read) {
+  auto done = [weak = primary_.weak_from_this(), disk = disk_, round = round_,
+               chunk = std::move(chunk), into](Result<std::vector<store::BlockRead>> read) {
     SP_JOINER_OR_RETURN(joiner);
     if (!read.ok()) return joiner->fail(read.error().message());
     size_t kept = 0;
     for (size_t i = 0; i < chunk->run; ++i) {
       const uint16_t index = chunk->wanted[chunk->first + chunk->read_to + i];
       const store::BlockRead& block = (*read)[i];
-      if (block.version < chunk->state.blocks[index].version) continue;   // discarded meanwhile: the copy hears of that by itself
-      if (kept != i) std::copy_n(into.data() + i * limits::block_bytes, limits::block_bytes, into.data() + kept * limits::block_bytes);
+      if (block.version < chunk->state.blocks[index].version)
+        continue;  // discarded meanwhile: the copy hears of that by itself
+      if (kept != i)
+        std::copy_n(into.data() + i * limits::block_bytes, limits::block_bytes,
+                    into.data() + kept * limits::block_bytes);
       ++kept;
       chunk->carried.push_back({chunk->state.blocks[index].block, block.version, block.crc});
     }
     chunk->read_to += chunk->run;
     joiner->read_run(chunk);
   };
-  careful_read(primary_.context_, primary_.disk_, primary_.set(), object, first, run, into, false, std::move(done));
+  careful_read(primary_.context_, primary_.disk_, primary_.set(), object, first, run, into, false,
+               std::move(done));
 }
 
 void Joiner::send_chunk(std::shared_ptr<Chunk> chunk) {
   Primary::Copy* const copy = primary_.find_copy(disk_);
   if (copy == nullptr) return fail("the copy is gone");
-  primary_.tell_decided(*copy);   // it must have decided whatever it is sent
-  // The state as it is now. A block that was written or discarded since it was read is named and not carried: that write has been decided after the copy joined, so it has
-  // its own way there.
+  primary_.tell_decided(*copy);  // it must have decided whatever it is sent
+  // The state as it is now. A block that was written or discarded since it was read is named and
+  // not carried: that write has been decided after the copy joined, so it has its own way there.
   const store::ObjectState now = primary_.disk_.store->object_state(chunk->state.object);
   wire::RecoverObject request;
   request.set = primary_.set();
@@ -202,23 +221,33 @@ void Joiner::send_chunk(std::shared_ptr<Chunk> chunk) {
   request.object = chunk->state.object;
   request.changed = std::max(now.changed, chunk->state.changed);
   request.blocks.reserve(now.blocks.size());
-  for (const auto& block : now.blocks) request.blocks.push_back({block.block, block.version, block.crc});
+  for (const auto& block : now.blocks)
+    request.blocks.push_back({block.block, block.version, block.crc});
   Buffer data = chunk->data;
   for (size_t i = 0; i < chunk->carried.size(); ++i) {
     const store::BlockState& read = chunk->carried[i];
-    const auto listed = std::lower_bound(now.blocks.begin(), now.blocks.end(), read.block, [](const auto& state, uint16_t block) { return state.block < block; });
-    if (listed == now.blocks.end() || listed->block != read.block || listed->version != read.version) continue;
+    const auto listed =
+        std::lower_bound(now.blocks.begin(), now.blocks.end(), read.block,
+                         [](const auto& state, uint16_t block) { return state.block < block; });
+    if (listed == now.blocks.end() || listed->block != read.block ||
+        listed->version != read.version)
+      continue;
     const auto from = data.bytes().subspan(i * limits::block_bytes, limits::block_bytes);
-    if (request.carried.size() != i) std::copy(from.begin(), from.end(), data.data() + request.carried.size() * limits::block_bytes);
+    if (request.carried.size() != i)
+      std::copy(from.begin(), from.end(),
+                data.data() + request.carried.size() * limits::block_bytes);
     request.carried.push_back(read.block);
   }
   const size_t bytes = request.carried.size() * limits::block_bytes;
-  if (bytes == 0) data = {};
-  else if (bytes != data.size()) data = Buffer::copy_of(data.bytes().first(bytes));
+  if (bytes == 0)
+    data = {};
+  else if (bytes != data.size())
+    data = Buffer::copy_of(data.bytes().first(bytes));
   bytes_moved_ += bytes;
   primary_.context_.counters.bytes_recovered += bytes;
   recover_object(primary_.context_, primary_.context_.place(disk_), request, data,
-                 [weak = primary_.weak_from_this(), disk = disk_, round = round_, chunk](Result<wire::RecoverObjectReply> reply) {
+                 [weak = primary_.weak_from_this(), disk = disk_, round = round_,
+                  chunk](Result<wire::RecoverObjectReply> reply) {
                    SP_JOINER_OR_RETURN(joiner);
                    joiner->chunk_applied(chunk, std::move(reply));
                  });
@@ -235,7 +264,7 @@ void Joiner::chunk_applied(std::shared_ptr<Chunk> chunk, Result<wire::RecoverObj
   send_more();
 }
 
-// --- the end ------------------------------------------------------------------------------------------------------------------------------
+// the end
 
 void Joiner::drain() {
   Primary::Copy* const copy = primary_.find_copy(disk_);
@@ -244,7 +273,8 @@ void Joiner::drain() {
   copy->counted = true;
   // All that was ordered until now: what was decided without it, and what waits.
   drain_to_ = copy->sent_to;
-  if (!primary_.undecided_.empty()) drain_to_ = std::max(drain_to_, primary_.undecided_.back()->prepare.record.version);
+  if (!primary_.undecided_.empty())
+    drain_to_ = std::max(drain_to_, primary_.undecided_.back()->prepare.record.version);
   progress();
 }
 
@@ -264,7 +294,8 @@ void Joiner::finish() {
   request.last = true;
   request.complete_to = primary_.decided_to_;
   recover_object(primary_.context_, primary_.context_.place(disk_), request, {},
-                 [weak = primary_.weak_from_this(), disk = disk_, round = round_](Result<wire::RecoverObjectReply> reply) {
+                 [weak = primary_.weak_from_this(), disk = disk_,
+                  round = round_](Result<wire::RecoverObjectReply> reply) {
                    SP_JOINER_OR_RETURN(joiner);
                    if (!reply.ok()) return joiner->fail(reply.error().message());
                    if (!reply->ok) return joiner->fail(reply->text);
@@ -292,14 +323,16 @@ void Joiner::promote() {
   command.set = primary_.set();
   command.revision = promote_revision_;
   command.disk = disk_;
-  primary_.context_.member.command(command, [weak = primary_.weak_from_this(), disk = disk_, round = round_](Result<uint64_t> result) {
+  primary_.context_.member.command(command, [weak = primary_.weak_from_this(), disk = disk_,
+                                             round = round_](Result<uint64_t> result) {
     SP_JOINER_OR_RETURN(joiner);
     joiner->command_open_ = false;
     joiner->promoted(result.ok() ? Status() : Status(result.error()));
   });
 }
 
-// Whatever the answer, the row that follows decides: an earlier request may have been agreed though this one was refused.
+// Whatever the answer, the row that follows decides: an earlier request may have been agreed though
+// this one was refused.
 void Joiner::promoted(Status status) {
   next_ = primary_.context_.now() + limits::command_retry;
   if (status.ok()) ++primary_.context_.counters.promotions;

@@ -1,9 +1,13 @@
 // Joiner: brings one recovering copy of a set up to date, under the set's primary.
 //
-// Steps: the copy promises the epoch and says what it is complete to; from then on it gets every live write; every object changed after that point is sent, blocks newer than that
-// point with their content, all present blocks by name; then decisions count its acknowledgements, and once it has acknowledged all that was decided before, it
-// is told that it is complete and its promotion is asked for. Any failure before that last request drops the copy and begins again after a pause.
-// After it the copy is counted until the row changes, since it may have been agreed. A copy that is still in base is complete: it is asked for its promise only. Owned by Primary; callbacks find it through the primary and a round number.
+// Steps: the copy promises the epoch and says what it is complete to; from then on it gets every
+// live write; every object changed after that point is sent, blocks newer than that point with
+// their content, all present blocks by name; then decisions count its acknowledgements, and once it
+// has acknowledged all that was decided before, it is told that it is complete and its promotion is
+// asked for. Any failure before that last request drops the copy and begins again after a pause.
+// After it the copy is counted until the row changes, since it may have been agreed. A copy that is
+// still in base is complete: it is asked for its promise only. Owned by Primary; callbacks find it
+// through the primary and a round number.
 #pragma once
 #include <memory>
 #include <vector>
@@ -19,17 +23,27 @@ class Joiner {
 
   DiskId disk() const { return disk_; }
   bool promotion_open() const { return step_ == Step::promoting; }
-  void row_changed();                     // a request for promotion that is open has failed: it was good for one revision
+  void
+  row_changed();  // a request for promotion that is open has failed: it was good for one revision
   void tick();
-  void progress();                        // acknowledgements may have come
+  void progress();  // acknowledgements may have come
   void fail(const std::string& why);
   void stop();
   void add_task(member::TaskReport& task) const;
 
  private:
-  enum class Step : uint8_t { resting, beginning, sending, draining, finishing, promoting, stopped };
+  enum class Step : uint8_t {
+    resting,
+    beginning,
+    sending,
+    draining,
+    finishing,
+    promoting,
+    stopped
+  };
   struct Chunk;
-  static Joiner* find(const std::weak_ptr<Primary>& primary, DiskId disk, uint32_t round, std::shared_ptr<Primary>& keep);
+  static Joiner* find(const std::weak_ptr<Primary>& primary, DiskId disk, uint32_t round,
+                      std::shared_ptr<Primary>& keep);
 
   void begin();
   void began(Result<wire::BeginEpochReply> reply);
@@ -50,15 +64,15 @@ class Joiner {
   DiskId disk_;
   Step step_ = Step::resting;
   uint32_t round_ = 0;
-  bool holds_place_ = false;              // one of the server's recoveries in flight
+  bool holds_place_ = false;  // one of the server's recoveries in flight
   bool command_open_ = false;
   io::Instant next_;
   io::Duration pause_{};
   Version after_;
-  std::vector<ObjectId> objects_;         // still to be sent, a batch at a time
+  std::vector<ObjectId> objects_;  // still to be sent, a batch at a time
   size_t object_next_ = 0;
   ObjectId cursor_;
-  bool scanned_ = false;                  // no batch is left
+  bool scanned_ = false;  // no batch is left
   uint32_t objects_in_flight_ = 0;
   uint64_t objects_all_ = 0, objects_done_ = 0, bytes_moved_ = 0;
   Version drain_to_;

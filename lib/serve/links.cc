@@ -4,13 +4,19 @@
 
 namespace sp::serve {
 
-Links::Links(io::Host& host, const wire::ClusterKey& key, const wire::Identity& self, Handler handler, Closed closed)
-    : host_(host), key_(key), self_(self), handler_(std::move(handler)), closed_(std::move(closed)) {}
+Links::Links(io::Host& host, const wire::ClusterKey& key, const wire::Identity& self,
+             Handler handler, Closed closed)
+    : host_(host),
+      key_(key),
+      self_(self),
+      handler_(std::move(handler)),
+      closed_(std::move(closed)) {}
 
 Links::~Links() = default;
 
 Status Links::listen(const io::Address& address) {
-  auto listener = host_.net.listen(address, [this](std::unique_ptr<io::Socket> socket) { accepted(std::move(socket)); });
+  auto listener = host_.net.listen(
+      address, [this](std::unique_ptr<io::Socket> socket) { accepted(std::move(socket)); });
   if (!listener.ok()) return std::move(listener).error().with("cannot listen on " + address.text());
   listener_ = std::move(listener).value();
   return {};
@@ -29,7 +35,8 @@ void Links::accepted(std::unique_ptr<io::Socket> socket) {
   events.ready = [this, id](const wire::Identity& identity) { became_ready(id, identity); };
   events.message = [this, raw](wire::Message message) { handler_(raw->peer, std::move(message)); };
   events.closed = [this, id](const Error&) { drop(id); };
-  link->connection = wire::Connection::start(host_, std::move(socket), key_, self_, true, std::move(events));
+  link->connection =
+      wire::Connection::start(host_, std::move(socket), key_, self_, true, std::move(events));
   links_.emplace(id, std::move(link));
 }
 

@@ -1,7 +1,10 @@
-// Links: the connections that others opened to this server: clients with their data requests, primaries on other servers with their copies.
+// Links: the connections that others opened to this server: clients with their data requests,
+// primaries on other servers with their copies.
 //
-// A request is answered by the number of its link; an answer to a link that is gone is dropped. A new connection of the same service (a reconnect, or a newer start)
-// takes the place of the old one, which is closed: what has not been read of the old one is never read. Thread rule: one reactor.
+// A request is answered by the number of its link; an answer to a link that is gone is dropped. A
+// new connection of the same service (a reconnect, or a newer start) takes the place of the old
+// one, which is closed: what has not been read of the old one is never read. Thread rule: one
+// reactor.
 #pragma once
 #include <functional>
 #include <map>
@@ -23,7 +26,8 @@ class Links {
   using Handler = std::function<void(const Peer& from, wire::Message message)>;
   using Closed = std::function<void(uint64_t link)>;
 
-  Links(io::Host& host, const wire::ClusterKey& key, const wire::Identity& self, Handler handler, Closed closed);
+  Links(io::Host& host, const wire::ClusterKey& key, const wire::Identity& self, Handler handler,
+        Closed closed);
   ~Links();
 
   Status listen(const io::Address& address);
@@ -50,7 +54,7 @@ class Links {
   Closed closed_;
   std::unique_ptr<io::Listener> listener_;
   uint64_t last_id_ = 0;
-  std::unordered_map<uint64_t, std::unique_ptr<Link>> links_;   // never iterated
+  std::unordered_map<uint64_t, std::unique_ptr<Link>> links_;  // never iterated
   std::map<ServiceId, uint64_t> by_service_;
 };
 

@@ -2,7 +2,8 @@
 
 namespace sp::serve {
 
-void Operations::heard(const wire::AttachmentId& attachment, uint64_t start_id, uint64_t oldest_open) {
+void Operations::heard(const wire::AttachmentId& attachment, uint64_t start_id,
+                       uint64_t oldest_open) {
   Attachment& a = table_[key(attachment)];
   if (a.start_id != start_id) {
     a.start_id = start_id;
@@ -18,7 +19,8 @@ bool Operations::obsolete(const wire::AttachmentId& attachment, uint64_t operati
   return found != table_.end() && operation < found->second.oldest_open;
 }
 
-std::optional<Version> Operations::find(const wire::AttachmentId& attachment, uint64_t operation) const {
+std::optional<Version> Operations::find(const wire::AttachmentId& attachment,
+                                        uint64_t operation) const {
   const auto found = table_.find(key(attachment));
   if (found == table_.end()) return std::nullopt;
   const auto entry = found->second.operations.find(operation);
@@ -28,7 +30,8 @@ std::optional<Version> Operations::find(const wire::AttachmentId& attachment, ui
 
 bool Operations::full(const wire::AttachmentId& attachment) const {
   const auto found = table_.find(key(attachment));
-  return found != table_.end() && found->second.operations.size() >= limits::operations_per_attachment_max;
+  return found != table_.end() &&
+         found->second.operations.size() >= limits::operations_per_attachment_max;
 }
 
 void Operations::add(const wire::AttachmentId& attachment, uint64_t operation, Version version) {

@@ -1,7 +1,9 @@
-// Operations: which client writes the primary of one set knows, so that a retry is answered and not applied again.
+// Operations: which client writes the primary of one set knows, so that a retry is answered and not
+// applied again.
 //
-// Per attachment (client, generation): the version of every operation that the client may still retry, and the client's oldest open operation, below which
-// nothing is retried any more: such a request is a leftover of an earlier connection and must not be applied. Plain values.
+// Per attachment (client, generation): the version of every operation that the client may still
+// retry, and the client's oldest open operation, below which nothing is retried any more: such a
+// request is a leftover of an earlier connection and must not be applied. Plain values.
 #pragma once
 #include <map>
 #include <optional>
@@ -25,7 +27,8 @@ class Operations {
   // Keeps only attachments for which `valid` says so.
   template <class F>
   void keep_if(F valid) {
-    for (auto it = table_.begin(); it != table_.end();) it = valid(it->first) ? std::next(it) : table_.erase(it);
+    for (auto it = table_.begin(); it != table_.end();)
+      it = valid(it->first) ? std::next(it) : table_.erase(it);
   }
 
  private:

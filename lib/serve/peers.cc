@@ -6,7 +6,8 @@
 
 namespace sp::serve {
 
-Peers::Peers(io::Host& host, const wire::ClusterKey& key, const wire::Identity& self) : host_(host), key_(key), self_(self) {}
+Peers::Peers(io::Host& host, const wire::ClusterKey& key, const wire::Identity& self)
+    : host_(host), key_(key), self_(self) {}
 Peers::~Peers() = default;
 
 Peers::Peer& Peers::peer(ServiceId service) {
@@ -24,8 +25,10 @@ void Peers::set_address(ServiceId service, const std::string& address, uint64_t 
   p.address = address;
   p.start_id = start_id;
   p.backoff = {};
-  if (p.connection || p.attempt) lost(p, Error(Code::closed, "the service has been started anew"));
-  else if (p.redial.armed()) dial(p);
+  if (p.connection || p.attempt)
+    lost(p, Error(Code::closed, "the service has been started anew"));
+  else if (p.redial.armed())
+    dial(p);
 }
 
 bool Peers::ready(ServiceId service) const {
@@ -42,11 +45,13 @@ void Peers::dial(Peer& p) {
   p.redial.cancel();
   const auto address = io::Address::parse(p.address);
   if (!address.ok()) {
-    p.redial.arm(limits::reconnect_backoff_min, [this, &p] { lost(p, Error(Code::unreachable, "no address is known")); });
+    p.redial.arm(limits::reconnect_backoff_min,
+                 [this, &p] { lost(p, Error(Code::unreachable, "no address is known")); });
     return;
   }
-  p.attempt = host_.net.connect(*address, limits::connect_timeout,
-                                [this, &p](Result<std::unique_ptr<io::Socket>> socket) { connected(p, std::move(socket)); });
+  p.attempt = host_.net.connect(
+      *address, limits::connect_timeout,
+      [this, &p](Result<std::unique_ptr<io::Socket>> socket) { connected(p, std::move(socket)); });
 }
 
 void Peers::connected(Peer& p, Result<std::unique_ptr<io::Socket>> socket) {
@@ -56,7 +61,8 @@ void Peers::connected(Peer& p, Result<std::unique_ptr<io::Socket>> socket) {
   events.ready = [this, &p](const wire::Identity& identity) { became_ready(p, identity); };
   events.message = [this, &p](wire::Message message) { received(p, std::move(message)); };
   events.closed = [this, &p](const Error& why) { lost(p, why); };
-  p.connection = wire::Connection::start(host_, std::move(socket).value(), key_, self_, false, std::move(events));
+  p.connection = wire::Connection::start(host_, std::move(socket).value(), key_, self_, false,
+                                         std::move(events));
 }
 
 void Peers::became_ready(Peer& p, const wire::Identity& identity) {
@@ -88,20 +94,26 @@ void Peers::lost(Peer& p, const Error& why) {
     if (request.reply) ended.push_back(std::move(request.reply));
   }
   p.waiting.clear();
-  p.backoff = std::clamp<io::Duration>(p.backoff * 2, limits::reconnect_backoff_min, limits::reconnect_backoff_max);
+  p.backoff = std::clamp<io::Duration>(p.backoff * 2, limits::reconnect_backoff_min,
+                                       limits::reconnect_backoff_max);
   // A share of chance, so that servers cut off together do not come back in step.
-  const io::Duration pause = p.backoff / 2 + io::Duration(host_.random.below(static_cast<uint64_t>(p.backoff.count() / 2 + 1)));
+  const io::Duration pause =
+      p.backoff / 2 +
+      io::Duration(host_.random.below(static_cast<uint64_t>(p.backoff.count() / 2 + 1)));
   p.redial.arm(pause, [this, &p] { dial(p); });
   for (auto& reply : ended) reply.call_once(Error(why.code(), why.message()));
 }
 
-void Peers::request(ServiceId to, wire::MessageType type, std::vector<std::byte> body, Buffer data, Reply reply) {
+void Peers::request(ServiceId to, wire::MessageType type, std::vector<std::byte> body, Buffer data,
+                    Reply reply) {
   Peer& p = peer(to);
   Waiting request{type, std::move(body), std::move(data), std::move(reply)};
   if (p.ready) return transmit(p, std::move(request));
   if (p.waiting.size() >= limits::send_queue_messages_max) {
     auto box = std::make_unique<Reply>(std::move(request.reply));
-    host_.reactor.post([box = std::move(box)] { box->call_once(Error(Code::unreachable, "too many requests wait for the connection")); });
+    host_.reactor.post([box = std::move(box)] {
+      box->call_once(Error(Code::unreachable, "too many requests wait for the connection"));
+    });
     return;
   }
   p.waiting.push_back(std::move(request));
@@ -158,8 +170,9 @@ void Peers::tick() {
   const io::Instant now = host_.clock.now();
   for (auto& [service, peer] : peers_) {
     if (!peer->ready || now - peer->heard < limits::copy_timeout) continue;
-    const bool overdue = std::any_of(peer->slots.begin(), peer->slots.end(),
-                                     [&](const Slot& slot) { return slot.used && now - slot.since >= limits::copy_timeout; });
+    const bool overdue = std::any_of(peer->slots.begin(), peer->slots.end(), [&](const Slot& slot) {
+      return slot.used && now - slot.since >= limits::copy_timeout;
+    });
     if (overdue) lost(*peer, Error(Code::timed_out, "no answer"));
   }
 }

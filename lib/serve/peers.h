@@ -1,9 +1,11 @@
-// Peers: this server's own connections to other servers, over which it leads: prepares, epochs, recovery. Dialled when first needed, kept, and dialled again
-// with a growing pause after a loss.
+// Peers: this server's own connections to other servers, over which it leads: prepares, epochs,
+// recovery. Dialled when first needed, kept, and dialled again with a growing pause after a loss.
 //
-// A request ends exactly once, in a later turn: with the reply's message, or with an Error when the connection was lost (the outcome is then unknown) or could not be made.
-// All requests on one connection are delivered in the order given; a request is never repeated here. A peer that leaves requests unanswered and
-// says nothing else for limits::copy_timeout loses its connection. Thread rule: one reactor.
+// A request ends exactly once, in a later turn: with the reply's message, or with an Error when the
+// connection was lost (the outcome is then unknown) or could not be made. All requests on one
+// connection are delivered in the order given; a request is never repeated here. A peer that leaves
+// requests unanswered and says nothing else for limits::copy_timeout loses its connection. Thread
+// rule: one reactor.
 #pragma once
 #include <map>
 #include <memory>
@@ -26,12 +28,15 @@ class Peers {
   // Called after each connection became ready.
   Callback<void(ServiceId)> on_ready;
 
-  // Where the service listens now; an empty text: nowhere. A changed address or start id drops the connection.
+  // Where the service listens now; an empty text: nowhere. A changed address or start id drops the
+  // connection.
   void set_address(ServiceId service, const std::string& address, uint64_t start_id);
   bool ready(ServiceId service) const;
-  void want(ServiceId service);         // dial if there is no connection
-  void request(ServiceId to, wire::MessageType type, std::vector<std::byte> body, Buffer data, Reply reply);
-  void send(ServiceId to, wire::MessageType type, std::vector<std::byte> body);   // dropped when not connected
+  void want(ServiceId service);  // dial if there is no connection
+  void request(ServiceId to, wire::MessageType type, std::vector<std::byte> body, Buffer data,
+               Reply reply);
+  void send(ServiceId to, wire::MessageType type,
+            std::vector<std::byte> body);  // dropped when not connected
   std::vector<ServiceId> unreachable() const;
   void tick();
 
@@ -56,12 +61,12 @@ class Peers {
     std::unique_ptr<io::Net::Attempt> attempt;
     std::unique_ptr<wire::Connection> connection;
     bool ready = false;
-    bool failing = false;                // the last attempt to reach it failed
+    bool failing = false;  // the last attempt to reach it failed
     io::Duration backoff{};
     io::Timer redial;
     std::vector<Slot> slots;
     std::vector<uint32_t> free_slots;
-    std::vector<Waiting> waiting;        // until the connection is ready
+    std::vector<Waiting> waiting;  // until the connection is ready
     io::Instant heard;
   };
   Peer& peer(ServiceId service);

@@ -1,5 +1,7 @@
-// Pool<T>: records of calls in flight, reused so that the per-operation path does not allocate. Addresses stay good until release; the pool must outlive
-// its records. Records are default-constructed once and handed out as they were released: whoever releases one resets what holds resources.
+// Pool<T>: records of calls in flight, reused so that the per-operation path does not allocate.
+// Addresses stay good until release; the pool must outlive its records. Records are
+// default-constructed once and handed out as they were released: whoever releases one resets what
+// holds resources.
 #pragma once
 #include <memory>
 #include <vector>

@@ -7,10 +7,12 @@
 namespace sp::serve {
 
 namespace {
-constexpr size_t copy_places = 32;   // acting and joining copies of one set at a time: bits of a mask
+constexpr size_t copy_places =
+    32;  // acting and joining copies of one set at a time: bits of a mask
 }
 
-Primary::Primary(Context& context, LocalDisk& disk, const map::DiskSet& row, uint32_t min_copies, SetMemory earlier)
+Primary::Primary(Context& context, LocalDisk& disk, const map::DiskSet& row, uint32_t min_copies,
+                 SetMemory earlier)
     : context_(context),
       disk_(disk),
       replica_(disk.replica(context.host, row.id)),
@@ -75,7 +77,8 @@ void Primary::update_row(const map::DiskSet& row, uint32_t min_copies) {
   if (phase_ != Phase::active) return;
   // Joining copies follow the row.
   for (auto it = joiners_.begin(); it != joiners_.end();) {
-    const bool listed = std::find(row_.recovering.begin(), row_.recovering.end(), (*it)->disk()) != row_.recovering.end();
+    const bool listed = std::find(row_.recovering.begin(), row_.recovering.end(), (*it)->disk()) !=
+                        row_.recovering.end();
     if (listed) {
       ++it;
       continue;
@@ -84,7 +87,8 @@ void Primary::update_row(const map::DiskSet& row, uint32_t min_copies) {
     it = joiners_.erase(it);
   }
   for (const DiskId id : row_.recovering) {
-    const bool known = std::any_of(joiners_.begin(), joiners_.end(), [&](const auto& joiner) { return joiner->disk() == id; });
+    const bool known = std::any_of(joiners_.begin(), joiners_.end(),
+                                   [&](const auto& joiner) { return joiner->disk() == id; });
     if (!known) joiners_.push_back(std::make_unique<Joiner>(*this, id));
   }
   for (auto& joiner : joiners_) joiner->tick();
@@ -95,8 +99,11 @@ void Primary::update_row(const map::DiskSet& row, uint32_t min_copies) {
 void Primary::become_active() {
   phase_ = Phase::active;
   ++context_.counters.activations;
-  context_.host.log.info("set activated", {{"group", set().group}, {"set", set().index}, {"epoch", epoch()}, {"copies", row_.acting.size()}});
-  advance();   // what was inherited is decided before anything is read
+  context_.host.log.info("set activated", {{"group", set().group},
+                                           {"set", set().index},
+                                           {"epoch", epoch()},
+                                           {"copies", row_.acting.size()}});
+  advance();  // what was inherited is decided before anything is read
   tell_decided();
   attachments_changed();
 }
@@ -104,7 +111,8 @@ void Primary::become_active() {
 bool Primary::definite(const Status& status) const {
   if (status.ok()) return true;
   const Code code = status.error().code();
-  return code != Code::transient && code != Code::unreachable && code != Code::timed_out && code != Code::closed;
+  return code != Code::transient && code != Code::unreachable && code != Code::timed_out &&
+         code != Code::closed;
 }
 
 void Primary::evict(Copy& copy, const std::string& why) {
@@ -119,7 +127,8 @@ void Primary::evict(Copy& copy, const std::string& why) {
   }
   if (now < copy.evict_next) return;
   copy.evict_next = now + limits::copy_timeout;
-  context_.host.log.warning("copy is complained of", {{"set", set().index}, {"disk", copy.disk}, {"why", why}});
+  context_.host.log.warning("copy is complained of",
+                            {{"set", set().index}, {"disk", copy.disk}, {"why", why}});
   ++context_.counters.evictions;
   map::SetEvict command;
   command.set = set();
@@ -157,7 +166,8 @@ void Primary::fence(VolumeId volume) {
 void Primary::attachments_changed() {
   fenced_records_ = std::any_of(undecided_.begin(), undecided_.end(), [&](const Write* write) {
     const wire::CopyRecord& record = write->prepare.record;
-    return record.attachment.client != 0 && !attachment_valid(record.object.volume, record.attachment);
+    return record.attachment.client != 0 &&
+           !attachment_valid(record.object.volume, record.attachment);
   });
   retry_parked();
 }
@@ -170,12 +180,14 @@ bool Primary::attachment_valid(VolumeId volume, const wire::AttachmentId& attach
 void Primary::peer_ready(ServiceId server) {
   if (phase_ == Phase::stopped) return;
   for (Copy& copy : copies_) {
-    if (copy.disk == 0 || copy.disk == disk_.id || context_.place(copy.disk).server != server) continue;
+    if (copy.disk == 0 || copy.disk == disk_.id || context_.place(copy.disk).server != server)
+      continue;
     copy.begin_next = {};
-    copy.told = {};   // what was told over the old connection may not have arrived
+    copy.told = {};  // what was told over the old connection may not have arrived
     pump(copy);
   }
-  if (phase_ == Phase::active && !decided_timer_.armed()) decided_timer_.arm(limits::decided_delay, [this] { tell_decided(); });
+  if (phase_ == Phase::active && !decided_timer_.armed())
+    decided_timer_.arm(limits::decided_delay, [this] { tell_decided(); });
   drive();
   for (auto& joiner : joiners_) joiner->tick();
 }
@@ -191,15 +203,18 @@ void Primary::tick() {
   pass_tombstones();
 }
 
-// A discard has to be remembered while some copy may still have to learn of it. When everybody acts who is meant to, all that was decided
-// an interval ago is on each of them.
+// A discard has to be remembered while some copy may still have to learn of it. When everybody acts
+// who is meant to, all that was decided an interval ago is on each of them.
 void Primary::pass_tombstones() {
   const io::Instant now = context_.now();
   if (phase_ != Phase::active || now < tombstones_next_) return;
   const bool first = tombstones_next_.ns == 0;
   tombstones_next_ = now + limits::tombstone_interval;
-  const auto acts = [&](DiskId id) { return std::find(row_.acting.begin(), row_.acting.end(), id) != row_.acting.end(); };
-  const bool everybody = row_.recovering.empty() && std::all_of(row_.target.begin(), row_.target.end(), acts) &&
+  const auto acts = [&](DiskId id) {
+    return std::find(row_.acting.begin(), row_.acting.end(), id) != row_.acting.end();
+  };
+  const bool everybody = row_.recovering.empty() &&
+                         std::all_of(row_.target.begin(), row_.target.end(), acts) &&
                          std::all_of(row_.base.begin(), row_.base.end(), acts) && may_decide();
   if (!everybody || first || decided_to_ == tombstones_told_) return;
   tombstones_told_ = decided_to_;
@@ -211,8 +226,10 @@ void Primary::pass_tombstones() {
     if (copy.disk == 0) continue;
     message.disk = copy.disk;
     const Place place = context_.place(copy.disk);
-    if (place.local != nullptr) place.local->replica(context_.host, set()).decided(message);
-    else if (context_.peers.ready(place.server)) context_.peers.send(place.server, wire::MessageType::decided, encode(message));
+    if (place.local != nullptr)
+      place.local->replica(context_.host, set()).decided(message);
+    else if (context_.peers.ready(place.server))
+      context_.peers.send(place.server, wire::MessageType::decided, encode(message));
   }
 }
 
@@ -222,11 +239,14 @@ SetMemory Primary::stop() {
   decided_timer_.cancel();
   for (auto& joiner : joiners_) joiner->stop();
   for (Write* write : undecided_) {
-    if (write->link != 0) reply_write(write->link, write->request, wire::DataStatus::stale_epoch, "the set has moved to another epoch");
+    if (write->link != 0)
+      reply_write(write->link, write->request, wire::DataStatus::stale_epoch,
+                  "the set has moved to another epoch");
   }
   auto parked = std::move(parked_);
   parked_.clear();
-  for (const auto& request : parked) reply(request, wire::DataStatus::stale_epoch, "the set has moved to another epoch");
+  for (const auto& request : parked)
+    reply(request, wire::DataStatus::stale_epoch, "the set has moved to another epoch");
   SetMemory memory;
   memory.operations.inherit(operations_, decided_to_);
   memory.fenced = std::move(fenced_volumes_);
@@ -239,7 +259,8 @@ std::string Primary::waits_for() const {
     case Phase::equalizing: {
       std::string text;
       for (const Copy& copy : copies_) {
-        const bool done = phase_ == Phase::collecting ? copy.begin == Begin::agreed : copy.trouble.empty();
+        const bool done =
+            phase_ == Phase::collecting ? copy.begin == Begin::agreed : copy.trouble.empty();
         if (copy.disk == 0 || done) continue;
         text += (text.empty() ? "activation: disk " : ", disk ") + std::to_string(copy.disk);
         text += copy.trouble.empty() ? " does not answer" : " (" + copy.trouble + ")";
@@ -265,7 +286,8 @@ std::string Primary::waits_for() const {
   }
   if (context_.now() >= context_.member.lease_until()) return "a lease";
   for (const Copy& copy : copies_) {
-    if (copy.disk != 0 && copy.counted && !copy.trouble.empty()) return "disk " + std::to_string(copy.disk) + ": " + copy.trouble;
+    if (copy.disk != 0 && copy.counted && !copy.trouble.empty())
+      return "disk " + std::to_string(copy.disk) + ": " + copy.trouble;
   }
   return "";
 }

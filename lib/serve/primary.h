@@ -1,13 +1,22 @@
-// Primary: the leadership of one disk set in one epoch, on the server that holds acting[0]. Made when the map gives the epoch to us, stopped when it moves on; never reused.
+// Primary: the leadership of one disk set in one epoch, on the server that holds acting[0]. Made
+// when the map gives the epoch to us, stopped when it moves on; never reused.
 //
-// Phases: collecting (every acting copy promises the epoch and says what it holds), equalizing (undecided records become durable on all of them), asking (SetActivated), active. Invariants while active:
-//  - A write is decided when durable on every counted copy: all of acting, and a joining copy from before its promotion was asked for. Decisions are in order of version.
-//  - Nothing is decided while the row forbids it (map::may_decide). Blocks with undecided records are not read then, nor with records of earlier epochs.
+// Phases: collecting (every acting copy promises the epoch and says what it holds), equalizing
+// (undecided records become durable on all of them), asking (SetActivated), active. Invariants
+// while active:
+//  - A write is decided when durable on every counted copy: all of acting, and a joining copy from
+//  before its promotion was asked for. Decisions are in order of version.
+//  - Nothing is decided while the row forbids it (map::may_decide). Blocks with undecided records
+//  are not read then, nor with records of earlier epochs.
 //  - Nothing is answered to a reader unless lease and epoch were ours after the data had been read.
-//  - While a command is open that may put this disk out of acting (promotion of another, eviction of ourselves), reads are held.
-//  - Nothing is answered either once the copy on this very disk has promised a newer epoch to another primary. (A primary that does not stay a copy has no promise to
-//    give: the beacons activate its successor only when it has confirmed the map or its lease is over.)
-// Every request given to admit() is answered once, unless its link closes: in the end with stale_epoch when the epoch is over. Thread rule: one reactor.
+//  - While a command is open that may put this disk out of acting (promotion of another, eviction
+//  of ourselves), reads are held.
+//  - Nothing is answered either once the copy on this very disk has promised a newer epoch to
+//  another primary. (A primary that does not stay a copy has no promise to
+//    give: the beacons activate its successor only when it has confirmed the map or its lease is
+//    over.)
+// Every request given to admit() is answered once, unless its link closes: in the end with
+// stale_epoch when the epoch is over. Thread rule: one reactor.
 #pragma once
 #include <deque>
 #include <memory>
@@ -26,9 +35,9 @@ class Joiner;
 struct ClientRequest {
   uint64_t link = 0;
   uint64_t request = 0;
-  uint64_t client_start = 0;      // start id of the client process
+  uint64_t client_start = 0;  // start id of the client process
   bool is_write = false;
-  bool verified = false;          // content compared with its checksums
+  bool verified = false;  // content compared with its checksums
   wire::ReadRequest read;
   wire::WriteRequest write;
   Buffer data;
@@ -41,19 +50,22 @@ struct ClientRequest {
 // What one leadership leaves to the next of the same process.
 struct SetMemory {
   Operations operations;
-  std::set<VolumeId> fenced;      // lost by force while the set could not decide
+  std::set<VolumeId> fenced;  // lost by force while the set could not decide
 };
 
 class Primary : public std::enable_shared_from_this<Primary> {
  public:
-  Primary(Context& context, LocalDisk& disk, const map::DiskSet& row, uint32_t min_copies, SetMemory earlier);
+  Primary(Context& context, LocalDisk& disk, const map::DiskSet& row, uint32_t min_copies,
+          SetMemory earlier);
   ~Primary();
 
   void start();
-  void update_row(const map::DiskSet& row, uint32_t min_copies);   // same epoch
-  // A client has lost the volume by force. While the set may not decide, a copy that is away may bring back a write of that client: the volume is not read till then.
+  void update_row(const map::DiskSet& row, uint32_t min_copies);  // same epoch
+  // A client has lost the volume by force. While the set may not decide, a copy that is away may
+  // bring back a write of that client: the volume is not read till then.
   void fence(VolumeId volume);
-  void attachments_changed();                    // fences: from the return on no write of an invalid attachment is taken or will be seen to appear
+  void attachments_changed();  // fences: from the return on no write of an invalid attachment is
+                               // taken or will be seen to appear
   void admit(ClientRequest request);
   void link_closed(uint64_t link);
   void peer_ready(ServiceId server);
@@ -66,7 +78,7 @@ class Primary : public std::enable_shared_from_this<Primary> {
   DiskId disk() const { return disk_.id; }
   bool may_serve() const { return phase_ == Phase::active && leads() && !holds_reads(); }
   uint64_t requests_waiting() const { return parked_.size(); }
-  std::string waits_for() const;                 // empty when nothing does
+  std::string waits_for() const;  // empty when nothing does
   void add_tasks(std::map<DiskId, member::TaskReport>& tasks) const;
 
  private:
@@ -74,12 +86,12 @@ class Primary : public std::enable_shared_from_this<Primary> {
   enum class Phase : uint8_t { collecting, equalizing, asking, active, stopped };
   enum class Begin : uint8_t { idle, asked, agreed, unknown };
   struct Copy {
-    DiskId disk = 0;             // 0: a free place
-    bool counted = false;        // decisions need it
-    uint32_t round = 0;          // tells late answers of an earlier user of this place
-    Version sent_to;             // everything newer has still to be sent
-    Version acked_to;            // newest acknowledged
-    Version told;                // decided_to as it knows it
+    DiskId disk = 0;       // 0: a free place
+    bool counted = false;  // decisions need it
+    uint32_t round = 0;    // tells late answers of an earlier user of this place
+    Version sent_to;       // everything newer has still to be sent
+    Version acked_to;      // newest acknowledged
+    Version told;          // decided_to as it knows it
     Begin begin = Begin::idle;
     uint32_t begin_round = 0;
     io::Instant begin_since, begin_next;
@@ -88,11 +100,11 @@ class Primary : public std::enable_shared_from_this<Primary> {
     io::Instant evict_next;
     std::string trouble;
   };
-  struct Write {                 // an ordered, undecided write
+  struct Write {  // an ordered, undecided write
     wire::Prepare prepare;
     Buffer data;
     bool loaded = false, loading = false;
-    uint32_t acked = 0;          // bit per copy
+    uint32_t acked = 0;  // bit per copy
     uint64_t link = 0, request = 0;
     io::Instant since;
   };
@@ -103,8 +115,12 @@ class Primary : public std::enable_shared_from_this<Primary> {
   uint32_t counted() const;
   bool may_decide() const { return map::may_decide(row_, min_copies_); }
   // Undecided records of earlier epochs: they may have been decided and read then.
-  bool inherits() const { return !undecided_.empty() && undecided_.front()->prepare.record.version.epoch() < epoch(); }
-  bool leads() const { return !superseded_ && replica_.epoch() == epoch() && context_.serves(disk_.id); }
+  bool inherits() const {
+    return !undecided_.empty() && undecided_.front()->prepare.record.version.epoch() < epoch();
+  }
+  bool leads() const {
+    return !superseded_ && replica_.epoch() == epoch() && context_.serves(disk_.id);
+  }
   bool holds_reads() const { return open_commands_ > 0; }
   Copy* add_copy(DiskId disk, bool counted);
   void remove_copy(Copy& copy);
@@ -129,7 +145,8 @@ class Primary : public std::enable_shared_from_this<Primary> {
   void pump(Copy& copy);
   void load(Write& write);
   void send(Copy& copy, Write& write);
-  void prepared(size_t index, uint32_t round, Version version, const Result<wire::PrepareReply>& reply);
+  void prepared(size_t index, uint32_t round, Version version,
+                const Result<wire::PrepareReply>& reply);
   void advance();
   void answer(const Write& write);
   Write* find_write(Version version);
@@ -154,18 +171,19 @@ class Primary : public std::enable_shared_from_this<Primary> {
   map::DiskSet row_;
   uint32_t min_copies_;
   Phase phase_ = Phase::collecting;
-  bool superseded_ = false;          // a copy knows a newer epoch
-  std::vector<Copy> copies_;         // never moves: copies_max_ places from the start
-  std::deque<Write*> undecided_;     // ascending by version
+  bool superseded_ = false;       // a copy knows a newer epoch
+  std::vector<Copy> copies_;      // never moves: copies_max_ places from the start
+  std::deque<Write*> undecided_;  // ascending by version
   Pool<Write> writes_;
   Version decided_to_;
   uint64_t sequence_ = 0;
   Operations operations_;
   std::set<VolumeId> fenced_volumes_;
-  bool fenced_records_ = false;      // an undecided write of an attachment that is gone: its blocks are not read until it is decided
+  bool fenced_records_ = false;  // an undecided write of an attachment that is gone: its blocks are
+                                 // not read until it is decided
   std::deque<ClientRequest> parked_;
   bool retrying_ = false, retry_again_ = false;
-  uint32_t open_commands_ = 0;       // that may put this disk out of acting
+  uint32_t open_commands_ = 0;  // that may put this disk out of acting
   bool activation_asked_ = false;
   io::Instant activation_next_;
   bool evicting_self_ = false, evict_self_open_ = false;

@@ -15,7 +15,8 @@ void Primary::drive() {
       if (copy.disk == 0) continue;
       if (copy.begin == Begin::idle && now >= copy.begin_next) ask_begin(copy);
       // begin_since is the first unanswered question's time, kept over lost connections.
-      if ((copy.begin == Begin::idle || copy.begin == Begin::asked) && now - copy.begin_since >= limits::copy_timeout)
+      if ((copy.begin == Begin::idle || copy.begin == Begin::asked) &&
+          now - copy.begin_since >= limits::copy_timeout)
         evict(copy, "does not answer");
     }
     const bool all = std::all_of(copies_.begin(), copies_.end(), [](const Copy& copy) {
@@ -28,7 +29,9 @@ void Primary::drive() {
       if (copy.disk != 0) pump(copy);
     }
     const uint32_t needed = counted();
-    const bool equal = std::all_of(undecided_.begin(), undecided_.end(), [&](const Write* write) { return (write->acked & needed) == needed; });
+    const bool equal = std::all_of(undecided_.begin(), undecided_.end(), [&](const Write* write) {
+      return (write->acked & needed) == needed;
+    });
     if (!equal) return;
     phase_ = Phase::asking;
     activation_next_ = {};
@@ -46,14 +49,17 @@ void Primary::ask_begin(Copy& copy) {
   request.disk = copy.disk;
   request.epoch = epoch();
   request.create = copy.create;
-  begin_epoch(context_, context_.place(copy.disk), request, [weak = weak_from_this(), index, round](Result<wire::BeginEpochReply> reply) {
-    if (const auto self = weak.lock()) self->begin_replied(index, round, std::move(reply));
-  });
+  begin_epoch(context_, context_.place(copy.disk), request,
+              [weak = weak_from_this(), index, round](Result<wire::BeginEpochReply> reply) {
+                if (const auto self = weak.lock())
+                  self->begin_replied(index, round, std::move(reply));
+              });
 }
 
 void Primary::begin_replied(size_t index, uint32_t round, Result<wire::BeginEpochReply> reply) {
   Copy& copy = copies_[index];
-  if (phase_ != Phase::collecting || copy.begin_round != round || copy.begin != Begin::asked) return;
+  if (phase_ != Phase::collecting || copy.begin_round != round || copy.begin != Begin::asked)
+    return;
   if (!reply.ok()) {
     copy.begin = Begin::idle;
     copy.begin_next = context_.now() + limits::server_tick;
@@ -79,14 +85,16 @@ void Primary::begin_replied(size_t index, uint32_t round, Result<wire::BeginEpoc
   drive();
 }
 
-// Copies without any record of the set are new when nobody has anything, and have lost their memory otherwise.
+// Copies without any record of the set are new when nobody has anything, and have lost their memory
+// otherwise.
 bool Primary::settle_unknown() {
   bool any_unknown = false, any_content = false;
   for (const Copy& copy : copies_) {
     if (copy.disk == 0) continue;
     any_unknown |= copy.begin == Begin::unknown;
     if (copy.begin == Begin::agreed)
-      any_content |= !copy.reply.decided_to.is_zero() || !copy.reply.undecided.empty() || !copy.reply.operations.empty();
+      any_content |= !copy.reply.decided_to.is_zero() || !copy.reply.undecided.empty() ||
+                     !copy.reply.operations.empty();
   }
   if (!any_unknown) return true;
   for (Copy& copy : copies_) {
@@ -132,7 +140,8 @@ void Primary::merge_records() {
   for (const auto& [version, write] : records) undecided_.push_back(write);
   for (Copy& copy : copies_) {
     for (const auto& known : copy.reply.operations) {
-      if (known.version <= decided_to_ || records.count(known.version) != 0) operations_.add(known.attachment, known.operation, known.version);
+      if (known.version <= decided_to_ || records.count(known.version) != 0)
+        operations_.add(known.attachment, known.operation, known.version);
     }
     copy.reply = {};
   }
@@ -148,7 +157,8 @@ void Primary::ask_activation() {
   map::SetActivated command;
   command.set = set();
   command.epoch = epoch();
-  // When agreed, our map shows it before this answer comes; when not, it is asked again until the map moves on.
+  // When agreed, our map shows it before this answer comes; when not, it is asked again until the
+  // map moves on.
   context_.member.command(command, [weak = weak_from_this()](Result<uint64_t>) {
     const auto self = weak.lock();
     if (!self) return;

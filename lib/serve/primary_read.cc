@@ -13,7 +13,9 @@ struct Primary::ReadCall {
 void Primary::admit_read(ClientRequest request) {
   const wire::ReadRequest& r = request.read;
   if (!leads() || holds_reads()) return park(std::move(request));
-  if ((!may_decide() || fenced_records_ || inherits()) && disk_.store->has_undecided(r.object, r.first_block, r.block_count)) return park(std::move(request));
+  if ((!may_decide() || fenced_records_ || inherits()) &&
+      disk_.store->has_undecided(r.object, r.first_block, r.block_count))
+    return park(std::move(request));
   if (fenced_volumes_.count(r.object.volume) != 0) return park(std::move(request));
   ++context_.counters.reads;
   auto call = std::make_unique<ReadCall>();
@@ -23,8 +25,9 @@ void Primary::admit_read(ClientRequest request) {
   const MutableBytes into = call->data.mutable_bytes();
   const bool careful = body.checksum_failed;
   ReadCall* const raw = call.get();
-  if (careful) tell_decided();   // so that the others can show the same versions
-  auto done = [weak = weak_from_this(), call = std::move(call), &context = context_](Result<std::vector<store::BlockRead>> read) mutable {
+  if (careful) tell_decided();  // so that the others can show the same versions
+  auto done = [weak = weak_from_this(), call = std::move(call),
+               &context = context_](Result<std::vector<store::BlockRead>> read) mutable {
     if (const auto self = weak.lock()) return self->read_done(call.release(), std::move(read));
     // The epoch ended meanwhile.
     wire::ReadReply stale;
@@ -38,15 +41,19 @@ void Primary::admit_read(ClientRequest request) {
   };
   if (careful) {
     raw->careful = true;
-    return careful_read(context_, disk_, set(), body.object, body.first_block, body.block_count, into, true, std::move(done));
+    return careful_read(context_, disk_, set(), body.object, body.first_block, body.block_count,
+                        into, true, std::move(done));
   }
   disk_.store->read(body.object, body.first_block, body.block_count, into, std::move(done));
 }
 
 void Primary::read_done(ReadCall* raw, Result<std::vector<store::BlockRead>> read) {
   std::unique_ptr<ReadCall> call(raw);
-  if (phase_ == Phase::stopped) return reply(call->request, wire::DataStatus::stale_epoch, "the set has moved to another epoch");
-  // Lease, epoch and fences are looked at after the versions were chosen: nobody can have decided newer ones before.
+  if (phase_ == Phase::stopped)
+    return reply(call->request, wire::DataStatus::stale_epoch,
+                 "the set has moved to another epoch");
+  // Lease, epoch and fences are looked at after the versions were chosen: nobody can have decided
+  // newer ones before.
   if (!leads() || holds_reads()) return park(std::move(call->request));
   if (!read.ok() && read.error().code() == Code::damaged && !call->careful && !disk_.failed) {
     call->careful = true;
@@ -55,14 +62,17 @@ void Primary::read_done(ReadCall* raw, Result<std::vector<store::BlockRead>> rea
     const MutableBytes into = call->data.mutable_bytes();
     const auto object = body.object;
     const auto first = body.first_block, count = body.block_count;
-    auto done = [weak = weak_from_this(), call = std::move(call)](Result<std::vector<store::BlockRead>> again) mutable {
+    auto done = [weak = weak_from_this(),
+                 call = std::move(call)](Result<std::vector<store::BlockRead>> again) mutable {
       if (const auto self = weak.lock()) self->read_done(call.release(), std::move(again));
     };
     return careful_read(context_, disk_, set(), object, first, count, into, false, std::move(done));
   }
   if (!read.ok()) {
-    if (read.error().code() == Code::damaged) return reply(call->request, wire::DataStatus::damaged, read.error().message());
-    return park(std::move(call->request));   // the disk has failed and the epoch is about to end, or a copy that may help does not answer
+    if (read.error().code() == Code::damaged)
+      return reply(call->request, wire::DataStatus::damaged, read.error().message());
+    return park(std::move(call->request));  // the disk has failed and the epoch is about to end, or
+                                            // a copy that may help does not answer
   }
   wire::ReadReply body;
   body.crcs.reserve(read->size());

@@ -6,11 +6,14 @@ namespace sp::serve {
 using wire::DataStatus;
 
 void Primary::admit(ClientRequest request) {
-  if (phase_ == Phase::stopped) return reply(request, DataStatus::stale_epoch, "the set has moved to another epoch");
+  if (phase_ == Phase::stopped)
+    return reply(request, DataStatus::stale_epoch, "the set has moved to another epoch");
   if (refuse_bad(request)) return;
   if (phase_ != Phase::active || superseded_) return park(std::move(request));
-  if (request.is_write) admit_write(std::move(request));
-  else admit_read(std::move(request));
+  if (request.is_write)
+    admit_write(std::move(request));
+  else
+    admit_read(std::move(request));
 }
 
 // Answers what can never be served: true.
@@ -22,37 +25,49 @@ bool Primary::refuse_bad(ClientRequest& request) {
   const ObjectId object = request.is_write ? request.write.object : request.read.object;
   const uint32_t first = request.is_write ? request.write.first_block : request.read.first_block;
   const uint32_t count = request.is_write ? request.write.block_count : request.read.block_count;
-  const wire::AttachmentId& id = request.is_write ? request.write.attachment : request.read.attachment;
+  const wire::AttachmentId& id =
+      request.is_write ? request.write.attachment : request.read.attachment;
   const map::Map& map = context_.map();
 
   if (!attachment_valid(object.volume, id)) {
-    if (id.generation > map.cluster.generation_last) return refuse(DataStatus::not_ready, "the attachment is newer than this server's map");
+    if (id.generation > map.cluster.generation_last)
+      return refuse(DataStatus::not_ready, "the attachment is newer than this server's map");
     return refuse(DataStatus::fenced, "the volume is not attached with this generation any more");
   }
-  if (request.is_write && map.attachment(object.volume, id.client)->rights != map::Rights::read_write)
+  if (request.is_write &&
+      map.attachment(object.volume, id.client)->rights != map::Rights::read_write)
     return refuse(DataStatus::invalid, "the volume is attached read-only");
   const auto volume = map.volumes.find(object.volume);
   if (volume == map.volumes.end()) return refuse(DataStatus::fenced, "the volume does not exist");
-  const uint64_t end = uint64_t{object.index} * limits::object_bytes + uint64_t{first + count} * limits::block_bytes;
-  const uint32_t count_max = request.is_write && request.write.discard ? limits::blocks_per_object : limits::io_blocks_max;
-  if (count == 0 || count > count_max || first + count > limits::blocks_per_object) return refuse(DataStatus::invalid, "the blocks are not within an object");
-  const uint64_t size = (volume->second.size_bytes + limits::block_bytes - 1) / limits::block_bytes * limits::block_bytes;
+  const uint64_t end =
+      uint64_t{object.index} * limits::object_bytes + uint64_t{first + count} * limits::block_bytes;
+  const uint32_t count_max =
+      request.is_write && request.write.discard ? limits::blocks_per_object : limits::io_blocks_max;
+  if (count == 0 || count > count_max || first + count > limits::blocks_per_object)
+    return refuse(DataStatus::invalid, "the blocks are not within an object");
+  const uint64_t size = (volume->second.size_bytes + limits::block_bytes - 1) /
+                        limits::block_bytes * limits::block_bytes;
   if (end > size) return refuse(DataStatus::invalid, "the range ends beyond the end of the volume");
-  if (map::set_of(map, volume->second, object.index) != set()) return refuse(DataStatus::invalid, "the object is not placed on this set");
+  if (map::set_of(map, volume->second, object.index) != set())
+    return refuse(DataStatus::invalid, "the object is not placed on this set");
   if (!request.is_write || request.verified) return false;
-  const std::string wrong = check_content(request.write.discard, first, count, request.write.crcs, request.data ? request.data.bytes() : Bytes());
+  const std::string wrong = check_content(request.write.discard, first, count, request.write.crcs,
+                                          request.data ? request.data.bytes() : Bytes());
   if (!wrong.empty()) return refuse(DataStatus::invalid, wrong.c_str());
   request.verified = true;
   return false;
 }
 
 void Primary::park(ClientRequest request) {
-  if (phase_ == Phase::stopped) return reply(request, DataStatus::stale_epoch, "the set has moved to another epoch");
-  if (parked_.size() >= limits::set_undecided_max) return reply(request, DataStatus::busy, "too many requests wait for this set");
+  if (phase_ == Phase::stopped)
+    return reply(request, DataStatus::stale_epoch, "the set has moved to another epoch");
+  if (parked_.size() >= limits::set_undecided_max)
+    return reply(request, DataStatus::busy, "too many requests wait for this set");
   parked_.push_back(std::move(request));
 }
 
-// Every waiting request has another try, once. Called from inside itself it makes one more round instead.
+// Every waiting request has another try, once. Called from inside itself it makes one more round
+// instead.
 void Primary::retry_parked() {
   if (phase_ == Phase::stopped || parked_.empty()) return;
   if (retrying_) {
@@ -73,8 +88,10 @@ void Primary::expire_parked() {
   const io::Instant now = context_.now();
   std::deque<ClientRequest> kept;
   for (auto& request : parked_) {
-    if (now - request.since < limits::request_parked_max) kept.push_back(std::move(request));
-    else reply(request, DataStatus::not_ready, waits_for());
+    if (now - request.since < limits::request_parked_max)
+      kept.push_back(std::move(request));
+    else
+      reply(request, DataStatus::not_ready, waits_for());
   }
   parked_ = std::move(kept);
   for (Write* write : undecided_) {

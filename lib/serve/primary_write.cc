@@ -11,7 +11,8 @@ void Primary::admit_write(ClientRequest request) {
   const wire::WriteRequest& w = request.write;
   operations_.heard(w.attachment, request.client_start, w.oldest_open_operation);
   if (w.operation < w.oldest_open_operation || operations_.obsolete(w.attachment, w.operation))
-    return reply(request, wire::DataStatus::invalid, "a leftover of an operation that was answered before");
+    return reply(request, wire::DataStatus::invalid,
+                 "a leftover of an operation that was answered before");
   if (const auto version = operations_.find(w.attachment, w.operation)) {
     ++context_.counters.duplicates;
     if (*version <= decided_to_) {
@@ -24,14 +25,18 @@ void Primary::admit_write(ClientRequest request) {
     write->request = request.request;
     return;
   }
-  if (!may_decide() || !leads() || undecided_.size() >= limits::set_undecided_max) return park(std::move(request));
-  if (operations_.full(w.attachment)) return reply(request, wire::DataStatus::busy, "too many operations of this attachment are remembered");
+  if (!may_decide() || !leads() || undecided_.size() >= limits::set_undecided_max)
+    return park(std::move(request));
+  if (operations_.full(w.attachment))
+    return reply(request, wire::DataStatus::busy,
+                 "too many operations of this attachment are remembered");
   if (!w.discard) {
     // What was written over in between is free again: looked at anew before a refusal.
     const uint64_t needed = w.block_count + limits::space_margin_blocks;
     if (disk_.blocks_free < needed) disk_.count_space();
     if (disk_.blocks_free < needed)
-      return reply(request, wire::DataStatus::no_space, "disk " + std::to_string(disk_.id) + " is full");
+      return reply(request, wire::DataStatus::no_space,
+                   "disk " + std::to_string(disk_.id) + " is full");
   }
   order(std::move(request));
 }
@@ -67,22 +72,29 @@ void Primary::order(ClientRequest request) {
 }
 
 Primary::Write* Primary::find_write(Version version) {
-  const auto found = std::lower_bound(undecided_.begin(), undecided_.end(), version,
-                                      [](const Write* write, Version v) { return write->prepare.record.version < v; });
-  return found != undecided_.end() && (*found)->prepare.record.version == version ? *found : nullptr;
+  const auto found = std::lower_bound(
+      undecided_.begin(), undecided_.end(), version,
+      [](const Write* write, Version v) { return write->prepare.record.version < v; });
+  return found != undecided_.end() && (*found)->prepare.record.version == version ? *found
+                                                                                  : nullptr;
 }
 
-// Sends what the copy has not been sent, in order. Stops at a record whose content has to be fetched first.
+// Sends what the copy has not been sent, in order. Stops at a record whose content has to be
+// fetched first.
 void Primary::pump(Copy& copy) {
   if (phase_ != Phase::equalizing && phase_ != Phase::active && phase_ != Phase::asking) return;
   const Place place = context_.place(copy.disk);
   if (place.local == nullptr && !context_.peers.ready(place.server)) {
-    const bool lacks = std::any_of(undecided_.begin(), undecided_.end(), [&](const Write* write) { return (write->acked & bit(copy)) == 0; });
-    if (lacks && place.server.node != 0 && place.server != context_.self.service) context_.peers.want(place.server);
+    const bool lacks = std::any_of(undecided_.begin(), undecided_.end(), [&](const Write* write) {
+      return (write->acked & bit(copy)) == 0;
+    });
+    if (lacks && place.server.node != 0 && place.server != context_.self.service)
+      context_.peers.want(place.server);
     return;
   }
-  auto next = std::upper_bound(undecided_.begin(), undecided_.end(), copy.sent_to,
-                               [](Version v, const Write* write) { return v < write->prepare.record.version; });
+  auto next = std::upper_bound(
+      undecided_.begin(), undecided_.end(), copy.sent_to,
+      [](Version v, const Write* write) { return v < write->prepare.record.version; });
   for (; next != undecided_.end(); ++next) {
     Write& write = **next;
     if ((write.acked & bit(copy)) == 0) {
@@ -98,7 +110,9 @@ void Primary::load(Write& write) {
   if (write.loading) return;
   Copy* holder = nullptr;
   for (Copy& copy : copies_) {
-    if (copy.disk != 0 && (write.acked & bit(copy)) != 0 && (holder == nullptr || copy.disk == disk_.id)) holder = &copy;
+    if (copy.disk != 0 && (write.acked & bit(copy)) != 0 &&
+        (holder == nullptr || copy.disk == disk_.id))
+      holder = &copy;
   }
   if (holder == nullptr) return;
   write.loading = true;
@@ -111,7 +125,8 @@ void Primary::load(Write& write) {
   request.epoch = epoch();
   request.version = version;
   fetch_undecided(context_, context_.place(holder->disk), request,
-                  [weak = weak_from_this(), index, round, version](Result<wire::FetchUndecidedReply> reply, Buffer data) {
+                  [weak = weak_from_this(), index, round, version](
+                      Result<wire::FetchUndecidedReply> reply, Buffer data) {
                     const auto self = weak.lock();
                     if (!self || self->phase_ == Phase::stopped) return;
                     Write* const write = self->find_write(version);
@@ -119,9 +134,11 @@ void Primary::load(Write& write) {
                     write->loading = false;
                     Copy& holder = self->copies_[index];
                     const wire::CopyRecord& r = write->prepare.record;
-                    if (!reply.ok()) return;   // asked again by the next tick
+                    if (!reply.ok()) return;  // asked again by the next tick
                     const std::string wrong =
-                        reply->ok ? check_content(r.discard, r.first_block, r.block_count, reply->crcs, data ? data.bytes() : Bytes()) : reply->text;
+                        reply->ok ? check_content(r.discard, r.first_block, r.block_count,
+                                                  reply->crcs, data ? data.bytes() : Bytes())
+                                  : reply->text;
                     if (!wrong.empty()) {
                       // What it cannot show it does not hold: it has to recover.
                       if (holder.round == round) self->evict(holder, wrong);
@@ -146,31 +163,38 @@ void Primary::send(Copy& copy, Write& write) {
   const Place place = context_.place(copy.disk);
   if (place.local != nullptr) {
     place.local->replica(context_.host, set())
-        .prepare(write.prepare, write.data, true, [weak = weak_from_this(), index, round](const wire::PrepareReply& reply) {
-          if (const auto self = weak.lock()) self->prepared(index, round, reply.version, reply);
-        });
+        .prepare(write.prepare, write.data, true,
+                 [weak = weak_from_this(), index, round](const wire::PrepareReply& reply) {
+                   if (const auto self = weak.lock())
+                     self->prepared(index, round, reply.version, reply);
+                 });
     return;
   }
-  context_.peers.request(place.server, wire::MessageType::prepare, encode(write.prepare), write.data,
-                         [weak = weak_from_this(), index, round, version](Result<wire::Message> message) {
-                           const auto self = weak.lock();
-                           if (!self) return;
-                           if (!message.ok()) return self->prepared(index, round, version, message.error());
-                           auto reply = wire::decode<wire::PrepareReply>(message->body);
-                           if (!reply || reply->version != version) return self->prepared(index, round, version, Error(Code::damaged, "a malformed reply"));
-                           self->prepared(index, round, version, std::move(*reply));
-                         });
+  context_.peers.request(
+      place.server, wire::MessageType::prepare, encode(write.prepare), write.data,
+      [weak = weak_from_this(), index, round, version](Result<wire::Message> message) {
+        const auto self = weak.lock();
+        if (!self) return;
+        if (!message.ok()) return self->prepared(index, round, version, message.error());
+        auto reply = wire::decode<wire::PrepareReply>(message->body);
+        if (!reply || reply->version != version)
+          return self->prepared(index, round, version, Error(Code::damaged, "a malformed reply"));
+        self->prepared(index, round, version, std::move(*reply));
+      });
 }
 
-void Primary::prepared(size_t index, uint32_t round, Version version, const Result<wire::PrepareReply>& reply) {
+void Primary::prepared(size_t index, uint32_t round, Version version,
+                       const Result<wire::PrepareReply>& reply) {
   Copy& copy = copies_[index];
   if (phase_ == Phase::stopped || copy.round != round || copy.disk == 0) return;
   if (reply.ok() && reply->ok) {
     copy.acked_to = std::max(copy.acked_to, version);
     copy.trouble.clear();
     if (Write* const write = find_write(version)) write->acked |= bit(copy);
-    if (phase_ == Phase::active) advance();
-    else drive();
+    if (phase_ == Phase::active)
+      advance();
+    else
+      drive();
     return;
   }
   std::string why = reply.ok() ? reply->text : reply.error().message();
@@ -179,13 +203,15 @@ void Primary::prepared(size_t index, uint32_t round, Version version, const Resu
   for (auto& joiner : joiners_) {
     if (joiner->disk() == disk && !joiner->promotion_open()) return joiner->fail(why);
   }
-  // A lost connection: everything unacknowledged is sent again, in order, when there is a new one. A refusal: it is taken out.
+  // A lost connection: everything unacknowledged is sent again, in order, when there is a new one.
+  // A refusal: it is taken out.
   copy.sent_to = {};
   copy.trouble = why;
   if (reply.ok() && !superseded_) {
     context_.host.reactor.post([weak = weak_from_this(), index, round, why] {
       const auto self = weak.lock();
-      if (self && self->phase_ != Phase::stopped && self->copies_[index].round == round) self->evict(self->copies_[index], why);
+      if (self && self->phase_ != Phase::stopped && self->copies_[index].round == round)
+        self->evict(self->copies_[index], why);
     });
   }
 }
@@ -208,9 +234,12 @@ void Primary::advance() {
       write->data = {};
       writes_.release(write);
     }
-    if (!decided_timer_.armed()) decided_timer_.arm(limits::decided_delay, [this] { tell_decided(); });
-    if (fenced_records_) attachments_changed();
-    else if (!parked_.empty()) retry_parked();
+    if (!decided_timer_.armed())
+      decided_timer_.arm(limits::decided_delay, [this] { tell_decided(); });
+    if (fenced_records_)
+      attachments_changed();
+    else if (!parked_.empty())
+      retry_parked();
   }
   for (auto& joiner : joiners_) joiner->progress();
 }
@@ -218,7 +247,8 @@ void Primary::advance() {
 void Primary::answer(const Write& write) {
   if (write.link == 0) return;
   const bool sure = leads();
-  reply_write(write.link, write.request, sure ? wire::DataStatus::ok : wire::DataStatus::not_ready, sure ? "" : "no lease");
+  reply_write(write.link, write.request, sure ? wire::DataStatus::ok : wire::DataStatus::not_ready,
+              sure ? "" : "no lease");
 }
 
 void Primary::tell_decided() {
@@ -235,9 +265,12 @@ void Primary::tell_decided(Copy& copy) {
   message.epoch = epoch();
   message.decided_to = decided_to_;
   const Place place = context_.place(copy.disk);
-  if (place.local != nullptr) place.local->replica(context_.host, set()).decided(message);
-  else if (context_.peers.ready(place.server)) context_.peers.send(place.server, wire::MessageType::decided, encode(message));
-  else return;
+  if (place.local != nullptr)
+    place.local->replica(context_.host, set()).decided(message);
+  else if (context_.peers.ready(place.server))
+    context_.peers.send(place.server, wire::MessageType::decided, encode(message));
+  else
+    return;
   copy.told = decided_to_;
 }
 
@@ -247,7 +280,9 @@ void Primary::check_overdue() {
   for (Copy& copy : copies_) {
     if (copy.disk == 0 || !copy.counted) continue;
     if (std::find(row_.acting.begin(), row_.acting.end(), copy.disk) == row_.acting.end()) continue;
-    const auto oldest = std::find_if(undecided_.begin(), undecided_.end(), [&](const Write* write) { return (write->acked & bit(copy)) == 0; });
+    const auto oldest = std::find_if(undecided_.begin(), undecided_.end(), [&](const Write* write) {
+      return (write->acked & bit(copy)) == 0;
+    });
     if (oldest == undecided_.end() || now - (*oldest)->since < limits::copy_timeout) continue;
     evict(copy, copy.trouble.empty() ? "does not acknowledge writes" : copy.trouble);
   }

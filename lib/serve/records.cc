@@ -29,16 +29,21 @@ wire::CopyRecord to_wire(const store::WriteRecord& record) {
   return out;
 }
 
-std::string check_content(bool discard, uint32_t first_block, uint32_t block_count, std::span<const uint64_t> crcs, Bytes data) {
+std::string check_content(bool discard, uint32_t first_block, uint32_t block_count,
+                          std::span<const uint64_t> crcs, Bytes data) {
   const uint32_t count_max = discard ? limits::blocks_per_object : limits::io_blocks_max;
-  if (block_count == 0 || block_count > count_max || first_block + block_count > limits::blocks_per_object)
-    return "blocks " + std::to_string(first_block) + "+" + std::to_string(block_count) + " are not within an object";
+  if (block_count == 0 || block_count > count_max ||
+      first_block + block_count > limits::blocks_per_object)
+    return "blocks " + std::to_string(first_block) + "+" + std::to_string(block_count) +
+           " are not within an object";
   if (discard) return crcs.empty() && data.empty() ? "" : "a discard carries no data";
   if (crcs.size() != block_count) return "the number of checksums is not that of the blocks";
-  if (data.size() != size_t{block_count} * limits::block_bytes) return "the size of the data is not that of the blocks";
+  if (data.size() != size_t{block_count} * limits::block_bytes)
+    return "the size of the data is not that of the blocks";
   for (size_t i = 0; i < block_count; ++i) {
     if (crc64(block_of(data, i)) != crcs[i])
-      return "the content of block " + std::to_string(first_block + i) + " does not match its checksum";
+      return "the content of block " + std::to_string(first_block + i) +
+             " does not match its checksum";
   }
   return "";
 }

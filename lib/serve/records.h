@@ -1,4 +1,5 @@
-// Records: conversions between what the wire says of a write and what the store keeps of it, and the checks that both ends of a copy make.
+// Records: conversions between what the wire says of a write and what the store keeps of it, and
+// the checks that both ends of a copy make.
 #pragma once
 #include <span>
 #include <string>
@@ -13,9 +14,12 @@ store::WriteRecord to_store(const wire::CopyRecord& record);
 wire::CopyRecord to_wire(const store::WriteRecord& record);
 
 // Empty when range, sizes and every block's CRC-64 fit together; else what does not.
-std::string check_content(bool discard, uint32_t first_block, uint32_t block_count, std::span<const uint64_t> crcs, Bytes data);
+std::string check_content(bool discard, uint32_t first_block, uint32_t block_count,
+                          std::span<const uint64_t> crcs, Bytes data);
 
 // One block's worth of `data`.
-inline Bytes block_of(Bytes data, size_t index) { return data.subspan(index * limits::block_bytes, limits::block_bytes); }
+inline Bytes block_of(Bytes data, size_t index) {
+  return data.subspan(index * limits::block_bytes, limits::block_bytes);
+}
 
 }  // namespace sp::serve

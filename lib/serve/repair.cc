@@ -12,10 +12,12 @@ namespace sp::serve {
 namespace {
 
 std::string block_text(ObjectId object, uint32_t block) {
-  return "volume " + std::to_string(object.volume) + " object " + std::to_string(object.index) + " block " + std::to_string(block);
+  return "volume " + std::to_string(object.volume) + " object " + std::to_string(object.index) +
+         " block " + std::to_string(block);
 }
 
-// One careful read: first as a whole; on damage block by block, each damaged one from the other copies in turn.
+// One careful read: first as a whole; on damage block by block, each damaged one from the other
+// copies in turn.
 struct CarefulRead : std::enable_shared_from_this<CarefulRead> {
   Context& context;
   LocalDisk& disk;
@@ -27,46 +29,54 @@ struct CarefulRead : std::enable_shared_from_this<CarefulRead> {
   CarefulReadDone done;
 
   std::vector<store::BlockRead> reads;
-  uint16_t index = 0;                // block at work, counted from first_block
+  uint16_t index = 0;  // block at work, counted from first_block
   uint32_t attempts = 0;
-  std::vector<DiskId> others;        // copies not asked yet for this block
-  store::BlockState wanted;          // what the block at work should be
-  bool comparing = false;            // this copy is whole, another one is looked at
-  bool unasked = false;              // some copy could not be asked: waiting may help
+  std::vector<DiskId> others;  // copies not asked yet for this block
+  store::BlockState wanted;    // what the block at work should be
+  bool comparing = false;      // this copy is whole, another one is looked at
+  bool unasked = false;        // some copy could not be asked: waiting may help
   std::string why;
 
   CarefulRead(Context& context_, LocalDisk& disk_) : context(context_), disk(disk_) {}
 
   void start() {
     if (compare) return next_block();
-    disk.store->read(object, first_block, block_count, into, [self = shared_from_this()](Result<std::vector<store::BlockRead>> read) {
-      if (!read.ok() && read.error().code() == Code::damaged && !self->disk.failed) {
-        self->context.host.log.warning("damage found", {{"disk", self->disk.id}, {"what", read.error().message()}});
-        return self->next_block();
-      }
-      self->done.call_once(std::move(read));
-    });
+    disk.store->read(
+        object, first_block, block_count, into,
+        [self = shared_from_this()](Result<std::vector<store::BlockRead>> read) {
+          if (!read.ok() && read.error().code() == Code::damaged && !self->disk.failed) {
+            self->context.host.log.warning(
+                "damage found", {{"disk", self->disk.id}, {"what", read.error().message()}});
+            return self->next_block();
+          }
+          self->done.call_once(std::move(read));
+        });
   }
 
   void next_block() {
     if (index == block_count) return done.call_once(std::move(reads));
     comparing = false;
     disk.store->read(object, static_cast<uint16_t>(first_block + index), 1, slice(),
-                     [self = shared_from_this()](Result<std::vector<store::BlockRead>> read) { self->block_read(std::move(read)); });
+                     [self = shared_from_this()](Result<std::vector<store::BlockRead>> read) {
+                       self->block_read(std::move(read));
+                     });
   }
 
   void block_read(Result<std::vector<store::BlockRead>> read) {
     if (read.ok()) {
       reads.push_back(read->front());
       if (!compare || read->front().version.is_zero()) return advance();
-      wanted = {static_cast<uint16_t>(first_block + index), read->front().version, read->front().crc};
+      wanted = {static_cast<uint16_t>(first_block + index), read->front().version,
+                read->front().crc};
       comparing = true;
       return ask_others();
     }
-    if (read.error().code() != Code::damaged || disk.failed) return done.call_once(std::move(read).error());
+    if (read.error().code() != Code::damaged || disk.failed)
+      return done.call_once(std::move(read).error());
     why = read.error().message();
     const auto state = disk.store->object_state(object);
-    const auto found = std::find_if(state.blocks.begin(), state.blocks.end(), [&](const auto& b) { return b.block == first_block + index; });
+    const auto found = std::find_if(state.blocks.begin(), state.blocks.end(),
+                                    [&](const auto& b) { return b.block == first_block + index; });
     if (found == state.blocks.end()) return again_or("the block vanished while it was repaired");
     wanted = *found;
     ask_others();
@@ -78,7 +88,8 @@ struct CarefulRead : std::enable_shared_from_this<CarefulRead> {
     if (const map::DiskSet* row = context.row(set)) {
       for (const auto* list : {&row->acting, &row->recovering, &row->base}) {
         for (const DiskId id : *list) {
-          if (id != disk.id && std::find(others.begin(), others.end(), id) == others.end()) others.push_back(id);
+          if (id != disk.id && std::find(others.begin(), others.end(), id) == others.end())
+            others.push_back(id);
         }
       }
     }
@@ -103,27 +114,33 @@ struct CarefulRead : std::enable_shared_from_this<CarefulRead> {
     request.block = wanted.block;
     request.version = wanted.version;
     if (const map::DiskSet* row = context.row(set)) request.epoch = row->epoch;
-    fetch_block(context, place, request, [self = shared_from_this()](Result<wire::FetchBlockReply> reply, Buffer data) {
-      self->fetched(std::move(reply), std::move(data));
-    });
+    fetch_block(context, place, request,
+                [self = shared_from_this()](Result<wire::FetchBlockReply> reply, Buffer data) {
+                  self->fetched(std::move(reply), std::move(data));
+                });
   }
 
   void fetched(Result<wire::FetchBlockReply> reply, Buffer data) {
-    const bool whole = reply.ok() && reply->ok && data && data.size() == limits::block_bytes && crc64(data.bytes()) == reply->crc;
+    const bool whole = reply.ok() && reply->ok && data && data.size() == limits::block_bytes &&
+                       crc64(data.bytes()) == reply->crc;
     if (!whole) {
       unasked |= !reply.ok();
       return ask_next();
     }
     if (reply->crc != wanted.crc) {
-      context.host.log.error("copies differ in the same version", {{"disk", disk.id}, {"block", block_text(object, wanted.block)}});
-      if (comparing) return finish(Error(Code::damaged, block_text(object, wanted.block) + ": the copies differ"));
+      context.host.log.error("copies differ in the same version",
+                             {{"disk", disk.id}, {"block", block_text(object, wanted.block)}});
+      if (comparing)
+        return finish(
+            Error(Code::damaged, block_text(object, wanted.block) + ": the copies differ"));
       return ask_next();
     }
     if (comparing) return advance();
     std::memcpy(slice().data(), data.data(), limits::block_bytes);
     reads.push_back({wanted.version, wanted.crc});
     ++context.counters.blocks_repaired;
-    context.host.log.warning("block repaired from another copy", {{"disk", disk.id}, {"block", block_text(object, wanted.block)}});
+    context.host.log.warning("block repaired from another copy",
+                             {{"disk", disk.id}, {"block", block_text(object, wanted.block)}});
     disk.store->repair(object, wanted.block, wanted.version, wanted.crc, data, [](Status) {});
     advance();
   }
@@ -131,9 +148,13 @@ struct CarefulRead : std::enable_shared_from_this<CarefulRead> {
   // The block may have been written anew meanwhile: then its new content is good.
   void again_or(const std::string& text) {
     if (++attempts < limits::repair_attempts_max) return next_block();
-    if (unasked) return finish(Error(Code::transient, block_text(object, first_block + index) + " is damaged here, and copies that may have it do not answer"));
+    if (unasked)
+      return finish(Error(Code::transient,
+                          block_text(object, first_block + index) +
+                              " is damaged here, and copies that may have it do not answer"));
     ++context.counters.blocks_lost;
-    const std::string what = block_text(object, first_block + index) + " is damaged on every copy that can be reached: " + text;
+    const std::string what = block_text(object, first_block + index) +
+                             " is damaged on every copy that can be reached: " + text;
     context.host.log.error("block damaged on every copy", {{"disk", disk.id}, {"what", what}});
     finish(Error(Code::damaged, what));
   }
@@ -144,12 +165,15 @@ struct CarefulRead : std::enable_shared_from_this<CarefulRead> {
     next_block();
   }
   void finish(Error error) { done.call_once(std::move(error)); }
-  MutableBytes slice() { return into.subspan(size_t{index} * limits::block_bytes, limits::block_bytes); }
+  MutableBytes slice() {
+    return into.subspan(size_t{index} * limits::block_bytes, limits::block_bytes);
+  }
 };
 
 }  // namespace
 
-void careful_read(Context& context, LocalDisk& disk, SetId set, ObjectId object, uint16_t first_block, uint16_t block_count, MutableBytes into, bool compare,
+void careful_read(Context& context, LocalDisk& disk, SetId set, ObjectId object,
+                  uint16_t first_block, uint16_t block_count, MutableBytes into, bool compare,
                   CarefulReadDone done) {
   auto read = std::make_shared<CarefulRead>(context, disk);
   read->set = set;
@@ -164,7 +188,8 @@ void careful_read(Context& context, LocalDisk& disk, SetId set, ObjectId object,
 
 void mend_block(Context& context, LocalDisk& disk, SetId set, ObjectId object, uint16_t block) {
   const Buffer data = Buffer::allocate(limits::block_bytes);
-  careful_read(context, disk, set, object, block, 1, data.mutable_bytes(), false, [data](Result<std::vector<store::BlockRead>>) {});
+  careful_read(context, disk, set, object, block, 1, data.mutable_bytes(), false,
+               [data](Result<std::vector<store::BlockRead>>) {});
 }
 
 }  // namespace sp::serve

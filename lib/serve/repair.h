@@ -1,7 +1,9 @@
-// Repair: reads of one disk that do not take damage for an answer. What fails verification here is fetched from another copy of the set in exactly the version that this disk
-// should hold, checked, used, and written back.
+// Repair: reads of one disk that do not take damage for an answer. What fails verification here is
+// fetched from another copy of the set in exactly the version that this disk should hold, checked,
+// used, and written back.
 //
-// The local version and checksum decide what is right: content of another copy counts only if it has both. Each finding is logged and counted.
+// The local version and checksum decide what is right: content of another copy counts only if it
+// has both. Each finding is logged and counted.
 #pragma once
 #include <vector>
 
@@ -12,12 +14,15 @@ namespace sp::serve {
 
 using CarefulReadDone = Callback<void(Result<std::vector<store::BlockRead>>)>;
 
-// As Store::read, but with repair. Code::damaged only when no copy has a block whole; the message names the block.
-// `compare`: every block is also held against another copy, for a reader whose own checksum has failed.
-void careful_read(Context& context, LocalDisk& disk, SetId set, ObjectId object, uint16_t first_block, uint16_t block_count, MutableBytes into, bool compare,
+// As Store::read, but with repair. Code::damaged only when no copy has a block whole; the message
+// names the block. `compare`: every block is also held against another copy, for a reader whose own
+// checksum has failed.
+void careful_read(Context& context, LocalDisk& disk, SetId set, ObjectId object,
+                  uint16_t first_block, uint16_t block_count, MutableBytes into, bool compare,
                   CarefulReadDone done);
 
-// Finds out whether one block of this disk is damaged and mends it; for damage found while serving another copy.
+// Finds out whether one block of this disk is damaged and mends it; for damage found while serving
+// another copy.
 void mend_block(Context& context, LocalDisk& disk, SetId set, ObjectId object, uint16_t block);
 
 }  // namespace sp::serve

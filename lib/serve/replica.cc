@@ -7,18 +7,22 @@
 
 namespace sp::serve {
 
-Replica::Replica(io::Host& host, store::Store& store, DiskId disk, SetId set) : host_(host), store_(store), disk_(disk), set_(set) {
+Replica::Replica(io::Host& host, store::Store& store, DiskId disk, SetId set)
+    : host_(host), store_(store), disk_(disk), set_(set) {
   if (const auto record = store_.set_record(set_)) promised_ = record->epoch;
 }
 
 std::string Replica::refusal(uint32_t epoch) const {
-  if (change_ != Change::none) return "disk " + std::to_string(disk_) + " is changing to epoch " + std::to_string(promised_);
-  return "disk " + std::to_string(disk_) + " is in epoch " + std::to_string(promised_) + ", not " + std::to_string(epoch);
+  if (change_ != Change::none)
+    return "disk " + std::to_string(disk_) + " is changing to epoch " + std::to_string(promised_);
+  return "disk " + std::to_string(disk_) + " is in epoch " + std::to_string(promised_) + ", not " +
+         std::to_string(epoch);
 }
 
-// --- changes of epoch and membership, one at a time ---------------------------------------------------------------------------------------
+// changes of epoch and membership, one at a time
 
-void Replica::begin_epoch(const wire::BeginEpoch& request, Callback<void(wire::BeginEpochReply)> done) {
+void Replica::begin_epoch(const wire::BeginEpoch& request,
+                          Callback<void(wire::BeginEpochReply)> done) {
   begins_.push_back({request, std::move(done)});
   if (change_ == Change::none) next_change();
 }
@@ -60,8 +64,10 @@ void Replica::next_change() {
 void Replica::ended() {
   if (change_ == Change::none || change_started_ || working_ != 0) return;
   change_started_ = true;
-  if (change_ == Change::begin) begin_now();
-  else remove_now();
+  if (change_ == Change::begin)
+    begin_now();
+  else
+    remove_now();
 }
 
 void Replica::begin_now() {
@@ -71,7 +77,8 @@ void Replica::begin_now() {
   const auto record = store_.set_record(set_);
   Version complete_to;
   if (record) complete_to = record->recovering ? record->complete_to : store_.decided_to(set_);
-  // Decisions are remembered lazily, complete_to at once: what it vouches for may be found undecided after a crash, and is not to be dropped.
+  // Decisions are remembered lazily, complete_to at once: what it vouches for may be found
+  // undecided after a crash, and is not to be dropped.
   if (complete_to > store_.decided_to(set_)) store_.decide(set_, complete_to);
   store_.drop_undecided(set_, [this, complete_to](Status status) {
     if (!status.ok()) return begin_answer(std::move(status));
@@ -104,13 +111,17 @@ void Replica::begin_answer(Status status) {
     if (record) reply.complete_to = record->complete_to;
     for (const auto& write : store_.undecided(set_)) reply.undecided.push_back(to_wire(write));
     auto operations = store_.operations(set_);
-    std::sort(operations.begin(), operations.end(), [](const auto& a, const auto& b) { return a.second > b.second; });
-    if (operations.size() > limits::set_operations_max) operations.resize(limits::set_operations_max);
+    std::sort(operations.begin(), operations.end(),
+              [](const auto& a, const auto& b) { return a.second > b.second; });
+    if (operations.size() > limits::set_operations_max)
+      operations.resize(limits::set_operations_max);
     for (const auto& [operation, version] : operations)
-      reply.operations.push_back({{operation.client, operation.generation}, operation.number, version});
+      reply.operations.push_back(
+          {{operation.client, operation.generation}, operation.number, version});
     if (reply.undecided.size() > limits::set_undecided_max) {
       reply.ok = false;
-      reply.text = "disk " + std::to_string(disk_) + " holds more undecided records than a set may have";
+      reply.text =
+          "disk " + std::to_string(disk_) + " holds more undecided records than a set may have";
     }
   }
   change_ = Change::none;
@@ -130,9 +141,10 @@ void Replica::remove_now() {
   });
 }
 
-// --- writes -------------------------------------------------------------------------------------------------------------------------------
+// writes
 
-void Replica::prepare(const wire::Prepare& request, const Buffer& data, bool verified, Callback<void(const wire::PrepareReply&)> done) {
+void Replica::prepare(const wire::Prepare& request, const Buffer& data, bool verified,
+                      Callback<void(const wire::PrepareReply&)> done) {
   wire::PrepareReply reply;
   reply.set = set_;
   reply.epoch = promised_;
@@ -143,7 +155,8 @@ void Replica::prepare(const wire::Prepare& request, const Buffer& data, bool ver
   }
   if (!verified) {
     const wire::CopyRecord& r = request.record;
-    reply.text = check_content(r.discard, r.first_block, r.block_count, request.crcs, data ? data.bytes() : Bytes());
+    reply.text = check_content(r.discard, r.first_block, r.block_count, request.crcs,
+                               data ? data.bytes() : Bytes());
     if (reply.text.empty() && r.version.is_zero()) reply.text = "a write without a version";
     if (!reply.text.empty()) return done(reply);
   }
@@ -151,7 +164,8 @@ void Replica::prepare(const wire::Prepare& request, const Buffer& data, bool ver
   PrepareCall* call = calls_.take();
   call->reply = reply;
   call->done = std::move(done);
-  in_flight_.insert(std::upper_bound(in_flight_.begin(), in_flight_.end(), reply.version), reply.version);
+  in_flight_.insert(std::upper_bound(in_flight_.begin(), in_flight_.end(), reply.version),
+                    reply.version);
   ++working_;
   store_.prepare(to_store(request.record), request.crcs, data, 0, [this, call](Status status) {
     const auto place = std::lower_bound(in_flight_.begin(), in_flight_.end(), call->reply.version);
@@ -172,7 +186,8 @@ void Replica::prepare(const wire::Prepare& request, const Buffer& data, bool ver
 void Replica::decided(const wire::Decided& request) {
   if (!is_current(request.epoch)) return;
   note_decided(request.decided_to);
-  if (!request.tombstones_passed.is_zero()) store_.forget_tombstones(set_, std::min(request.tombstones_passed, store_.decided_to(set_)));
+  if (!request.tombstones_passed.is_zero())
+    store_.forget_tombstones(set_, std::min(request.tombstones_passed, store_.decided_to(set_)));
 }
 
 void Replica::note_decided(Version up_to) {
@@ -182,38 +197,50 @@ void Replica::note_decided(Version up_to) {
 
 void Replica::apply_decided() {
   Version limit = decided_wanted_;
-  if (!in_flight_.empty() && in_flight_.front() <= limit) limit = Version::from_packed(in_flight_.front().packed() - 1);
+  if (!in_flight_.empty() && in_flight_.front() <= limit)
+    limit = Version::from_packed(in_flight_.front().packed() - 1);
   if (limit > store_.decided_to(set_)) store_.decide(set_, limit);
 }
 
-void Replica::fetch_undecided(const wire::FetchUndecided& request, Callback<void(wire::FetchUndecidedReply, Buffer)> done) {
+void Replica::fetch_undecided(const wire::FetchUndecided& request,
+                              Callback<void(wire::FetchUndecidedReply, Buffer)> done) {
   if (!is_current(request.epoch)) {
     wire::FetchUndecidedReply reply;
     reply.text = refusal(request.epoch);
     return done(std::move(reply), {});
   }
   auto box = std::make_unique<Callback<void(wire::FetchUndecidedReply, Buffer)>>(std::move(done));
-  store_.read_undecided(set_, request.version, [box = std::move(box)](Result<Buffer> data, std::vector<uint64_t> crcs) mutable {
-    wire::FetchUndecidedReply reply;
-    reply.ok = data.ok();
-    if (!data.ok()) reply.text = data.error().message();
-    reply.crcs = std::move(crcs);
-    (*box)(std::move(reply), data.ok() ? *data : Buffer());
-  });
+  store_.read_undecided(
+      set_, request.version,
+      [box = std::move(box)](Result<Buffer> data, std::vector<uint64_t> crcs) mutable {
+        wire::FetchUndecidedReply reply;
+        reply.ok = data.ok();
+        if (!data.ok()) reply.text = data.error().message();
+        reply.crcs = std::move(crcs);
+        (*box)(std::move(reply), data.ok() ? *data : Buffer());
+      });
 }
 
-// --- recovery -----------------------------------------------------------------------------------------------------------------------------
+// recovery
 
-void Replica::recover_object(const wire::RecoverObject& request, const Buffer& data, Callback<void(wire::RecoverObjectReply)> done) {
+void Replica::recover_object(const wire::RecoverObject& request, const Buffer& data,
+                             Callback<void(wire::RecoverObjectReply)> done) {
   wire::RecoverObjectReply reply;
   const auto record = store_.set_record(set_);
-  if (!is_current(request.epoch)) reply.text = refusal(request.epoch);
-  else if (!record || !record->recovering) reply.text = "disk " + std::to_string(disk_) + " is not recovering this set";
-  else if ((data ? data.size() : 0) != request.carried.size() * limits::block_bytes) reply.text = "data does not fit the carried blocks";
+  if (!is_current(request.epoch))
+    reply.text = refusal(request.epoch);
+  else if (!record || !record->recovering)
+    reply.text = "disk " + std::to_string(disk_) + " is not recovering this set";
+  else if ((data ? data.size() : 0) != request.carried.size() * limits::block_bytes)
+    reply.text = "data does not fit the carried blocks";
   for (size_t i = 0; reply.text.empty() && i < request.carried.size(); ++i) {
-    const auto listed = std::lower_bound(request.blocks.begin(), request.blocks.end(), request.carried[i], [](const auto& b, uint16_t block) { return b.block < block; });
-    if (listed == request.blocks.end() || listed->block != request.carried[i]) reply.text = "a carried block is not listed";
-    else if (crc64(block_of(data.bytes(), i)) != listed->crc) reply.text = "a carried block does not match its checksum";
+    const auto listed =
+        std::lower_bound(request.blocks.begin(), request.blocks.end(), request.carried[i],
+                         [](const auto& b, uint16_t block) { return b.block < block; });
+    if (listed == request.blocks.end() || listed->block != request.carried[i])
+      reply.text = "a carried block is not listed";
+    else if (crc64(block_of(data.bytes(), i)) != listed->crc)
+      reply.text = "a carried block does not match its checksum";
   }
   if (!reply.text.empty()) return done(std::move(reply));
 
@@ -237,11 +264,12 @@ void Replica::recover_object(const wire::RecoverObject& request, const Buffer& d
   state.set = set_;
   state.changed = request.changed;
   state.blocks.reserve(request.blocks.size());
-  for (const auto& block : request.blocks) state.blocks.push_back({block.block, block.version, block.crc});
+  for (const auto& block : request.blocks)
+    state.blocks.push_back({block.block, block.version, block.crc});
   store_.apply_recovered(state, request.carried, data, std::move(finish));
 }
 
-// --- digest -------------------------------------------------------------------------------------------------------------------------------
+// digest
 
 struct DigestWork {
   wire::DigestReply reply;
@@ -261,7 +289,9 @@ void Replica::digest_step(std::shared_ptr<DigestWork> work) {
   for (const ObjectId object : objects) {
     for (const auto& block : store_.object_state(object).blocks) {
       ++work->reply.blocks;
-      work->reply.hash += mix64(mix64(mix64(object.packed()) ^ block.block) ^ block.version.packed()) ^ mix64(block.crc);
+      work->reply.hash +=
+          mix64(mix64(mix64(object.packed()) ^ block.block) ^ block.version.packed()) ^
+          mix64(block.crc);
     }
     work->cursor = object;
   }

@@ -1,8 +1,11 @@
-// Replica: the copy's side of one disk set on one disk. It obeys the primary of the newest epoch it has promised, and nobody older.
+// Replica: the copy's side of one disk set on one disk. It obeys the primary of the newest epoch it
+// has promised, and nobody older.
 //
-// Invariants: the epoch is durable before begin_epoch is answered; from the moment begin_epoch arrives no request of an older epoch has an effect any more, and
-// those in flight have ended before the answer is made. `decide` is never given to the store beyond a prepare that is still in flight.
-// Thread rule: one reactor. Answers may come inside the call when a request is refused. A Replica lives as long as its store.
+// Invariants: the epoch is durable before begin_epoch is answered; from the moment begin_epoch
+// arrives no request of an older epoch has an effect any more, and those in flight have ended
+// before the answer is made. `decide` is never given to the store beyond a prepare that is still in
+// flight. Thread rule: one reactor. Answers may come inside the call when a request is refused. A
+// Replica lives as long as its store.
 #pragma once
 #include <deque>
 #include <memory>
@@ -22,10 +25,13 @@ class Replica {
 
   void begin_epoch(const wire::BeginEpoch& request, Callback<void(wire::BeginEpochReply)> done);
   // `verified`: the caller has compared content and checksums itself.
-  void prepare(const wire::Prepare& request, const Buffer& data, bool verified, Callback<void(const wire::PrepareReply&)> done);
+  void prepare(const wire::Prepare& request, const Buffer& data, bool verified,
+               Callback<void(const wire::PrepareReply&)> done);
   void decided(const wire::Decided& request);
-  void fetch_undecided(const wire::FetchUndecided& request, Callback<void(wire::FetchUndecidedReply, Buffer)> done);
-  void recover_object(const wire::RecoverObject& request, const Buffer& data, Callback<void(wire::RecoverObjectReply)> done);
+  void fetch_undecided(const wire::FetchUndecided& request,
+                       Callback<void(wire::FetchUndecidedReply, Buffer)> done);
+  void recover_object(const wire::RecoverObject& request, const Buffer& data,
+                      Callback<void(wire::RecoverObjectReply)> done);
   // The order-independent hash of what is decided here.
   void digest(Callback<void(wire::DigestReply)> done);
   // The disk is no longer a member: everything of the set goes.
@@ -47,7 +53,9 @@ class Replica {
     Callback<void(wire::BeginEpochReply)> done;
   };
   enum class Change : uint8_t { none, begin, remove };
-  bool is_current(uint32_t epoch) const { return change_ == Change::none && epoch != 0 && epoch == promised_; }
+  bool is_current(uint32_t epoch) const {
+    return change_ == Change::none && epoch != 0 && epoch == promised_;
+  }
   std::string refusal(uint32_t epoch) const;
   void ended();
   void next_change();
@@ -63,12 +71,12 @@ class Replica {
   DiskId disk_;
   SetId set_;
   uint32_t promised_ = 0;
-  Change change_ = Change::none;       // at work: nothing else is taken
+  Change change_ = Change::none;  // at work: nothing else is taken
   bool change_started_ = false;
-  std::deque<Begin> begins_;           // front: the one at work
+  std::deque<Begin> begins_;  // front: the one at work
   std::deque<Callback<void(Status)>> removals_;
-  std::vector<Version> in_flight_;     // prepares given to the store, ascending
-  uint32_t working_ = 0;               // prepares and recoveries given to the store
+  std::vector<Version> in_flight_;  // prepares given to the store, ascending
+  uint32_t working_ = 0;            // prepares and recoveries given to the store
   Version decided_wanted_;
   Pool<PrepareCall> calls_;
 };

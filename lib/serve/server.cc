@@ -9,10 +9,15 @@ ServerImpl::ServerImpl(io::Host& host, ServerOptions options, member::Member& me
       options_(std::move(options)),
       context_(host, member, options_.key, options_.self),
       links_(
-          host, options_.key, options_.self, [this](const Links::Peer& from, wire::Message message) { handle(from, std::move(message)); },
+          host, options_.key, options_.self,
+          [this](const Links::Peer& from, wire::Message message) {
+            handle(from, std::move(message));
+          },
           [this](uint64_t link) { link_closed(link); }),
       tick_timer_(host.reactor) {
-  context_.reply = [this](uint64_t link, wire::Message message) { links_.reply(link, std::move(message)); };
+  context_.reply = [this](uint64_t link, wire::Message message) {
+    links_.reply(link, std::move(message));
+  };
   context_.peers.on_ready = [this](ServiceId server) {
     for (auto& [set, primary] : primaries_) primary->peer_ready(server);
   };
@@ -23,7 +28,8 @@ ServerImpl::~ServerImpl() {
   for (auto& [id, disk] : context_.disks) disk->store.reset();
 }
 
-Result<std::unique_ptr<Server>> Server::start(io::Host& host, ServerOptions options, member::Member& member) {
+Result<std::unique_ptr<Server>> Server::start(io::Host& host, ServerOptions options,
+                                              member::Member& member) {
   auto server = std::make_unique<ServerImpl>(host, std::move(options), member);
   if (Status status = server->listen(); !status.ok()) return std::move(status).error();
   server->open_disks();
@@ -39,7 +45,8 @@ void ServerImpl::tick() {
   tick_timer_.arm(limits::server_tick, [this] { tick(); });
   context_.peers.tick();
   check_disks();
-  // A copy: a tick may end a leadership only by way of the map, never inside, but commands of tests may do anything.
+  // A copy: a tick may end a leadership only by way of the map, never inside, but commands of tests
+  // may do anything.
   for (auto& [set, primary] : primaries_) primary->tick();
   constexpr uint32_t sweep_ticks = 20;
   if (++ticks_ % sweep_ticks != 0) return;
@@ -57,11 +64,13 @@ member::Report ServerImpl::make_report() {
   for (const auto& [id, disk] : context_.disks) {
     if (disk->failed) continue;
     const auto stats = disk->store->stats();
-    report.disks.push_back({id, stats.blocks_total, stats.blocks_used, stats.objects_total, stats.objects_used, stats.memory_bytes});
+    report.disks.push_back({id, stats.blocks_total, stats.blocks_used, stats.objects_total,
+                            stats.objects_used, stats.memory_bytes});
   }
   for (const auto& [set, primary] : primaries_) {
     primary->add_tasks(tasks);
-    if (const std::string text = primary->waits_for(); !text.empty()) report.sets.push_back({set, primary->requests_waiting(), text});
+    if (const std::string text = primary->waits_for(); !text.empty())
+      report.sets.push_back({set, primary->requests_waiting(), text});
   }
   for (const auto& [disk, task] : tasks) report.tasks.push_back(task);
   return report;
@@ -81,7 +90,8 @@ store::Store* ServerImpl::store(DiskId id) {
 }
 
 void ServerImpl::digest(DiskId id, SetId set, Callback<void(wire::DigestReply)> done) {
-  if (LocalDisk* const disk = context_.disk(id)) return disk->replica(host_, set).digest(std::move(done));
+  if (LocalDisk* const disk = context_.disk(id))
+    return disk->replica(host_, set).digest(std::move(done));
   auto box = std::make_unique<Callback<void(wire::DigestReply)>>(std::move(done));
   host_.reactor.post([box = std::move(box), id] {
     wire::DigestReply reply;

@@ -1,8 +1,11 @@
-// Server: one server service. It holds disks, leads the disk sets whose first acting disk is one of them, keeps the copies that others lead, and answers clients.
+// Server: one server service. It holds disks, leads the disk sets whose first acting disk is one of
+// them, keeps the copies that others lead, and answers clients.
 //
-// A disk whose store fails is given up and reported; the others go on. A disk that cannot be opened is logged and left out. The Member is the owner's: it has to be made
-// with no disks (they are registered here as they open), outlive the Server, and have its events passed on: map_changed and make_report.
-// Thread rule: one reactor. Destroying a Server ends it like a crash: everything acknowledged is durable.
+// A disk whose store fails is given up and reported; the others go on. A disk that cannot be opened
+// is logged and left out. The Member is the owner's: it has to be made with no disks (they are
+// registered here as they open), outlive the Server, and have its events passed on: map_changed and
+// make_report. Thread rule: one reactor. Destroying a Server ends it like a crash: everything
+// acknowledged is durable.
 #pragma once
 #include <functional>
 #include <memory>
@@ -25,10 +28,12 @@ struct OpenedDisk {
   uint64_t uuid = 0;
   std::unique_ptr<store::Store> store;
 };
-using OpenDisk = std::function<void(io::Host&, const std::string& path, std::function<void(Result<OpenedDisk>)> done)>;
+using OpenDisk = std::function<void(io::Host&, const std::string& path,
+                                    std::function<void(Result<OpenedDisk>)> done)>;
 
 // The disk at `path` as it was formatted: superblock, then store.
-void open_formatted_disk(io::Host& host, const std::string& path, std::function<void(Result<OpenedDisk>)> done);
+void open_formatted_disk(io::Host& host, const std::string& path,
+                         std::function<void(Result<OpenedDisk>)> done);
 
 struct ServerOptions {
   wire::ClusterKey key;
@@ -43,16 +48,17 @@ class Server {
   virtual ~Server() = default;
 
   // Listens at once; disks follow. Fails when the address cannot be listened on.
-  static Result<std::unique_ptr<Server>> start(io::Host& host, ServerOptions options, member::Member& member);
+  static Result<std::unique_ptr<Server>> start(io::Host& host, ServerOptions options,
+                                               member::Member& member);
 
   virtual void map_changed(const std::vector<map::Change>& changes) = 0;
   virtual member::Report make_report() = 0;
 
   virtual io::Address address() const = 0;
-  virtual bool all_opened() const = 0;                       // every disk path was opened, or given up
-  virtual std::vector<DiskId> disks() const = 0;             // that serve
+  virtual bool all_opened() const = 0;            // every disk path was opened, or given up
+  virtual std::vector<DiskId> disks() const = 0;  // that serve
   virtual const Counters& counters() const = 0;
-  virtual store::Store* store(DiskId disk) = 0;              // for checks; nullptr when not held
+  virtual store::Store* store(DiskId disk) = 0;  // for checks; nullptr when not held
   // The sets that this server would serve as their primary at this moment.
   virtual void each_served(const std::function<void(SetId)>& visit) const = 0;
   // The hash of all that one disk holds of one set, to compare copies at rest.

@@ -1,4 +1,5 @@
-// Disks of a server: opening, registering, giving up, and clearing away what the map does not want on them.
+// Disks of a server: opening, registering, giving up, and clearing away what the map does not want
+// on them.
 #include <algorithm>
 
 #include "disk/superblock.h"
@@ -6,10 +7,12 @@
 
 namespace sp::serve {
 
-void open_formatted_disk(io::Host& host, const std::string& path, std::function<void(Result<OpenedDisk>)> done) {
+void open_formatted_disk(io::Host& host, const std::string& path,
+                         std::function<void(Result<OpenedDisk>)> done) {
   io::OpenOptions options;
   auto opened = host.disks.open(path, options);
-  auto work = std::make_shared<std::pair<std::unique_ptr<io::Disk>, std::function<void(Result<OpenedDisk>)>>>();
+  auto work = std::make_shared<
+      std::pair<std::unique_ptr<io::Disk>, std::function<void(Result<OpenedDisk>)>>>();
   work->second = std::move(done);
   if (!opened.ok()) {
     auto error = std::make_shared<Error>(std::move(opened).error());
@@ -24,20 +27,22 @@ void open_formatted_disk(io::Host& host, const std::string& path, std::function<
     base.cluster = superblock->cluster;
     base.uuid = superblock->uuid;
     auto shared = std::make_shared<OpenedDisk>(std::move(base));
-    store::Store::open(host, std::move(work->first), {}, [work, shared](Result<std::unique_ptr<store::Store>> store) {
-      if (!store.ok()) return work->second(std::move(store).error());
-      shared->store = std::move(store).value();
-      work->second(std::move(*shared));
-    });
+    store::Store::open(host, std::move(work->first), {},
+                       [work, shared](Result<std::unique_ptr<store::Store>> store) {
+                         if (!store.ok()) return work->second(std::move(store).error());
+                         shared->store = std::move(store).value();
+                         work->second(std::move(*shared));
+                       });
   });
 }
 
 void ServerImpl::open_disks() {
   opening_ = static_cast<uint32_t>(options_.disk_paths.size());
   for (const std::string& path : options_.disk_paths) {
-    options_.open_disk(host_, path, [this, path, weak = std::weak_ptr<char>(alive_)](Result<OpenedDisk> disk) {
-      if (weak.lock()) opened(path, std::move(disk));
-    });
+    options_.open_disk(host_, path,
+                       [this, path, weak = std::weak_ptr<char>(alive_)](Result<OpenedDisk> disk) {
+                         if (weak.lock()) opened(path, std::move(disk));
+                       });
   }
 }
 
@@ -57,7 +62,8 @@ void ServerImpl::opened(const std::string& path, Result<OpenedDisk> opened) {
     disk->store = std::move(opened->store);
     // Replicas of all sets it knows: they hold the promised epochs.
     for (const auto& record : disk->store->sets()) disk->replica(host_, record.set);
-    host_.log.info("disk opened", {{"disk", disk->id}, {"path", path}, {"sets", disk->replicas.size()}});
+    host_.log.info("disk opened",
+                   {{"disk", disk->id}, {"path", path}, {"sets", disk->replicas.size()}});
     disk->count_space();
     context_.disks.emplace(disk->id, std::move(disk));
   }
@@ -84,7 +90,8 @@ void ServerImpl::check_disks() {
   for (auto& [id, disk] : context_.disks) {
     if (!disk->failed && disk->store->failure().has_value()) {
       disk->failed = true;
-      host_.log.error("disk has failed and is given up", {{"disk", id}, {"why", disk->store->failure()->message()}});
+      host_.log.error("disk has failed and is given up",
+                      {{"disk", id}, {"why", disk->store->failure()->message()}});
       for (auto it = primaries_.begin(); it != primaries_.end();) {
         if (it->second->disk() != id) {
           ++it;
@@ -104,11 +111,12 @@ void ServerImpl::tell_failure(LocalDisk& disk) {
   command.disk = disk.id;
   command.start_id = options_.self.start_id;
   command.why = disk.store->failure()->message();
-  context_.member.command(command, [&disk, weak = std::weak_ptr<char>(alive_)](Result<uint64_t> result) {
-    if (!weak.lock()) return;
-    disk.failure_in_flight = false;
-    if (result.ok()) disk.failure_told = true;
-  });
+  context_.member.command(command,
+                          [&disk, weak = std::weak_ptr<char>(alive_)](Result<uint64_t> result) {
+                            if (!weak.lock()) return;
+                            disk.failure_in_flight = false;
+                            if (result.ok()) disk.failure_told = true;
+                          });
 }
 
 void ServerImpl::sweep() {
@@ -129,21 +137,30 @@ void ServerImpl::sweep_sets(LocalDisk& disk) {
       if (context_.map().groups.count(record.set.group) != 0) continue;
     } else {
       const auto lists = {&row->acting, &row->recovering, &row->base, &row->target};
-      const bool member = std::any_of(lists.begin(), lists.end(), [&](const auto* list) { return std::find(list->begin(), list->end(), disk.id) != list->end(); });
-      // Only a row of a later epoch than our promise can know that we are out: membership may have begun within this one.
+      const bool member = std::any_of(lists.begin(), lists.end(), [&](const auto* list) {
+        return std::find(list->begin(), list->end(), disk.id) != list->end();
+      });
+      // Only a row of a later epoch than our promise can know that we are out: membership may have
+      // begun within this one.
       if (member || row->epoch <= disk.replica(host_, record.set).epoch()) continue;
     }
     if (!removing_sets_.emplace(disk.id, record.set).second) continue;
-    host_.log.info("set is removed from a disk", {{"disk", disk.id}, {"group", record.set.group}, {"set", record.set.index}});
-    disk.replica(host_, record.set).remove([this, id = disk.id, set = record.set](Status) { removing_sets_.erase({id, set}); });
+    host_.log.info("set is removed from a disk",
+                   {{"disk", disk.id}, {"group", record.set.group}, {"set", record.set.index}});
+    disk.replica(host_, record.set).remove([this, id = disk.id, set = record.set](Status) {
+      removing_sets_.erase({id, set});
+    });
   }
 }
 
 void ServerImpl::sweep_volumes(LocalDisk& disk) {
   for (const VolumeId volume : disk.store->volumes()) {
-    if (volume > context_.map().cluster.volume_last || context_.map().volumes.count(volume) != 0) continue;
+    if (volume > context_.map().cluster.volume_last || context_.map().volumes.count(volume) != 0)
+      continue;
     if (!removing_volumes_.emplace(disk.id, volume).second) continue;
-    disk.store->remove_volume(volume, [this, id = disk.id, volume](Status) { removing_volumes_.erase({id, volume}); });
+    disk.store->remove_volume(volume, [this, id = disk.id, volume](Status) {
+      removing_volumes_.erase({id, volume});
+    });
   }
 }
 

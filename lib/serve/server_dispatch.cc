@@ -10,7 +10,8 @@ namespace sp::serve {
 using wire::MessageType;
 
 template <class T>
-void ServerImpl::answer(uint64_t link, uint64_t request, MessageType type, const T& body, Buffer data) {
+void ServerImpl::answer(uint64_t link, uint64_t request, MessageType type, const T& body,
+                        Buffer data) {
   wire::Message message;
   message.type = type;
   message.request = request;
@@ -22,8 +23,10 @@ void ServerImpl::answer(uint64_t link, uint64_t request, MessageType type, const
 void ServerImpl::handle(const Links::Peer& from, wire::Message message) {
   const auto type = static_cast<uint8_t>(message.type);
   const ServiceKind kind = from.identity.service.kind;
-  if (type >= 32 && type < 64 && (kind == ServiceKind::client || kind == ServiceKind::server)) return handle_client(from, std::move(message));
-  if (type >= 64 && type < 96 && kind == ServiceKind::server) return handle_copy(from, std::move(message));
+  if (type >= 32 && type < 64 && (kind == ServiceKind::client || kind == ServiceKind::server))
+    return handle_client(from, std::move(message));
+  if (type >= 64 && type < 96 && kind == ServiceKind::server)
+    return handle_copy(from, std::move(message));
   host_.log.warning("a peer said what it may not say", {{"type", type}});
   links_.close(from.link);
 }
@@ -34,7 +37,8 @@ void ServerImpl::answer_digest(const Links::Peer& from, const wire::Message& mes
   const auto reply = [this, link = from.link, request = message.request](wire::DigestReply digest) {
     answer(link, request, MessageType::digest_reply, digest);
   };
-  if (LocalDisk* const disk = context_.disk(body->disk)) return disk->replica(host_, body->set).digest(reply);
+  if (LocalDisk* const disk = context_.disk(body->disk))
+    return disk->replica(host_, body->set).digest(reply);
   wire::DigestReply refusal;
   refusal.text = "disk " + std::to_string(body->disk) + " is not held by this server";
   reply(refusal);
@@ -50,19 +54,23 @@ void ServerImpl::handle_client(const Links::Peer& from, wire::Message message) {
   request.is_write = message.type == MessageType::write;
   bool good = false;
   if (message.type == MessageType::read) {
-    if (auto body = wire::decode<wire::ReadRequest>(message.body)) request.read = std::move(*body), good = true;
+    if (auto body = wire::decode<wire::ReadRequest>(message.body))
+      request.read = std::move(*body), good = true;
   } else if (message.type == MessageType::write) {
-    if (auto body = wire::decode<wire::WriteRequest>(message.body)) request.write = std::move(*body), good = true;
+    if (auto body = wire::decode<wire::WriteRequest>(message.body))
+      request.write = std::move(*body), good = true;
   }
   // A client speaks for itself only.
-  const ClientId client = request.is_write ? request.write.attachment.client : request.read.attachment.client;
+  const ClientId client =
+      request.is_write ? request.write.attachment.client : request.read.attachment.client;
   if (!good || service_of_client(client) != from.identity.service) {
     host_.log.warning("a malformed request of a client", {{"node", from.identity.service.node}});
     return links_.close(from.link);
   }
   request.data = std::move(message.data);
   const auto found = primaries_.find(request.set());
-  if (found == primaries_.end() || found->second->epoch() != request.epoch()) return refuse(request);
+  if (found == primaries_.end() || found->second->epoch() != request.epoch())
+    return refuse(request);
   const auto primary = found->second;
   primary->admit(std::move(request));
 }
@@ -108,14 +116,16 @@ void ServerImpl::prepare(uint64_t link, const wire::Message& message) {
     return answer(link, message.request, MessageType::prepare_reply, reply);
   }
   disk->replica(host_, body->record.set)
-      .prepare(*body, message.data, false, [this, link, request = message.request](const wire::PrepareReply& reply) {
-        answer(link, request, MessageType::prepare_reply, reply);
-      });
+      .prepare(*body, message.data, false,
+               [this, link, request = message.request](const wire::PrepareReply& reply) {
+                 answer(link, request, MessageType::prepare_reply, reply);
+               });
 }
 
 void ServerImpl::handle_copy(const Links::Peer& from, wire::Message message) {
   const uint64_t link = from.link, request = message.request;
-  // Decodes, finds the disk, and hands both to `work`; `gone` is the refusal when the disk is not held.
+  // Decodes, finds the disk, and hands both to `work`; `gone` is the refusal when the disk is not
+  // held.
   const auto with = [&]<class Body, class Reply>(MessageType reply_type, auto work) {
     const auto body = wire::decode<Body>(message.body);
     if (!body) return links_.close(link);
@@ -128,40 +138,51 @@ void ServerImpl::handle_copy(const Links::Peer& from, wire::Message message) {
   switch (message.type) {
     case MessageType::prepare: return prepare(link, message);
     case MessageType::begin_epoch:
-      return with.operator()<wire::BeginEpoch, wire::BeginEpochReply>(MessageType::begin_epoch_reply, [&](LocalDisk& disk, const wire::BeginEpoch& body) {
-        disk.replica(host_, body.set).begin_epoch(body, [this, link, request](wire::BeginEpochReply reply) {
-          answer(link, request, MessageType::begin_epoch_reply, reply);
-        });
-      });
+      return with.operator()<wire::BeginEpoch, wire::BeginEpochReply>(
+          MessageType::begin_epoch_reply, [&](LocalDisk& disk, const wire::BeginEpoch& body) {
+            disk.replica(host_, body.set)
+                .begin_epoch(body, [this, link, request](wire::BeginEpochReply reply) {
+                  answer(link, request, MessageType::begin_epoch_reply, reply);
+                });
+          });
     case MessageType::decided: {
       const auto body = wire::decode<wire::Decided>(message.body);
       if (!body) return links_.close(link);
-      if (LocalDisk* const disk = context_.disk(body->disk)) disk->replica(host_, body->set).decided(*body);
+      if (LocalDisk* const disk = context_.disk(body->disk))
+        disk->replica(host_, body->set).decided(*body);
       return;
     }
     case MessageType::fetch_undecided:
       return with.operator()<wire::FetchUndecided, wire::FetchUndecidedReply>(
-          MessageType::fetch_undecided_reply, [&](LocalDisk& disk, const wire::FetchUndecided& body) {
-            disk.replica(host_, body.set).fetch_undecided(body, [this, link, request](wire::FetchUndecidedReply reply, Buffer data) {
-              answer(link, request, MessageType::fetch_undecided_reply, reply, std::move(data));
-            });
+          MessageType::fetch_undecided_reply,
+          [&](LocalDisk& disk, const wire::FetchUndecided& body) {
+            disk.replica(host_, body.set)
+                .fetch_undecided(body, [this, link, request](wire::FetchUndecidedReply reply,
+                                                             Buffer data) {
+                  answer(link, request, MessageType::fetch_undecided_reply, reply, std::move(data));
+                });
           });
     case MessageType::recover_object:
       return with.operator()<wire::RecoverObject, wire::RecoverObjectReply>(
           MessageType::recover_object_reply, [&](LocalDisk& disk, const wire::RecoverObject& body) {
-            disk.replica(host_, body.set).recover_object(body, message.data, [this, link, request](wire::RecoverObjectReply reply) {
-              answer(link, request, MessageType::recover_object_reply, reply);
-            });
+            disk.replica(host_, body.set)
+                .recover_object(body, message.data,
+                                [this, link, request](wire::RecoverObjectReply reply) {
+                                  answer(link, request, MessageType::recover_object_reply, reply);
+                                });
           });
     case MessageType::fetch_block:
-      return with.operator()<wire::FetchBlock, wire::FetchBlockReply>(MessageType::fetch_block_reply, [&](LocalDisk& disk, const wire::FetchBlock& body) {
-        answer_fetch_block(disk, body, [this, link, request, id = disk.id, set = body.set, object = body.object, block = body.block](
-                                           wire::FetchBlockReply reply, Buffer data, bool damaged) {
-          answer(link, request, MessageType::fetch_block_reply, reply, std::move(data));
-          LocalDisk* const disk = context_.disk(id);
-          if (damaged && disk != nullptr) mend_block(context_, *disk, set, object, block);
-        });
-      });
+      return with.operator()<wire::FetchBlock, wire::FetchBlockReply>(
+          MessageType::fetch_block_reply, [&](LocalDisk& disk, const wire::FetchBlock& body) {
+            answer_fetch_block(
+                disk, body,
+                [this, link, request, id = disk.id, set = body.set, object = body.object,
+                 block = body.block](wire::FetchBlockReply reply, Buffer data, bool damaged) {
+                  answer(link, request, MessageType::fetch_block_reply, reply, std::move(data));
+                  LocalDisk* const disk = context_.disk(id);
+                  if (damaged && disk != nullptr) mend_block(context_, *disk, set, object, block);
+                });
+          });
     default: return links_.close(link);
   }
 }

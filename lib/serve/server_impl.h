@@ -37,7 +37,7 @@ class ServerImpl final : public Server {
   void register_disks();
   void check_disks();
   void tell_failure(LocalDisk& disk);
-  void sweep();                                // removes what the map does not want here any more
+  void sweep();  // removes what the map does not want here any more
   void sweep_sets(LocalDisk& disk);
   void sweep_volumes(LocalDisk& disk);
   // server_sets.cc
@@ -53,7 +53,8 @@ class ServerImpl final : public Server {
   void prepare(uint64_t link, const wire::Message& message);
   void link_closed(uint64_t link);
   template <class T>
-  void answer(uint64_t link, uint64_t request, wire::MessageType type, const T& body, Buffer data = {});
+  void answer(uint64_t link, uint64_t request, wire::MessageType type, const T& body,
+              Buffer data = {});
   void tick();
 
   io::Host& host_;
@@ -67,7 +68,8 @@ class ServerImpl final : public Server {
   uint32_t opening_ = 0;
   bool registered_ = false;
   uint64_t fenced_index_ = 0;
-  std::map<std::pair<VolumeId, ClientId>, std::pair<uint32_t, bool>> attachments_;   // as last seen: generation, and whether losing it fences
+  std::map<std::pair<VolumeId, ClientId>, std::pair<uint32_t, bool>>
+      attachments_;  // as last seen: generation, and whether losing it fences
   uint32_t ticks_ = 0;
   std::set<std::pair<DiskId, VolumeId>> removing_volumes_;
   std::set<std::pair<DiskId, SetId>> removing_sets_;

@@ -34,12 +34,14 @@ void ServerImpl::map_changed(const std::vector<map::Change>& changes) {
   fenced_index_ = context_.map().index;
 }
 
-// From the return on no write of an attachment that is gone is taken, and none that was taken is seen to appear. The index says so at once, whatever state the sets are in:
-// leases and activations elsewhere wait for it.
+// From the return on no write of an attachment that is gone is taken, and none that was taken is
+// seen to appear. The index says so at once, whatever state the sets are in: leases and activations
+// elsewhere wait for it.
 void ServerImpl::fence() {
   std::map<std::pair<VolumeId, ClientId>, std::pair<uint32_t, bool>> seen;
   for (const auto& [key, row] : context_.map().attachments)
-    seen[key] = {row.generation, row.rights == map::Rights::read_write && row.state != map::AttachmentState::detaching};
+    seen[key] = {row.generation, row.rights == map::Rights::read_write &&
+                                     row.state != map::AttachmentState::detaching};
   for (const auto& [key, before] : attachments_) {
     const auto now = seen.find(key);
     // A client that gives the volume back itself has nothing open.
@@ -65,7 +67,8 @@ void ServerImpl::update_set(SetId set) {
   const auto group = context_.map().groups.find(set.group);
   const uint32_t min_copies = group == context_.map().groups.end() ? 2 : group->second.min_copies;
   if (found != primaries_.end()) {
-    const bool over = row == nullptr || row->epoch != found->second->epoch() || row->acting.empty() || row->acting.front() != found->second->disk();
+    const bool over = row == nullptr || row->epoch != found->second->epoch() ||
+                      row->acting.empty() || row->acting.front() != found->second->disk();
     if (!over) {
       const auto keep = found->second;
       keep->update_row(*row, min_copies);
@@ -83,7 +86,8 @@ void ServerImpl::update_set(SetId set) {
   LocalDisk* const disk = context_.disk(first);
   // An epoch that is activated already was led by somebody who is no more; the map will move on.
   if (disk != nullptr && !row->activated && context_.holds(first) && primaries_.count(set) == 0) {
-    auto primary = std::make_shared<Primary>(context_, *disk, *row, min_copies, std::exchange(memory, {}));
+    auto primary =
+        std::make_shared<Primary>(context_, *disk, *row, min_copies, std::exchange(memory, {}));
     primaries_.emplace(set, primary);
     primary->start();
   }

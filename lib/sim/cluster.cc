@@ -25,7 +25,8 @@ io::SimOptions with_log(const ClusterSetup& setup, std::vector<std::string>& log
 
 }  // namespace
 
-Cluster::Cluster(uint64_t seed, ClusterSetup given) : setup(std::move(given)), world(seed, with_log(setup, log)) {
+Cluster::Cluster(uint64_t seed, ClusterSetup given)
+    : setup(std::move(given)), world(seed, with_log(setup, log)) {
   key_.bytes.fill(std::byte{7});
   add_nodes();
 }
@@ -68,18 +69,20 @@ void Cluster::add_nodes() {
       for (uint32_t c = 0; c < setup.clients_per_node; ++c) {
         ClientProcess client;
         client.node = node.id;
-        client.host = &world.add_host("client." + std::to_string(node.id) + "." + std::to_string(c + 1), node.ip);
+        client.host = &world.add_host(
+            "client." + std::to_string(node.id) + "." + std::to_string(c + 1), node.ip);
         node.clients.push_back(static_cast<uint32_t>(clients.size()));
         clients.push_back(std::move(client));
       }
     }
-    rows_.push_back({node.id, "node" + std::to_string(node.id), "", node.voting, false, node.ip + ":" + std::to_string(beacon_port)});
+    rows_.push_back({node.id, "node" + std::to_string(node.id), "", node.voting, false,
+                     node.ip + ":" + std::to_string(beacon_port)});
     nodes.push_back(std::move(node));
   }
   mgmt_host_ = &world.add_host("mgmt", nodes[0].ip);
 }
 
-// --- beacons -----------------------------------------------------------------------------------------------------------------------------
+// beacons
 
 void Cluster::start_beacon(Node& node, bool bootstrap) {
   BeaconProcess& process = node.beacon;
@@ -95,11 +98,13 @@ void Cluster::start_beacon(Node& node, bool bootstrap) {
   options.snapshot_path = "/snapshot" + number;
   options.state_path = ":memory:";
   options.bootstrap = bootstrap;
-  options.log_frames_bytes = 8u << 20;   // the least
+  options.log_frames_bytes = 8u << 20;  // the least
   options.snapshot_bytes = 512u << 10;
   options.log_entries_kept = setup.log_entries_kept;
   process.failure.clear();
-  auto made = beacon::Beacon::start(process.host->host(), std::move(options), [&process](const Error& why) { process.failure = why.message(); });
+  auto made =
+      beacon::Beacon::start(process.host->host(), std::move(options),
+                            [&process](const Error& why) { process.failure = why.message(); });
   SP_ASSERT(made.ok());
   process.beacon = std::move(made).value();
   process.up = true;
@@ -111,7 +116,7 @@ void Cluster::end_beacon(Node& node, Death death) {
   node.beacon.beacon.reset();
 }
 
-// --- servers -----------------------------------------------------------------------------------------------------------------------------
+// servers
 
 void Cluster::start_server(Node& node) {
   if (!node.server || node.server->up) return;
@@ -139,7 +144,8 @@ void Cluster::start_server(Node& node) {
     const auto& mine = *nodes[position].server;
     return mine.server ? mine.server->make_report() : member::Report();
   };
-  process.member = member::Member::start(process.host->host(), std::move(member), std::move(events));
+  process.member =
+      member::Member::start(process.host->host(), std::move(member), std::move(events));
   auto started = serve::Server::start(process.host->host(), std::move(server), *process.member);
   SP_ASSERT(started.ok());
   process.server = std::move(started).value();
@@ -152,7 +158,7 @@ void Cluster::end_server(Node& node, Death death) {
   node.server->member.reset();
 }
 
-// --- clients -----------------------------------------------------------------------------------------------------------------------------
+// clients
 
 void Cluster::start_client(ClientProcess& process, VolumeId volume, bool force) {
   if (process.up) return;
@@ -177,14 +183,17 @@ void Cluster::attach(ClientProcess& process) {
   options.device = "simulated";
   options.timeout = std::chrono::seconds(5);
   const auto position = static_cast<size_t>(&process - clients.data());
-  process.attempt = client::Standalone::attach(process.host->host(), std::move(options), [this, position](Result<std::unique_ptr<client::Standalone>> result) {
-    attached(clients[position], std::move(result));
-  });
+  process.attempt = client::Standalone::attach(
+      process.host->host(), std::move(options),
+      [this, position](Result<std::unique_ptr<client::Standalone>> result) {
+        attached(clients[position], std::move(result));
+      });
 }
 
 uint32_t Cluster::generation_of(const ClientProcess& process) const {
   for (const auto& [key, row] : process.attached->member().map().attachments) {
-    if (row.volume == process.volume && row.rights == map::Rights::read_write) return row.generation;
+    if (row.volume == process.volume && row.rights == map::Rights::read_write)
+      return row.generation;
   }
   return 0;
 }
@@ -203,12 +212,14 @@ void Cluster::attached(ClientProcess& process, Result<std::unique_ptr<client::St
     if (its_generation != generation) history.session_fenced(session, now);
   }
   sessions_[process.volume].emplace_back(process.session, generation);
-  process.host->host().log.info("attached", {{"volume", process.volume}, {"session", process.session}});
+  process.host->host().log.info("attached",
+                                {{"volume", process.volume}, {"session", process.session}});
   process.attached->on_fenced([&process] { process.fenced = true; });
   WorkloadOptions work = setup.work;
   work.volume = process.volume;
   work.session = process.session;
-  process.work = std::make_unique<Workload>(process.host->host(), process.attached->volume(), history, last_stamp, work);
+  process.work = std::make_unique<Workload>(process.host->host(), process.attached->volume(),
+                                            history, last_stamp, work);
   process.work->start();
 }
 
@@ -225,7 +236,8 @@ void Cluster::end_client(ClientProcess& process, Death death) {
 Cluster::ClientProcess* Cluster::holder_of(VolumeId volume) {
   ClientProcess* newest = nullptr;
   for (auto& process : clients) {
-    if (process.volume == volume && (newest == nullptr || process.session > newest->session)) newest = &process;
+    if (process.volume == volume && (newest == nullptr || process.session > newest->session))
+      newest = &process;
   }
   return newest;
 }
@@ -235,14 +247,15 @@ void Cluster::move_volume(VolumeId volume, ClientProcess& to) {
   start_client(to, volume, true);
 }
 
-// --- nodes -------------------------------------------------------------------------------------------------------------------------------
+// nodes
 
 void Cluster::start_node(Node& node) {
   start_beacon(node);
   start_server(node);
   for (const uint32_t position : node.clients) {
     ClientProcess& process = clients[position];
-    if (process.volume != 0 && holder_of(process.volume) == &process) start_client(process, process.volume, process.force);
+    if (process.volume != 0 && holder_of(process.volume) == &process)
+      start_client(process, process.volume, process.force);
   }
 }
 
@@ -259,7 +272,8 @@ void Cluster::tend() {
       start_beacon(node);
     }
     auto& server = node.server;
-    if (replaces_disks && server && server->up && server->server->all_opened() && server->server->disks().size() != server->disks.size()) {
+    if (replaces_disks && server && server->up && server->server->all_opened() &&
+        server->server->disks().size() != server->disks.size()) {
       end_server(node, Death::process);
       start_server(node);
     }
@@ -271,7 +285,8 @@ void Cluster::tend() {
       end_client(process, Death::process);
       process.volume = 0;
     } else if (process.fenced) {
-      // Its attachment was lost with its registration, as after a long silence of its node: it starts again.
+      // Its attachment was lost with its registration, as after a long silence of its node: it
+      // starts again.
       end_client(process, Death::process);
       start_client(process, process.volume, process.force);
     } else if (process.retry) {
@@ -282,13 +297,15 @@ void Cluster::tend() {
 
 void Cluster::command(const map::Command& command) {
   mgmt_->command(command, [this](const Result<uint64_t>& result) {
-    if (!result.ok()) mgmt_host_->host().log.info("command refused", {{"why", result.error().message()}});
+    if (!result.ok())
+      mgmt_host_->host().log.info("command refused", {{"why", result.error().message()}});
   });
 }
 
 uint64_t Cluster::operations() const {
   uint64_t sum = 0;
-  for (const auto& process : clients) sum += process.completed_before + (process.work ? process.work->completed() : 0);
+  for (const auto& process : clients)
+    sum += process.completed_before + (process.work ? process.work->completed() : 0);
   return sum;
 }
 

@@ -1,8 +1,10 @@
-// Cluster: a whole simulated cluster with real beacons: nodes with a beacon each, storage nodes with a server and its disks, client hosts with processes that attach
-// volumes. Every process is a SimHost of its own and is started and ended like a process under systemd; the disks stay.
+// Cluster: a whole simulated cluster with real beacons: nodes with a beacon each, storage nodes
+// with a server and its disks, client hosts with processes that attach volumes. Every process is a
+// SimHost of its own and is started and ended like a process under systemd; the disks stay.
 //
-// Nodes: the storage nodes (beacons that vote), then the witness if there is one (votes, no disks), then the client nodes (a beacon that learns, and clients).
-// Each volume is at one client; moving it attaches it elsewhere by force, whatever the old client does. All work on it is in `history`.
+// Nodes: the storage nodes (beacons that vote), then the witness if there is one (votes, no disks),
+// then the client nodes (a beacon that learns, and clients). Each volume is at one client; moving
+// it attaches it elsewhere by force, whatever the old client does. All work on it is in `history`.
 // The world is single-threaded; nothing of a Cluster may be used after it.
 #pragma once
 #include <map>
@@ -25,16 +27,16 @@ struct ClusterSetup {
   bool witness = false;
   uint32_t client_nodes = 2;
   uint32_t clients_per_node = 2;
-  uint32_t volumes = 2;              // each begins at a client of its own; further clients are there to move to
+  uint32_t volumes = 2;  // each begins at a client of its own; further clients are there to move to
   uint32_t disks_per_server = 1;
   uint32_t sets = 8;
   uint8_t copies = 3, min_copies = 2;
   uint64_t disk_bytes = 40u << 20;
   uint64_t volume_bytes = 32u << 20;
-  uint32_t log_entries_kept = 200;   // of the beacons: few, so that snapshots are needed
+  uint32_t log_entries_kept = 200;  // of the beacons: few, so that snapshots are needed
   WorkloadOptions work;
   io::SimOptions world;
-  std::function<void(std::string_view line)> line_sink;   // besides the lines kept
+  std::function<void(std::string_view line)> line_sink;  // besides the lines kept
 };
 
 class Cluster {
@@ -43,7 +45,7 @@ class Cluster {
   struct BeaconProcess {
     io::SimHost* host = nullptr;
     std::unique_ptr<beacon::Beacon> beacon;
-    std::string failure;             // why it stopped by itself
+    std::string failure;  // why it stopped by itself
     bool up = false;
   };
   struct ServerProcess {
@@ -60,16 +62,16 @@ class Cluster {
     bool voting = false;
     BeaconProcess beacon;
     std::optional<ServerProcess> server;
-    std::vector<uint32_t> clients;   // positions in `clients`
+    std::vector<uint32_t> clients;  // positions in `clients`
   };
   struct ClientProcess {
     io::SimHost* host = nullptr;
     NodeId node = 0;
     bool up = false;
-    bool fenced = false;             // noticed that the volume was taken away
-    bool retry = false;              // the attempt has failed and is to be made again
+    bool fenced = false;  // noticed that the volume was taken away
+    bool retry = false;   // the attempt has failed and is to be made again
     bool force = false;
-    VolumeId volume = 0;             // 0: has none
+    VolumeId volume = 0;  // 0: has none
     uint64_t session = 0;
     uint64_t completed_before = 0;
     std::unique_ptr<client::Standalone::Attempt> attempt;
@@ -80,7 +82,8 @@ class Cluster {
   Cluster(uint64_t seed, ClusterSetup setup);
   ~Cluster();
 
-  // Forms the cluster, makes disks, template and volumes, attaches them and starts the work. What went wrong, or nothing.
+  // Forms the cluster, makes disks, template and volumes, attaches them and starts the work. What
+  // went wrong, or nothing.
   std::string start();
 
   // Processes. Ending one that is down, or starting one that is up, does nothing.
@@ -90,35 +93,38 @@ class Cluster {
   void end_server(Node& node, Death death);
   void start_client(ClientProcess& process, VolumeId volume, bool force);
   void end_client(ClientProcess& process, Death death);
-  void start_node(Node& node);                     // clients come back with the volume that they had
+  void start_node(Node& node);  // clients come back with the volume that they had
   void end_node(Node& node, Death death);
   void move_volume(VolumeId volume, ClientProcess& to);  // by force; `to` must be free
-  // What systemd and an administrator do now and then: ended processes are started again, failed attempts repeated, fenced clients freed.
+  // What systemd and an administrator do now and then: ended processes are started again, failed
+  // attempts repeated, fenced clients freed.
   void tend();
-  void command(const map::Command& command);       // without waiting; refusals are nobody's loss
+  void command(const map::Command& command);  // without waiting; refusals are nobody's loss
 
-  Node* leader();                                  // whose beacon is in charge, or nullptr
+  Node* leader();  // whose beacon is in charge, or nullptr
   Node& node(NodeId id) { return nodes.at(id - 1u); }
-  ClientProcess* holder_of(VolumeId volume);       // the newest process that took it
+  ClientProcess* holder_of(VolumeId volume);  // the newest process that took it
   const map::Map* newest_map() const;
   uint64_t operations() const;
 
   // Checks. Each returns what is wrong, or nothing.
-  std::string check_now();                         // what must hold at every moment
-  std::string unsettled() const;                   // every set has all of its copies, active; all beacons and clients at work
-  std::string compare_copies();                    // runs the world
-  std::string check_disks(const std::vector<std::string>& spoiled);  // ends all processes, runs the world
-  std::string waiting() const;                     // what the servers say that requests wait for
+  std::string check_now();  // what must hold at every moment
+  std::string unsettled()
+      const;  // every set has all of its copies, active; all beacons and clients at work
+  std::string compare_copies();  // runs the world
+  std::string check_disks(
+      const std::vector<std::string>& spoiled);  // ends all processes, runs the world
+  std::string waiting() const;                   // what the servers say that requests wait for
 
   ClusterSetup setup;
-  std::vector<std::string> log;                    // the newest lines
+  std::vector<std::string> log;  // the newest lines
   io::SimWorld world;
   Linearizability history;
   uint64_t last_stamp = 0, last_session = 0;
-  std::vector<Node> nodes;                         // [id - 1]
+  std::vector<Node> nodes;  // [id - 1]
   std::vector<ClientProcess> clients;
   std::vector<VolumeId> volumes;
-  bool replaces_disks = false;                     // tend() starts servers again that have given up a disk
+  bool replaces_disks = false;  // tend() starts servers again that have given up a disk
 
  private:
   void add_nodes();
@@ -141,10 +147,11 @@ class Cluster {
   io::SimHost* tools_ = nullptr;
   io::SimHost* mgmt_host_ = nullptr;
   std::unique_ptr<member::Member> mgmt_;
-  std::map<VolumeId, std::vector<std::pair<uint64_t, uint32_t>>> sessions_;   // and the generation of each
-  std::map<uint64_t, uint64_t> state_hashes_;      // by applied index
-  std::map<uint64_t, NodeId> terms_;               // who was in charge
-  std::vector<const io::SimHost*> serving_;        // by set index, for check_leases
+  std::map<VolumeId, std::vector<std::pair<uint64_t, uint32_t>>>
+      sessions_;                               // and the generation of each
+  std::map<uint64_t, uint64_t> state_hashes_;  // by applied index
+  std::map<uint64_t, NodeId> terms_;           // who was in charge
+  std::vector<const io::SimHost*> serving_;    // by set index, for check_leases
 };
 
 }  // namespace sp::sim

@@ -15,8 +15,10 @@ std::string list_text(const char* name, const std::vector<DiskId>& disks) {
 }
 
 std::string set_text(const map::DiskSet& row) {
-  return "set " + std::to_string(row.id.index) + " epoch " + std::to_string(row.epoch) + (row.activated ? " activated" : " not activated") +
-         list_text("acting", row.acting) + list_text("recovering", row.recovering) + list_text("base", row.base) + list_text("target", row.target);
+  return "set " + std::to_string(row.id.index) + " epoch " + std::to_string(row.epoch) +
+         (row.activated ? " activated" : " not activated") + list_text("acting", row.acting) +
+         list_text("recovering", row.recovering) + list_text("base", row.base) +
+         list_text("target", row.target);
 }
 
 }  // namespace
@@ -41,7 +43,8 @@ std::string Cluster::check_now() {
   if (auto wrong = check_leases(); !wrong.empty()) return wrong;
   if (auto wrong = check_states(); !wrong.empty()) return wrong;
   for (const auto& process : clients) {
-    if (process.work && !process.work->failure().empty()) return process.host->name() + ": " + process.work->failure();
+    if (process.work && !process.work->failure().empty())
+      return process.host->name() + ": " + process.work->failure();
   }
   return "";
 }
@@ -55,7 +58,9 @@ std::string Cluster::check_leases() {
     const io::SimHost* const host = node.server->host;
     node.server->server->each_served([&](SetId set) {
       const io::SimHost*& other = serving_[set.index];
-      if (other != nullptr) wrong = other->name() + " and " + host->name() + " both may serve set " + std::to_string(set.index);
+      if (other != nullptr)
+        wrong = other->name() + " and " + host->name() + " both may serve set " +
+                std::to_string(set.index);
       other = host;
     });
   }
@@ -68,11 +73,13 @@ std::string Cluster::check_states() {
     const auto view = node.beacon.beacon->view();
     const auto [known, added] = state_hashes_.emplace(view.applied_index, view.content_hash);
     if (!added && known->second != view.content_hash) {
-      return "the agreed state of node " + std::to_string(node.id) + " differs from another's at index " + std::to_string(view.applied_index);
+      return "the agreed state of node " + std::to_string(node.id) +
+             " differs from another's at index " + std::to_string(view.applied_index);
     }
     if (!view.leads) continue;
     const auto [leads, first] = terms_.emplace(view.term, node.id);
-    if (!first && leads->second != node.id) return "two nodes lead in term " + std::to_string(view.term);
+    if (!first && leads->second != node.id)
+      return "two nodes lead in term " + std::to_string(view.term);
   }
   return "";
 }
@@ -86,17 +93,21 @@ std::string Cluster::unsettled() const {
     const auto view = node.beacon.beacon->view();
     if (view.leader == 0) return name + " knows no leader";
     if (view.voter != node.voting) return name + (node.voting ? " does not vote yet" : " votes");
-    if (view.applied_index != map->index) return name + " is behind: " + std::to_string(view.applied_index) + " of " + std::to_string(map->index);
+    if (view.applied_index != map->index)
+      return name + " is behind: " + std::to_string(view.applied_index) + " of " +
+             std::to_string(map->index);
   }
   for (const auto& [id, disk] : map->disks) {
     if (!map->disk_serves(id)) return "disk " + std::to_string(id) + " is not up: " + disk.failure;
   }
   for (const auto& [id, row] : map->sets) {
-    if (!row.activated || row.acting != row.target || !row.recovering.empty()) return set_text(row) + waiting();
+    if (!row.activated || row.acting != row.target || !row.recovering.empty())
+      return set_text(row) + waiting();
   }
   for (const VolumeId volume : volumes) {
     bool at_work = false;
-    for (const auto& process : clients) at_work = at_work || (process.volume == volume && process.work && !process.fenced);
+    for (const auto& process : clients)
+      at_work = at_work || (process.volume == volume && process.work && !process.fenced);
     if (!at_work) return "volume " + std::to_string(volume) + " is not attached";
   }
   return "";
@@ -107,7 +118,8 @@ std::string Cluster::waiting() const {
   for (const auto& node : nodes) {
     if (!node.server || !node.server->server) continue;
     for (const auto& set : node.server->server->make_report().sets) {
-      text += "; " + node.server->host->name() + ": set " + std::to_string(set.set.index) + " waits for " + set.waits_for;
+      text += "; " + node.server->host->name() + ": set " + std::to_string(set.set.index) +
+              " waits for " + set.waits_for;
     }
   }
   return text;
@@ -124,18 +136,23 @@ std::string Cluster::compare_copies() {
         const auto& disks = node.server->disks;
         if (std::find(disks.begin(), disks.end(), row.acting[i]) == disks.end()) continue;
         ++open;
-        node.server->server->digest(row.acting[i], id, [&open, &reply = replies[i]](wire::DigestReply answer) {
-          reply = std::move(answer);
-          --open;
-        });
+        node.server->server->digest(row.acting[i], id,
+                                    [&open, &reply = replies[i]](wire::DigestReply answer) {
+                                      reply = std::move(answer);
+                                      --open;
+                                    });
       }
     }
-    if (!world.run_until([&] { return open == 0; }, std::chrono::seconds(20))) return "a digest does not come";
+    if (!world.run_until([&] { return open == 0; }, std::chrono::seconds(20)))
+      return "a digest does not come";
     for (size_t i = 0; i < replies.size(); ++i) {
-      if (!replies[i].ok) return "no digest of disk " + std::to_string(row.acting[i]) + ": " + replies[i].text;
+      if (!replies[i].ok)
+        return "no digest of disk " + std::to_string(row.acting[i]) + ": " + replies[i].text;
       if (replies[i].hash == replies[0].hash && replies[i].blocks == replies[0].blocks) continue;
-      return "set " + std::to_string(id.index) + ": disk " + std::to_string(row.acting[0]) + " holds " + std::to_string(replies[0].blocks) + " blocks, disk " +
-             std::to_string(row.acting[i]) + " " + std::to_string(replies[i].blocks) + ", of another content";
+      return "set " + std::to_string(id.index) + ": disk " + std::to_string(row.acting[0]) +
+             " holds " + std::to_string(replies[0].blocks) + " blocks, disk " +
+             std::to_string(row.acting[i]) + " " + std::to_string(replies[i].blocks) +
+             ", of another content";
     }
   }
   return "";
@@ -158,10 +175,12 @@ std::string Cluster::check_disks(const std::vector<std::string>& spoiled) {
           return;
         }
         for (const auto& finding : report->findings) {
-          if (finding.severity == store::Severity::damage && !may_be_damaged) wrong = path + ": " + finding.place + ": " + finding.explanation;
+          if (finding.severity == store::Severity::damage && !may_be_damaged)
+            wrong = path + ": " + finding.place + ": " + finding.explanation;
         }
       });
-      if (!world.run_until([&] { return done; }, std::chrono::seconds(600))) return path + ": the check does not end";
+      if (!world.run_until([&] { return done; }, std::chrono::seconds(600)))
+        return path + ": the check does not end";
       if (!wrong.empty()) return wrong;
     }
   }

@@ -18,16 +18,18 @@ void ClusterFaults::start() {
   spoiled_disk_ = node.server->disks[below(node.server->disks.size())];
   interval_ms_ = static_cast<int64_t>(200 + below(2500));
   constexpr std::array<uint32_t, 12> usual = {6, 4, 1, 6, 3, 3, 1, 3, 3, 2, 2, 1};
-  for (size_t i = 0; i < usual.size(); ++i) weights_[i] = below(4) == 0 ? 0 : usual[i] * static_cast<uint32_t>(1 + below(3));
+  for (size_t i = 0; i < usual.size(); ++i)
+    weights_[i] = below(4) == 0 ? 0 : usual[i] * static_cast<uint32_t>(1 + below(3));
   weights_[0] += 1;
   schedule();
 }
 
 void ClusterFaults::after(int64_t ms_max, std::function<void()> work) {
   auto box = std::make_shared<std::function<void()>>(std::move(work));
-  cluster_.world.at(std::chrono::microseconds(1000 + below(static_cast<uint64_t>(ms_max) * 1000)), [weak = std::weak_ptr<char>(alive_), box] {
-    if (weak.lock()) (*box)();
-  });
+  cluster_.world.at(std::chrono::microseconds(1000 + below(static_cast<uint64_t>(ms_max) * 1000)),
+                    [weak = std::weak_ptr<char>(alive_), box] {
+                      if (weak.lock()) (*box)();
+                    });
 }
 
 void ClusterFaults::schedule() {
@@ -74,8 +76,10 @@ void ClusterFaults::end_service() {
     cluster_.end_client(client, death);
   } else {
     Cluster::Node& node = any_node();
-    if (node.server && below(2) == 0) cluster_.end_server(node, death);
-    else cluster_.end_beacon(node, death);
+    if (node.server && below(2) == 0)
+      cluster_.end_server(node, death);
+    else
+      cluster_.end_beacon(node, death);
   }
   after(back_ms, [this] {
     for (auto& node : cluster_.nodes) cluster_.start_node(node);
@@ -86,13 +90,15 @@ void ClusterFaults::end_node() {
   Cluster::Node* const leader = cluster_.leader();
   Cluster::Node& node = leader != nullptr && below(3) == 0 ? *leader : any_node();
   cluster_.end_node(node, below(2) == 0 ? Death::silent : Death::power);
-  after(below(4) == 0 ? 8000 : 1500, [this, id = node.id] { cluster_.start_node(cluster_.node(id)); });
+  after(below(4) == 0 ? 8000 : 1500,
+        [this, id = node.id] { cluster_.start_node(cluster_.node(id)); });
 }
 
 void ClusterFaults::end_everything() {
   const bool together = below(2) == 0;
   for (auto& node : cluster_.nodes) cluster_.end_node(node, Death::power);
-  for (auto& node : cluster_.nodes) after(together ? 50 : 3000, [this, id = node.id] { cluster_.start_node(cluster_.node(id)); });
+  for (auto& node : cluster_.nodes)
+    after(together ? 50 : 3000, [this, id = node.id] { cluster_.start_node(cluster_.node(id)); });
 }
 
 void ClusterFaults::cut_both(const Cluster::Node& a, const Cluster::Node& b, bool up) {
@@ -106,10 +112,10 @@ void ClusterFaults::cut_links() {
   Cluster::Node& b = any_node();
   const int64_t ms = below(3) == 0 ? 8000 : 2000;
   switch (below(5)) {
-    case 0:   // these two only
+    case 0:  // these two only
       cut_both(a, b, false);
       return after(ms, [this, &a, &b] { cut_both(a, b, true); });
-    case 1:   // one way
+    case 1:  // one way
       net.set_link(a.ip, b.ip, false);
       return after(ms, [this, &a, &b] { cluster_.world.net().set_link(a.ip, b.ip, true); });
     case 2: {  // one node hears everybody and reaches nobody, or the other way round
@@ -151,13 +157,16 @@ void ClusterFaults::trouble_disk() {
         after(500, [this] { cluster_.replaces_disks = false; });
       });
     case 1: return disks.stall(path, milliseconds(1 + below(3000)));
-    case 2: return disks.stall("/log" + std::to_string(any_node().id), milliseconds(1 + below(1500)));
+    case 2:
+      return disks.stall("/log" + std::to_string(any_node().id), milliseconds(1 + below(1500)));
     default: {
       io::SimDiskOptions slow = cluster_.setup.world.disk;
       slow.latency_mean = milliseconds(1 + below(30));
       disks.set_options(path, slow);
       slow_.push_back(path);
-      return after(4000, [this, path] { cluster_.world.disks().set_options(path, cluster_.setup.world.disk); });
+      return after(4000, [this, path] {
+        cluster_.world.disks().set_options(path, cluster_.setup.world.disk);
+      });
     }
   }
 }
@@ -165,19 +174,22 @@ void ClusterFaults::trouble_disk() {
 // The beacon stops by itself and is started again.
 void ClusterFaults::trouble_log() {
   const std::string path = "/log" + std::to_string(any_node().id);
-  cluster_.world.disks().fail_next(path, below(2) == 0 ? io::SimDisks::Kind::write : io::SimDisks::Kind::flush);
+  cluster_.world.disks().fail_next(
+      path, below(2) == 0 ? io::SimDisks::Kind::write : io::SimDisks::Kind::flush);
 }
 
 void ClusterFaults::spoil_block() {
   auto& process = *cluster_.node(spoiled_node_).server;
   store::Store* const store = process.server ? process.server->store(spoiled_disk_) : nullptr;
   if (store == nullptr) return;
-  const auto place = std::find(process.disks.begin(), process.disks.end(), spoiled_disk_) - process.disks.begin();
+  const auto place =
+      std::find(process.disks.begin(), process.disks.end(), spoiled_disk_) - process.disks.begin();
   const std::string& path = process.paths[static_cast<size_t>(place)];
   const VolumeId volume = cluster_.volumes[below(cluster_.volumes.size())];
   const uint64_t block = below(cluster_.setup.work.blocks) * cluster_.setup.work.stride;
   const ObjectId object{volume, static_cast<uint32_t>(block / limits::blocks_per_object)};
-  const auto location = store::locate(*store, object, static_cast<uint16_t>(block % limits::blocks_per_object));
+  const auto location =
+      store::locate(*store, object, static_cast<uint16_t>(block % limits::blocks_per_object));
   if (!location) return;
   cluster_.world.disks().corrupt(path, location->device_offset + 512 * below(8), 512);
   if (spoiled_.empty()) spoiled_.push_back(path);
@@ -230,7 +242,8 @@ void ClusterFaults::lose_segments() {
   after(3000, [this] { cluster_.world.net().set_options(cluster_.setup.world.net); });
 }
 
-// Not within a node: there a connection breaks only with one of its processes, and beacons rely on that.
+// Not within a node: there a connection breaks only with one of its processes, and beacons rely on
+// that.
 void ClusterFaults::reset_connections() {
   const Cluster::Node& a = any_node();
   const Cluster::Node& b = any_node();
@@ -242,7 +255,8 @@ void ClusterFaults::heal() {
   alive_ = std::make_shared<char>();
   cluster_.world.net().heal();
   cluster_.world.net().set_options(cluster_.setup.world.net);
-  for (const std::string& path : slow_) cluster_.world.disks().set_options(path, cluster_.setup.world.disk);
+  for (const std::string& path : slow_)
+    cluster_.world.disks().set_options(path, cluster_.setup.world.disk);
   for (auto& node : cluster_.nodes) cluster_.start_node(node);
   cluster_.replaces_disks = true;
 }

@@ -1,6 +1,8 @@
-// ClusterFaults: draws what goes wrong in a Cluster, when, and for how long, from the world's seed: processes and nodes that end, power that fails everywhere, links that
-// break in all ways, pauses, slow and broken disks, decaying blocks, volumes attached elsewhere by force, disks taken out of placement.
-// What is spoiled for good is limited to one disk of a run, so that each block keeps a copy that is whole.
+// ClusterFaults: draws what goes wrong in a Cluster, when, and for how long, from the world's seed:
+// processes and nodes that end, power that fails everywhere, links that break in all ways, pauses,
+// slow and broken disks, decaying blocks, volumes attached elsewhere by force, disks taken out of
+// placement. What is spoiled for good is limited to one disk of a run, so that each block keeps a
+// copy that is whole.
 #pragma once
 #include <array>
 #include <functional>
@@ -56,7 +58,7 @@ class ClusterFaults {
   DiskId spoiled_disk_ = 0;
   NodeId spoiled_node_ = 0;
   std::vector<std::string> slow_;
-  DiskId outside_ = 0;                          // of placement
+  DiskId outside_ = 0;  // of placement
   std::shared_ptr<char> alive_ = std::make_shared<char>();
 };
 

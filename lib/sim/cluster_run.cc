@@ -29,13 +29,14 @@ ClusterSetup draw_setup(const RunOptions& options) {
   setup.volumes = 1 + static_cast<uint32_t>(random.below(2));
   setup.work.depth = 1 + static_cast<uint32_t>(random.below(4));
   setup.work.blocks = 4 + static_cast<uint32_t>(random.below(40));
-  setup.work.stride = random.below(2) == 0 ? 1 : 197;   // at times all within one object, at times across several
+  setup.work.stride =
+      random.below(2) == 0 ? 1 : 197;  // at times all within one object, at times across several
   setup.work.length_max = random.below(4) == 0 ? 40 : 4;
   setup.work.think_mean = milliseconds(50 + random.below(200));
   setup.log_entries_kept = random.below(2) == 0 ? 30 : 1000;
   setup.world.clock_drift_max = 0.0099;
   setup.world.disk.volatile_cache = random.below(4) != 0;
-  setup.world.disk.unwritten_is_noise = random.below(4) == 0;   // noise costs as much as all else
+  setup.world.disk.unwritten_is_noise = random.below(4) == 0;  // noise costs as much as all else
   if (options.storage_nodes) setup.storage_nodes = *options.storage_nodes;
   setup.line_sink = options.line_sink;
   return setup;
@@ -44,7 +45,8 @@ ClusterSetup draw_setup(const RunOptions& options) {
 // The world goes on in small steps, with everything that must always hold looked at in between.
 class Run {
  public:
-  explicit Run(const RunOptions& options) : options_(options), cluster_(options.seed, draw_setup(options)), faults_(cluster_) {}
+  explicit Run(const RunOptions& options)
+      : options_(options), cluster_(options.seed, draw_setup(options)), faults_(cluster_) {}
 
   ClusterRunResult execute() {
     ClusterRunResult result;
@@ -76,14 +78,21 @@ class Run {
       if (process.work) before[&process] = process.work->completed();
     }
     const bool works = advance(
-        [&] { return std::all_of(before.begin(), before.end(), [](const auto& entry) { return !entry.first->work || entry.first->work->completed() > entry.second; }); },
+        [&] {
+          return std::all_of(before.begin(), before.end(), [](const auto& entry) {
+            return !entry.first->work || entry.first->work->completed() > entry.second;
+          });
+        },
         idle_limit);
     if (!wrong_.empty()) return wrong_;
     if (!works) return "operations do not go on though everything is well" + cluster_.waiting();
     for (auto& process : cluster_.clients) {
       if (process.work) process.work->stop();
     }
-    const auto idle = [&] { return std::all_of(cluster_.clients.begin(), cluster_.clients.end(), [](const auto& process) { return !process.work || process.work->idle(); }); };
+    const auto idle = [&] {
+      return std::all_of(cluster_.clients.begin(), cluster_.clients.end(),
+                         [](const auto& process) { return !process.work || process.work->idle(); });
+    };
     const bool ended = advance(idle, idle_limit);
     if (!wrong_.empty()) return wrong_;
     if (!ended) return "operations do not end though everything is well" + cluster_.waiting();
@@ -131,13 +140,15 @@ class Run {
 
 ClusterRunResult run_cluster(const RunOptions& options) { return Run(options).execute(); }
 
-RunTotals run_clusters(RunOptions options, uint64_t seeds, const std::function<void(uint64_t seed, const std::string& why)>& failed) {
+RunTotals run_clusters(RunOptions options, uint64_t seeds,
+                       const std::function<void(uint64_t seed, const std::string& why)>& failed) {
   RunTotals totals;
   for (uint64_t i = 0; i < seeds; ++i, ++options.seed) {
     ClusterRunResult result = run_cluster(options);
     if (result.failure.empty() && i % repeated_one_of == 0) {
       const ClusterRunResult again = run_cluster(options);
-      if (again.trace_hash != result.trace_hash || again.operations != result.operations) result.failure = "a second run of this seed went another way";
+      if (again.trace_hash != result.trace_hash || again.operations != result.operations)
+        result.failure = "a second run of this seed went another way";
       totals.simulated_seconds += again.simulated_seconds;
       totals.events += again.events;
     }

@@ -38,10 +38,11 @@ void Cluster::format_disks() {
       format.cluster = cluster_id;
       format.disk = node.server->disks[i];
       format.write_in_full = false;
-      disk::format(tools_->host(), *held.back(), format, [&open](Result<disk::Superblock> superblock) {
-        SP_ASSERT(superblock.ok());
-        --open;
-      });
+      disk::format(tools_->host(), *held.back(), format,
+                   [&open](Result<disk::Superblock> superblock) {
+                     SP_ASSERT(superblock.ok());
+                     --open;
+                   });
     }
   }
   const bool done = world.run_until([&] { return open == 0; }, std::chrono::seconds(60));
@@ -55,18 +56,22 @@ std::string Cluster::form() {
     const uint32_t voters = setup.storage_nodes + (setup.witness ? 1 : 0);
     return std::all_of(nodes.begin(), nodes.end(), [&](const Node& node) {
       const auto view = node.beacon.beacon->view();
-      return view.started && view.voters == voters && view.members == nodes.size() && node.beacon.beacon->map()->nodes.size() == nodes.size();
+      return view.started && view.voters == voters && view.members == nodes.size() &&
+             node.beacon.beacon->map()->nodes.size() == nodes.size();
     });
   };
-  if (!world.run_until(formed, std::chrono::seconds(30))) return "the beacons do not become one cluster";
+  if (!world.run_until(formed, std::chrono::seconds(30)))
+    return "the beacons do not become one cluster";
   for (auto& node : nodes) start_server(node);
   const auto serves = [&] {
     const map::Map* const map = newest_map();
     return std::all_of(nodes.begin(), nodes.end(), [&](const Node& node) {
-      return !node.server || std::all_of(node.server->disks.begin(), node.server->disks.end(), [&](DiskId disk) { return map->disk_serves(disk); });
+      return !node.server || std::all_of(node.server->disks.begin(), node.server->disks.end(),
+                                         [&](DiskId disk) { return map->disk_serves(disk); });
     });
   };
-  if (!world.run_until(serves, std::chrono::seconds(30))) return "the servers do not register their disks";
+  if (!world.run_until(serves, std::chrono::seconds(30)))
+    return "the servers do not register their disks";
   start_mgmt();
   return "";
 }
@@ -74,7 +79,8 @@ std::string Cluster::form() {
 std::string Cluster::agree(const map::Command& command) {
   std::optional<Result<uint64_t>> result;
   mgmt_->command(command, [&result](Result<uint64_t> answer) { result = std::move(answer); });
-  if (!world.run_until([&] { return result.has_value(); }, std::chrono::seconds(20))) return "no answer to a command";
+  if (!world.run_until([&] { return result.has_value(); }, std::chrono::seconds(20)))
+    return "no answer to a command";
   return result->ok() ? "" : result->error().message();
 }
 
@@ -82,7 +88,8 @@ std::string Cluster::configure() {
   map::UpdatePlacementGroup group;
   group.name = group_name;
   for (const auto& node : nodes) {
-    if (node.server) group.add.insert(group.add.end(), node.server->disks.begin(), node.server->disks.end());
+    if (node.server)
+      group.add.insert(group.add.end(), node.server->disks.begin(), node.server->disks.end());
   }
   if (auto wrong = agree(group); !wrong.empty()) return "placement group: " + wrong;
   map::PutTemplate put;
@@ -110,11 +117,13 @@ std::string Cluster::start() {
   if (auto wrong = configure(); !wrong.empty()) return wrong;
   // One per client node in turn.
   for (uint32_t i = 0; i < setup.volumes; ++i) {
-    const uint32_t position = i % setup.client_nodes * setup.clients_per_node + i / setup.client_nodes;
+    const uint32_t position =
+        i % setup.client_nodes * setup.clients_per_node + i / setup.client_nodes;
     start_client(clients[position], volumes[i], false);
   }
   const auto ready = [&] { return unsettled().empty(); };
-  if (!world.run_until(ready, std::chrono::seconds(20))) return "the new cluster does not get to work: " + unsettled();
+  if (!world.run_until(ready, std::chrono::seconds(20)))
+    return "the new cluster does not get to work: " + unsettled();
   return "";
 }
 

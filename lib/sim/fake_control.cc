@@ -14,7 +14,8 @@ constexpr io::Duration tick_interval = std::chrono::milliseconds(20);
 constexpr io::Duration lease_over = limits::node_silent_after;
 }  // namespace
 
-FakeControl::FakeControl(io::SimWorld& world, FakeControlOptions options) : world_(world), options_(options) {
+FakeControl::FakeControl(io::SimWorld& world, FakeControlOptions options)
+    : world_(world), options_(options) {
   map_.index = 1;
   map_.cluster.id = 0xc1u;
   tick();
@@ -27,10 +28,12 @@ bool FakeControl::draw(double probability) {
 }
 
 io::Duration FakeControl::delay() {
-  return io::sim_exponential(world_.random(), static_cast<double>(options_.delay_mean.count())) * io::Duration(1) + std::chrono::microseconds(50);
+  return io::sim_exponential(world_.random(), static_cast<double>(options_.delay_mean.count())) *
+             io::Duration(1) +
+         std::chrono::microseconds(50);
 }
 
-// --- the map and its way to the members ---------------------------------------------------------------------------------------------------
+// the map and its way to the members
 
 void FakeControl::change(map::Change row) {
   const bool good = map::apply(map_, row);
@@ -54,7 +57,9 @@ void FakeControl::deliver(Session& session) {
   if (found != unreachable_.end() && found->second) return;
   session.delivering = true;
   io::Duration wait = delay();
-  if (draw(options_.slow_change)) wait += io::Duration(world_.random().below(static_cast<uint64_t>(options_.slow_change_max.count())));
+  if (draw(options_.slow_change))
+    wait += io::Duration(
+        world_.random().below(static_cast<uint64_t>(options_.slow_change_max.count())));
   world_.at(wait, [this, alive = std::weak_ptr<char>(alive_), weak = session.weak_from_this()] {
     const auto session = weak.lock();
     if (!alive.lock() || !session) return;
@@ -70,11 +75,12 @@ void FakeControl::deliver(Session& session) {
   });
 }
 
-// --- configuration ------------------------------------------------------------------------------------------------------------------------
+// configuration
 
 bool FakeControl::disk_up(DiskId disk) const { return map_.disk_serves(disk); }
 
-GroupId FakeControl::add_group(uint8_t copies, uint8_t min_copies, const std::vector<std::vector<DiskId>>& sets) {
+GroupId FakeControl::add_group(uint8_t copies, uint8_t min_copies,
+                               const std::vector<std::vector<DiskId>>& sets) {
   map::AllocationGroup group;
   group.id = ++map_.cluster.group_last;
   group.set_count = static_cast<uint32_t>(sets.size());
@@ -83,7 +89,8 @@ GroupId FakeControl::add_group(uint8_t copies, uint8_t min_copies, const std::ve
   change(map::to_change(map_.cluster));
   change(map::to_change(group));
   for (size_t i = 0; i < sets.size(); ++i) {
-    change(map::to_change(map::new_set({group.id, static_cast<uint16_t>(i)}, sets[i], [this](DiskId disk) { return disk_up(disk); })));
+    change(map::to_change(map::new_set({group.id, static_cast<uint16_t>(i)}, sets[i],
+                                       [this](DiskId disk) { return disk_up(disk); })));
   }
   publish();
   return group.id;
@@ -110,7 +117,8 @@ uint32_t FakeControl::attach(VolumeId volume, ClientId client, map::Rights right
   if (rights == map::Rights::read_write) {
     std::vector<ClientId> others;
     for (const auto& [key, row] : map_.attachments) {
-      if (key.first == volume && key.second != client && row.rights == map::Rights::read_write) others.push_back(key.second);
+      if (key.first == volume && key.second != client && row.rights == map::Rights::read_write)
+        others.push_back(key.second);
     }
     for (const ClientId other : others) change(map::to_removal<map::Attachment>({volume, other}));
   }
@@ -142,7 +150,8 @@ void FakeControl::put_set(const map::SetEvent& event) {
 
 bool FakeControl::stopped(ServiceId server, uint64_t index) const {
   const auto session = sessions_.find(server);
-  if (session == sessions_.end() || world_.now() - session->second->last_grant > lease_over) return true;
+  if (session == sessions_.end() || world_.now() - session->second->last_grant > lease_over)
+    return true;
   return session->second->fenced_index >= index;
 }
 
@@ -154,36 +163,43 @@ void FakeControl::each_set(const std::function<map::SetEvent(const map::DiskSet&
 
 void FakeControl::retarget(SetId set, std::vector<DiskId> target) {
   const auto copies = map_.groups.at(set.group).copies;
-  put_set(map::retarget(map_.sets.at(set), std::move(target), [this](DiskId disk) { return disk_up(disk); }, copies));
+  put_set(map::retarget(
+      map_.sets.at(set), std::move(target), [this](DiskId disk) { return disk_up(disk); }, copies));
   publish();
 }
 
-// --- services -----------------------------------------------------------------------------------------------------------------------------
+// services
 
 void FakeControl::disk_goes_down(DiskId id) {
   map::Disk row = map_.disks.at(id);
   if (!row.up) return;
   row.up = false;
   change(map::to_change(row));
-  each_set([&](const map::DiskSet& set) { return map::disk_down(set, id, [this](DiskId disk) { return disk_up(disk); }); });
+  each_set([&](const map::DiskSet& set) {
+    return map::disk_down(set, id, [this](DiskId disk) { return disk_up(disk); });
+  });
 }
 
 void FakeControl::disk_comes_up(const map::Disk& disk) {
   map::Disk row = disk;
   row.up = true;
   change(map::to_change(row));
-  each_set([&](const map::DiskSet& set) { return map::disk_up(set, disk.id, [this](DiskId id) { return disk_up(id); }); });
+  each_set([&](const map::DiskSet& set) {
+    return map::disk_up(set, disk.id, [this](DiskId id) { return disk_up(id); });
+  });
 }
 
 void FakeControl::service_up(const map::Service& service, const std::vector<map::Disk>& disks) {
   const auto before = map_.services.find(service.id);
-  const bool same = before != map_.services.end() && before->second.up && before->second.start_id == service.start_id;
+  const bool same = before != map_.services.end() && before->second.up &&
+                    before->second.start_id == service.start_id;
   std::vector<DiskId> held;
   for (const auto& [id, row] : map_.disks) {
     if (row.server == service.id && row.up) held.push_back(id);
   }
   for (const DiskId id : held) {
-    const bool stays = same && std::any_of(disks.begin(), disks.end(), [&](const map::Disk& disk) { return disk.id == id; });
+    const bool stays = same && std::any_of(disks.begin(), disks.end(),
+                                           [&](const map::Disk& disk) { return disk.id == id; });
     if (!stays) disk_goes_down(id);
   }
   map::Service row = service;
@@ -216,21 +232,27 @@ void FakeControl::service_down(ServiceId id) {
 
 void FakeControl::set_reachable(ServiceId service, bool reachable) {
   unreachable_[service] = !reachable;
-  if (const auto found = sessions_.find(service); reachable && found != sessions_.end()) deliver(*found->second);
+  if (const auto found = sessions_.find(service); reachable && found != sessions_.end())
+    deliver(*found->second);
 }
 
 void FakeControl::set_quorum(bool quorum) { quorum_ = quorum; }
 
 void FakeControl::process_ended(ServiceId service, uint64_t start_id) {
-  if (const auto found = sessions_.find(service); found != sessions_.end() && found->second->self.start_id == start_id) sessions_.erase(found);
-  world_.at(delay() + std::chrono::milliseconds(5), [this, alive = std::weak_ptr<char>(alive_), service, start_id] {
-    if (!alive.lock() || !quorum_) return;
-    const auto row = map_.services.find(service);
-    if (row != map_.services.end() && row->second.up && row->second.start_id == start_id) service_down(service);
-  });
+  if (const auto found = sessions_.find(service);
+      found != sessions_.end() && found->second->self.start_id == start_id)
+    sessions_.erase(found);
+  world_.at(delay() + std::chrono::milliseconds(5),
+            [this, alive = std::weak_ptr<char>(alive_), service, start_id] {
+              if (!alive.lock() || !quorum_) return;
+              const auto row = map_.services.find(service);
+              if (row != map_.services.end() && row->second.up && row->second.start_id == start_id)
+                service_down(service);
+            });
 }
 
-std::unique_ptr<member::Member> FakeControl::join(io::Host& host, member::Options options, member::Member::Events events) {
+std::unique_ptr<member::Member> FakeControl::join(io::Host& host, member::Options options,
+                                                  member::Member::Events events) {
   auto session = std::make_shared<Session>(host, options.self);
   session->registration = options.registration;
   session->registration.id = options.self.service;
@@ -246,7 +268,7 @@ std::unique_ptr<member::Member> FakeControl::join(io::Host& host, member::Option
   return member;
 }
 
-// --- commands and leases ------------------------------------------------------------------------------------------------------------------
+// commands and leases
 
 Status FakeControl::apply(const map::Command& command) {
   ++commands_;
@@ -257,7 +279,8 @@ Status FakeControl::apply(const map::Command& command) {
     if (!current) return Error(Code::stale, "the set has changed");
     if (std::holds_alternative<map::SetActivated>(command)) {
       std::erase_if(dropped_[id], [&](const auto& old) { return stopped(old.first, old.second); });
-      if (!dropped_[id].empty()) return Error(Code::transient, "an earlier primary has not confirmed that it has stopped");
+      if (!dropped_[id].empty())
+        return Error(Code::transient, "an earlier primary has not confirmed that it has stopped");
     }
     const map::SetEvent event = rule(found->second, map_.groups.at(id.group));
     if (!event.changed) return Error(Code::refused, "the rules of disk sets do not allow it");
@@ -266,15 +289,22 @@ Status FakeControl::apply(const map::Command& command) {
   };
   if (const auto* c = std::get_if<map::SetActivated>(&command)) {
     return set_event(c->set, map_.sets.count(c->set) != 0 && map_.sets.at(c->set).epoch == c->epoch,
-                     [&](const auto& set, const auto& group) { return map::activated(set, c->epoch, group.min_copies, up); });
+                     [&](const auto& set, const auto& group) {
+                       return map::activated(set, c->epoch, group.min_copies, up);
+                     });
   }
   if (const auto* c = std::get_if<map::SetPromote>(&command)) {
-    return set_event(c->set, map_.sets.count(c->set) != 0 && map_.sets.at(c->set).revision == c->revision,
-                     [&](const auto& set, const auto& group) { return map::promote(set, c->revision, c->disk, group.copies); });
+    return set_event(c->set,
+                     map_.sets.count(c->set) != 0 && map_.sets.at(c->set).revision == c->revision,
+                     [&](const auto& set, const auto& group) {
+                       return map::promote(set, c->revision, c->disk, group.copies);
+                     });
   }
   if (const auto* c = std::get_if<map::SetEvict>(&command)) {
     return set_event(c->set, map_.sets.count(c->set) != 0 && map_.sets.at(c->set).epoch == c->epoch,
-                     [&](const auto& set, const auto& group) { return map::evict(set, c->epoch, c->disk, group.min_copies); });
+                     [&](const auto& set, const auto& group) {
+                       return map::evict(set, c->epoch, c->disk, group.min_copies);
+                     });
   }
   if (const auto* c = std::get_if<map::DiskFailed>(&command)) {
     const auto found = map_.disks.find(c->disk);
@@ -288,7 +318,8 @@ Status FakeControl::apply(const map::Command& command) {
   return Error(Code::invalid, "the simulated control does not know this command");
 }
 
-void FakeControl::command(const std::shared_ptr<Session>& session, const map::Command& command, Callback<void(Result<uint64_t>)> done) {
+void FakeControl::command(const std::shared_ptr<Session>& session, const map::Command& command,
+                          Callback<void(Result<uint64_t>)> done) {
   struct Call {
     map::Command command;
     Callback<void(Result<uint64_t>)> done;
@@ -298,7 +329,8 @@ void FakeControl::command(const std::shared_ptr<Session>& session, const map::Co
   auto call = std::make_shared<Call>();
   call->command = command;
   call->done = std::move(done);
-  world_.at(delay(), [this, alive = std::weak_ptr<char>(alive_), weak = std::weak_ptr<Session>(session), call] {
+  world_.at(delay(), [this, alive = std::weak_ptr<char>(alive_),
+                      weak = std::weak_ptr<Session>(session), call] {
     if (!alive.lock()) return;
     const auto session = weak.lock();
     if (!session) return;
@@ -307,10 +339,13 @@ void FakeControl::command(const std::shared_ptr<Session>& session, const map::Co
     if (reachable && (!unknown || draw(0.5))) {
       const Status status = apply(call->command);
       publish();
-      if (!unknown) call->result = status.ok() ? Result<uint64_t>(map_.index) : Result<uint64_t>(status.error());
+      if (!unknown)
+        call->result =
+            status.ok() ? Result<uint64_t>(map_.index) : Result<uint64_t>(status.error());
     }
     // The answer comes after the map that has it.
-    session->updates.push_back({0, {}, {}, [call] { call->done.call_once(std::move(call->result)); }});
+    session->updates.push_back(
+        {0, {}, {}, [call] { call->done.call_once(std::move(call->result)); }});
     if (!reachable || unknown) {
       // Told by the member's own timeout, out of order.
       auto answer = std::move(session->updates.back().answer);
@@ -318,10 +353,11 @@ void FakeControl::command(const std::shared_ptr<Session>& session, const map::Co
       auto box = std::make_shared<std::function<void()>>(std::move(answer));
       world_.at(std::chrono::milliseconds(200), [weak, box] {
         const auto session = weak.lock();
-        if (session && session->member != nullptr) session->host.reactor.post([weak, box] {
-          const auto session = weak.lock();
-          if (session && session->member != nullptr) (*box)();
-        });
+        if (session && session->member != nullptr)
+          session->host.reactor.post([weak, box] {
+            const auto session = weak.lock();
+            if (session && session->member != nullptr) (*box)();
+          });
       });
       return;
     }
@@ -329,12 +365,15 @@ void FakeControl::command(const std::shared_ptr<Session>& session, const map::Co
   });
 }
 
-void FakeControl::lease_request(const std::shared_ptr<Session>& session, io::Instant sent, uint64_t fenced_index) {
-  world_.at(delay(), [this, alive = std::weak_ptr<char>(alive_), weak = std::weak_ptr<Session>(session), sent, fenced_index] {
+void FakeControl::lease_request(const std::shared_ptr<Session>& session, io::Instant sent,
+                                uint64_t fenced_index) {
+  world_.at(delay(), [this, alive = std::weak_ptr<char>(alive_),
+                      weak = std::weak_ptr<Session>(session), sent, fenced_index] {
     const auto session = weak.lock();
     if (!alive.lock() || !session || !quorum_ || unreachable_[session->self.service]) return;
     const auto row = map_.services.find(session->self.service);
-    if (row == map_.services.end() || !row->second.up || row->second.start_id != session->self.start_id || !session->registered) {
+    if (row == map_.services.end() || !row->second.up ||
+        row->second.start_id != session->self.start_id || !session->registered) {
       session->registered = true;
       service_up(session->registration, session->disks);
     }

@@ -1,8 +1,12 @@
-// FakeControl: the agreed state of a simulated cluster without beacons: one map, changed by map::set_rules, handed to services with delays, with leases that are
-// sound and can be taken away. For simulations of the data path alone; the whole cluster is simulated with real beacons.
+// FakeControl: the agreed state of a simulated cluster without beacons: one map, changed by
+// map::set_rules, handed to services with delays, with leases that are sound and can be taken away.
+// For simulations of the data path alone; the whole cluster is simulated with real beacons.
 //
-// It keeps what Member promises (also that a live primary that is put out of its set has confirmed the map, or lost its lease, before the next one is activated): changes come in order, a service may lag; a service is declared down when its process is known to have ended, or when its last lease has ended for
-// certain; nobody is put in its place before. Commands may end with an unknown outcome. Lives outside of all hosts. Thread rule: the world's.
+// It keeps what Member promises (also that a live primary that is put out of its set has confirmed
+// the map, or lost its lease, before the next one is activated): changes come in order, a service
+// may lag; a service is declared down when its process is known to have ended, or when its last
+// lease has ended for certain; nobody is put in its place before. Commands may end with an unknown
+// outcome. Lives outside of all hosts. Thread rule: the world's.
 #pragma once
 #include <functional>
 #include <map>
@@ -18,10 +22,11 @@
 namespace sp::sim {
 
 struct FakeControlOptions {
-  io::Duration delay_mean = std::chrono::microseconds(300);   // of each message from and to a member
-  double slow_change = 0.02;                                   // share of map changes that take up to slow_change_max
+  io::Duration delay_mean = std::chrono::microseconds(300);  // of each message from and to a member
+  double slow_change = 0.02;  // share of map changes that take up to slow_change_max
   io::Duration slow_change_max = std::chrono::milliseconds(150);
-  double unknown_outcome = 0.02;                               // share of commands that are answered "transient", half of them applied
+  double unknown_outcome =
+      0.02;  // share of commands that are answered "transient", half of them applied
 };
 
 class FakeControl {
@@ -31,21 +36,25 @@ class FakeControl {
 
   const map::Map& map() const { return map_; }
 
-  // --- configuration, applied at once -----------------------------------------------------------------------------------------------------
-  GroupId add_group(uint8_t copies, uint8_t min_copies, const std::vector<std::vector<DiskId>>& sets);
+  // configuration, applied at once
+  GroupId add_group(uint8_t copies, uint8_t min_copies,
+                    const std::vector<std::vector<DiskId>>& sets);
   VolumeId add_volume(GroupId group, uint64_t size_bytes);
   void remove_volume(VolumeId volume);
-  uint32_t attach(VolumeId volume, ClientId client, map::Rights rights);  // a new generation; takes read-write away from others
+  uint32_t attach(VolumeId volume, ClientId client,
+                  map::Rights rights);  // a new generation; takes read-write away from others
   void detach(VolumeId volume, ClientId client);
   void retarget(SetId set, std::vector<DiskId> target);
 
-  // --- faults -----------------------------------------------------------------------------------------------------------------------------
-  void set_reachable(ServiceId service, bool reachable);   // its tie to the beacons
-  void set_quorum(bool quorum);                            // without: no leases, no commands
-  void process_ended(ServiceId service, uint64_t start_id);  // its beacon notices that the process is gone
+  // faults
+  void set_reachable(ServiceId service, bool reachable);  // its tie to the beacons
+  void set_quorum(bool quorum);                           // without: no leases, no commands
+  void process_ended(ServiceId service,
+                     uint64_t start_id);  // its beacon notices that the process is gone
 
   // Members. Registers on start; the handle is the service's.
-  std::unique_ptr<member::Member> join(io::Host& host, member::Options options, member::Member::Events events);
+  std::unique_ptr<member::Member> join(io::Host& host, member::Options options,
+                                       member::Member::Events events);
 
   // Fenced everywhere: every server has put the map up to index in force, or has no lease.
   bool in_force(uint64_t index) const;
@@ -53,9 +62,9 @@ class FakeControl {
 
  private:
   friend class FakeMember;
-  struct Session;                                          // one member's end here
+  struct Session;  // one member's end here
 
-  void change(map::Change row);                            // of the map, published with the next publish()
+  void change(map::Change row);  // of the map, published with the next publish()
   void publish();
   void deliver(Session& session);
   bool disk_up(DiskId disk) const;
@@ -67,8 +76,10 @@ class FakeControl {
   void service_up(const map::Service& service, const std::vector<map::Disk>& disks);
   void service_down(ServiceId service);
   Status apply(const map::Command& command);
-  void command(const std::shared_ptr<Session>& session, const map::Command& command, Callback<void(Result<uint64_t>)> done);
-  void lease_request(const std::shared_ptr<Session>& session, io::Instant sent, uint64_t fenced_index);
+  void command(const std::shared_ptr<Session>& session, const map::Command& command,
+               Callback<void(Result<uint64_t>)> done);
+  void lease_request(const std::shared_ptr<Session>& session, io::Instant sent,
+                     uint64_t fenced_index);
   void tick();
   io::Duration delay();
   bool draw(double probability);
@@ -78,7 +89,9 @@ class FakeControl {
   map::Map map_;
   std::vector<map::Change> pending_;
   std::map<ServiceId, std::shared_ptr<Session>> sessions_;
-  std::map<SetId, std::map<ServiceId, uint64_t>> dropped_;   // live primaries that are copies no more: until they say so, the set is not activated
+  std::map<SetId, std::map<ServiceId, uint64_t>>
+      dropped_;  // live primaries that are copies no more: until they say so, the set is not
+                 // activated
   std::map<ServiceId, bool> unreachable_;
   bool quorum_ = true;
   uint64_t commands_ = 0;

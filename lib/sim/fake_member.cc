@@ -4,8 +4,12 @@
 
 namespace sp::sim {
 
-FakeMember::FakeMember(FakeControl& control, std::shared_ptr<FakeControl::Session> session, Events events)
-    : control_(control), session_(std::move(session)), events_(std::move(events)), timer_(session_->host.reactor) {
+FakeMember::FakeMember(FakeControl& control, std::shared_ptr<FakeControl::Session> session,
+                       Events events)
+    : control_(control),
+      session_(std::move(session)),
+      events_(std::move(events)),
+      timer_(session_->host.reactor) {
   timer_.arm(io::Duration(0), [this] { tick(); });
 }
 
@@ -23,9 +27,12 @@ void FakeMember::check_confirms() {
   auto open = std::move(confirms_);
   confirms_.clear();
   for (auto& confirm : open) {
-    if (map_.index >= confirm->index && control_.in_force(confirm->index)) confirm->done.call_once(Status());
-    else if (now >= confirm->until) confirm->done.call_once(Error(Code::timed_out, "not every server has confirmed"));
-    else confirms_.push_back(std::move(confirm));
+    if (map_.index >= confirm->index && control_.in_force(confirm->index))
+      confirm->done.call_once(Status());
+    else if (now >= confirm->until)
+      confirm->done.call_once(Error(Code::timed_out, "not every server has confirmed"));
+    else
+      confirms_.push_back(std::move(confirm));
   }
 }
 
@@ -44,9 +51,13 @@ void FakeMember::take(FakeControl::Session::Update& update) {
   if (events_.map_changed) events_.map_changed(update.changes);
 }
 
-void FakeMember::granted(io::Instant sent) { lease_until_ = std::max(lease_until_, sent + limits::lease_length); }
+void FakeMember::granted(io::Instant sent) {
+  lease_until_ = std::max(lease_until_, sent + limits::lease_length);
+}
 
-void FakeMember::command(const map::Command& command, Callback<void(Result<uint64_t>)> done) { control_.command(session_, command, std::move(done)); }
+void FakeMember::command(const map::Command& command, Callback<void(Result<uint64_t>)> done) {
+  control_.command(session_, command, std::move(done));
+}
 
 void FakeMember::confirm(uint64_t index, io::Duration timeout, Callback<void(Status)> done) {
   auto confirm = std::make_unique<Confirm>();
@@ -57,8 +68,10 @@ void FakeMember::confirm(uint64_t index, io::Duration timeout, Callback<void(Sta
 }
 
 void FakeMember::reports(Callback<void(Result<std::vector<member::ServiceReport>>)> done) {
-  auto box = std::make_unique<Callback<void(Result<std::vector<member::ServiceReport>>)>>(std::move(done));
-  session_->host.reactor.post([box = std::move(box)] { box->call_once(std::vector<member::ServiceReport>()); });
+  auto box =
+      std::make_unique<Callback<void(Result<std::vector<member::ServiceReport>>)>>(std::move(done));
+  session_->host.reactor.post(
+      [box = std::move(box)] { box->call_once(std::vector<member::ServiceReport>()); });
 }
 
 void FakeMember::update_disks(std::vector<map::Disk> disks) {

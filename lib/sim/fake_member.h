@@ -16,8 +16,8 @@ struct FakeControl::Session : std::enable_shared_from_this<FakeControl::Session>
   struct Update {
     uint64_t index = 0;
     std::vector<map::Change> changes;
-    std::shared_ptr<map::Map> whole;      // instead of changes
-    std::function<void()> answer;         // of a command, in order with the changes
+    std::shared_ptr<map::Map> whole;  // instead of changes
+    std::function<void()> answer;     // of a command, in order with the changes
   };
   Session(io::Host& host_, const wire::Identity& self_) : host(host_), self(self_) {}
 
@@ -29,7 +29,7 @@ struct FakeControl::Session : std::enable_shared_from_this<FakeControl::Session>
   bool registered = false;
   bool delivering = false;
   std::deque<Update> updates;
-  io::Instant last_grant;                 // world time at which the last lease request arrived
+  io::Instant last_grant;  // world time at which the last lease request arrived
   uint64_t fenced_index = 0;
 };
 

@@ -1,9 +1,13 @@
-// Linearizability: what happened to each block of each volume, and whether some order of single steps explains it.
+// Linearizability: what happened to each block of each volume, and whether some order of single
+// steps explains it.
 //
-// Every write carries a stamp that no other write has, so each read names its write. Per block this is the register of Gibbons and Korach (Testing Shared Memories, 1997): the
-// operations on one value form a zone from the first end to the last start; the history is linearizable exactly when no two forward zones overlap and no backward zone lies
-// within a forward one. Zeros (never written, or discarded) have several writers: reads of them are checked for one possible writer each.
-// Times are numbers of events given out by next(), so nothing happens at the same time. Plain values.
+// Every write carries a stamp that no other write has, so each read names its write. Per block this
+// is the register of Gibbons and Korach (Testing Shared Memories, 1997): the operations on one
+// value form a zone from the first end to the last start; the history is linearizable exactly when
+// no two forward zones overlap and no backward zone lies within a forward one. Zeros (never
+// written, or discarded) have several writers: reads of them are checked for one possible writer
+// each. Times are numbers of events given out by next(), so nothing happens at the same time. Plain
+// values.
 #pragma once
 #include <cstdint>
 #include <map>
@@ -26,10 +30,13 @@ class Linearizability {
  public:
   uint64_t next() { return ++time_; }
 
-  // A stamp is never 0. `session`: the attachment under which it is written, 0 for one that is never fenced.
+  // A stamp is never 0. `session`: the attachment under which it is written, 0 for one that is
+  // never fenced.
   void write_started(BlockKey key, uint64_t stamp, uint64_t time, uint64_t session = 0);
   void discard_started(BlockKey key, uint64_t stamp, uint64_t time, uint64_t session = 0);
-  void write_ended(BlockKey key, uint64_t stamp, uint64_t time);     // acknowledged; of discards too. Never called: it may happen at any time, or not at all
+  void write_ended(BlockKey key, uint64_t stamp,
+                   uint64_t time);  // acknowledged; of discards too. Never called: it may happen at
+                                    // any time, or not at all
   // The session was fenced before now: what it wrote has taken effect by now, or never will.
   void session_fenced(uint64_t session, uint64_t time) { fenced_.emplace(session, time); }
   // What a read found: 0 for zeros.
@@ -48,7 +55,7 @@ class Linearizability {
     uint64_t session = 0;
     uint64_t started = 0;
     uint64_t ended = never;
-    uint64_t first_end = never;     // of the write and all reads of it
+    uint64_t first_end = never;  // of the write and all reads of it
     uint64_t last_start = 0;
   };
   struct Read {
@@ -63,11 +70,12 @@ class Linearizability {
   std::optional<std::string> apply_fences(BlockKey key, Block& block) const;
 
   std::map<BlockKey, Block> blocks_;
-  std::map<uint64_t, uint64_t> fenced_;   // session -> time
+  std::map<uint64_t, uint64_t> fenced_;  // session -> time
   uint64_t time_ = 0, reads_ = 0, writes_ = 0;
 };
 
-// Block content that says which write made it. `decode` gives the stamp, 0 for zeros, and nothing for a mix or for content of another place.
+// Block content that says which write made it. `decode` gives the stamp, 0 for zeros, and nothing
+// for a mix or for content of another place.
 void encode_stamp(MutableBytes block, BlockKey key, uint64_t stamp);
 std::optional<uint64_t> decode_stamp(Bytes block, BlockKey key);
 

@@ -11,7 +11,7 @@ namespace sp::sim {
 namespace {
 struct Operation {
   enum class Kind { read, write, discard } kind = Kind::read;
-  uint64_t first = 0;       // block
+  uint64_t first = 0;  // block
   uint32_t count = 0;
   uint64_t started = 0;
   std::vector<uint64_t> stamps;
@@ -20,8 +20,13 @@ struct Operation {
 }  // namespace
 
 struct Workload::State : std::enable_shared_from_this<Workload::State> {
-  State(io::Host& host_, client::BlockDevice& device_, Linearizability& history_, uint64_t& last_stamp_, const WorkloadOptions& options_)
-      : host(host_), device(device_), history(history_), last_stamp(last_stamp_), options(options_) {}
+  State(io::Host& host_, client::BlockDevice& device_, Linearizability& history_,
+        uint64_t& last_stamp_, const WorkloadOptions& options_)
+      : host(host_),
+        device(device_),
+        history(history_),
+        last_stamp(last_stamp_),
+        options(options_) {}
 
   io::Host& host;
   client::BlockDevice& device;
@@ -45,7 +50,9 @@ struct Workload::State : std::enable_shared_from_this<Workload::State> {
     if (!running || ended) return;
     auto op = std::make_shared<Operation>();
     const double kind = draw();
-    op->kind = kind < options.reads ? Operation::Kind::read : kind < options.reads + options.discards ? Operation::Kind::discard : Operation::Kind::write;
+    op->kind = kind < options.reads                      ? Operation::Kind::read
+               : kind < options.reads + options.discards ? Operation::Kind::discard
+                                                         : Operation::Kind::write;
     // Mostly one place, at times several neighbours, across the borders of objects too.
     op->first = host.random.below(options.blocks) * options.stride;
     op->count = 1 + static_cast<uint32_t>(host.random.below(options.length_max));
@@ -55,9 +62,12 @@ struct Workload::State : std::enable_shared_from_this<Workload::State> {
     op->data = Buffer::allocate(size_t{op->count} * limits::block_bytes);
     op->started = history.next();
     ++in_flight;
-    auto done = [self = shared_from_this(), op, lane](Status status) { self->finished(*op, lane, status); };
+    auto done = [self = shared_from_this(), op, lane](Status status) {
+      self->finished(*op, lane, status);
+    };
     const uint64_t offset = op->first * limits::block_bytes;
-    if (op->kind == Operation::Kind::read) return device.read(offset, op->data.mutable_bytes(), std::move(done));
+    if (op->kind == Operation::Kind::read)
+      return device.read(offset, op->data.mutable_bytes(), std::move(done));
     for (uint32_t i = 0; i < op->count; ++i) {
       const BlockKey key{options.volume, op->first + i};
       op->stamps.push_back(++last_stamp);
@@ -68,11 +78,15 @@ struct Workload::State : std::enable_shared_from_this<Workload::State> {
         encode_stamp(block(*op, i), key, op->stamps[i]);
       }
     }
-    if (op->kind == Operation::Kind::write) device.write(offset, op->data.bytes(), std::move(done));
-    else device.discard(offset, op->data.size(), std::move(done));
+    if (op->kind == Operation::Kind::write)
+      device.write(offset, op->data.bytes(), std::move(done));
+    else
+      device.discard(offset, op->data.size(), std::move(done));
   }
 
-  MutableBytes block(Operation& op, uint32_t i) { return op.data.mutable_bytes().subspan(size_t{i} * limits::block_bytes, limits::block_bytes); }
+  MutableBytes block(Operation& op, uint32_t i) {
+    return op.data.mutable_bytes().subspan(size_t{i} * limits::block_bytes, limits::block_bytes);
+  }
 
   void finished(Operation& op, size_t lane, const Status& status) {
     if (ended) return;
@@ -93,16 +107,21 @@ struct Workload::State : std::enable_shared_from_this<Workload::State> {
         continue;
       }
       const auto stamp = decode_stamp(block(op, i), key);
-      if (stamp) history.read(key, *stamp, op.started, time);
-      else if (failure.empty()) failure = "block " + std::to_string(key.block) + " reads as something that nobody wrote there";
+      if (stamp)
+        history.read(key, *stamp, op.started, time);
+      else if (failure.empty())
+        failure =
+            "block " + std::to_string(key.block) + " reads as something that nobody wrote there";
     }
     if (running) next_in(lane);
   }
 };
 
-Workload::Workload(io::Host& host, client::BlockDevice& device, Linearizability& history, uint64_t& last_stamp, const WorkloadOptions& options)
+Workload::Workload(io::Host& host, client::BlockDevice& device, Linearizability& history,
+                   uint64_t& last_stamp, const WorkloadOptions& options)
     : state_(std::make_shared<State>(host, device, history, last_stamp, options)) {
-  for (uint32_t lane = 0; lane < options.depth; ++lane) state_->timers.push_back(std::make_unique<io::Timer>(host.reactor));
+  for (uint32_t lane = 0; lane < options.depth; ++lane)
+    state_->timers.push_back(std::make_unique<io::Timer>(host.reactor));
 }
 
 Workload::~Workload() {

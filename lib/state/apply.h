@@ -1,4 +1,5 @@
-// Applying commands to a Draft: one function per command, grouped by subject in apply_*.cc. A refusal may leave the draft half changed: the caller rolls it back.
+// Applying commands to a Draft: one function per command, grouped by subject in apply_*.cc. A
+// refusal may leave the draft half changed: the caller rolls it back.
 #pragma once
 #include <map>
 #include <set>
@@ -41,22 +42,25 @@ SP_APPLY(DeleteBucket);
 SP_APPLY(SetBucket);
 #undef SP_APPLY
 
-// --- shared by the groups ----------------------------------------------------------------------------------------------------------------
-// Names as the control API has them: letters, digits and _ - in all; `dotted` ones also . : and a # in front.
+// shared by the groups
+// Names as the control API has them: letters, digits and _ - in all; `dotted` ones also . : and a #
+// in front.
 enum class NameStyle : uint8_t { plain, dotted };
 Status check_name(std::string_view what, std::string_view name, NameStyle style);
 Status check_size(std::string_view what, uint64_t size_bytes);
 Status check_tags(const std::map<std::string, std::string>& tags);
 
-std::string text(ServiceId id);                   // "server 3.2"
-std::string text(SetId id);                       // "disk set 4.17"
+std::string text(ServiceId id);  // "server 3.2"
+std::string text(SetId id);      // "disk set 4.17"
 
 // The disks' rows are marked already; tells the sets.
 void disks_went_down(Draft& draft, const std::set<DiskId>& disks);
-// Attachments of the volume by clients that attached for themselves (base/client_id.h) and whose process is gone.
+// Attachments of the volume by clients that attached for themselves (base/client_id.h) and whose
+// process is gone.
 void drop_abandoned(Draft& draft, VolumeId volume);
 void disks_came_up(Draft& draft, const std::set<DiskId>& disks);
-// Computes the placement of the group anew and retargets the sets that it changes; makes the sets of a new group.
+// Computes the placement of the group anew and retargets the sets that it changes; makes the sets
+// of a new group.
 void place_group(Draft& draft, GroupId group);
 void place_groups_of(Draft& draft, const std::set<std::string>& placement_groups);
 void place_all_groups(Draft& draft);

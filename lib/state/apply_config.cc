@@ -9,9 +9,15 @@ namespace {
 
 using namespace sp::map;
 
-Error no_group(const std::string& name) { return {Code::not_found, "placement group '" + name + "' does not exist"}; }
-Error no_template(const std::string& name) { return {Code::not_found, "template '" + name + "' does not exist"}; }
-Error no_volume(VolumeId id) { return {Code::not_found, "volume ~" + std::to_string(id) + " does not exist"}; }
+Error no_group(const std::string& name) {
+  return {Code::not_found, "placement group '" + name + "' does not exist"};
+}
+Error no_template(const std::string& name) {
+  return {Code::not_found, "template '" + name + "' does not exist"};
+}
+Error no_volume(VolumeId id) {
+  return {Code::not_found, "volume ~" + std::to_string(id) + " does not exist"};
+}
 
 void rename_group(Draft& draft, const std::string& from, const std::string& to) {
   PlacementGroup row = *draft.find<PlacementGroup>(from);
@@ -44,28 +50,36 @@ Status check_template(const Draft& draft, const PutTemplate& command) {
   const Template& row = command.row;
   const std::string who = "template '" + row.name + "'";
   SP_CHECK(check_name("template", row.name, NameStyle::plain));
-  if (row.copies == 0 || row.copies > limits::copies_max) return Error(Code::invalid, who + ": copies must be 1 to 3");
-  if (row.min_copies == 0 || row.min_copies > row.copies) return Error(Code::invalid, who + ": the least number of copies must be 1 to copies");
-  if (row.place_all.empty()) return Error(Code::invalid, who + ": name the placement group of its copies (placeAll)");
+  if (row.copies == 0 || row.copies > limits::copies_max)
+    return Error(Code::invalid, who + ": copies must be 1 to 3");
+  if (row.min_copies == 0 || row.min_copies > row.copies)
+    return Error(Code::invalid, who + ": the least number of copies must be 1 to copies");
+  if (row.place_all.empty())
+    return Error(Code::invalid, who + ": name the placement group of its copies (placeAll)");
   for (const std::string& name : placement_groups_of(row)) {
     const PlacementGroup* group = draft.find<PlacementGroup>(name);
     if (group == nullptr) return no_group(name);
     const auto has_room = [&draft](DiskId id) { return draft.find<Disk>(id)->capacity_bytes > 0; };
     if (std::none_of(group->disks.begin(), group->disks.end(), has_room))
-      return Error(Code::refused, who + ": placement group '" + name + "' has no disks; add some first");
+      return Error(Code::refused,
+                   who + ": placement group '" + name + "' has no disks; add some first");
   }
   if (row.size_bytes != 0) SP_CHECK(check_size(who, row.size_bytes));
   const uint32_t count = command.set_count;
   if (count > limits::sets_per_group_max || (count & (count - 1)) != 0)
-    return Error(Code::invalid, who + ": the number of disk sets must be a power of two, at most 32768");
+    return Error(Code::invalid,
+                 who + ": the number of disk sets must be a power of two, at most 32768");
   return {};
 }
 
 Status create_template(Draft& draft, const PutTemplate& command) {
   if (draft.find<Template>(command.row.name) != nullptr)
-    return Error(Code::exists, "template '" + command.row.name + "' exists already; update it, or choose another name");
+    return Error(Code::exists, "template '" + command.row.name +
+                                   "' exists already; update it, or choose another name");
   const GroupId last = draft.map().cluster.group_last;
-  if (last >= limits::allocation_groups_max - 1) return Error(Code::no_space, "too many templates have been made: allocation groups are used up");
+  if (last >= limits::allocation_groups_max - 1)
+    return Error(Code::no_space,
+                 "too many templates have been made: allocation groups are used up");
   const GroupId id = draft.edit_cluster().group_last = static_cast<GroupId>(last + 1);
   Template& row = draft.edit<Template>(command.row.name);
   row = command.row;
@@ -97,12 +111,14 @@ Status update_template(Draft& draft, const PutTemplate& command) {
   const Template* known = draft.find<Template>(before);
   if (known == nullptr) return no_template(before);
   if (before != command.row.name && draft.find<Template>(command.row.name) != nullptr)
-    return Error(Code::exists, "template '" + command.row.name + "' exists already; choose another name");
+    return Error(Code::exists,
+                 "template '" + command.row.name + "' exists already; choose another name");
   const GroupId id = known->group;
   const AllocationGroup old_group = *draft.find<AllocationGroup>(id);
   if (command.set_count != 0 && command.set_count != old_group.set_count)
-    return Error(Code::refused, "template '" + before + "' has " + std::to_string(old_group.set_count) +
-                                    " disk sets, and that number never changes; make another template");
+    return Error(Code::refused,
+                 "template '" + before + "' has " + std::to_string(old_group.set_count) +
+                     " disk sets, and that number never changes; make another template");
   if (before != command.row.name) rename_template(draft, before, command.row.name);
   Template& row = draft.edit<Template>(command.row.name);
   row = command.row;
@@ -133,16 +149,21 @@ Status apply_one(Draft& draft, const UpdatePlacementGroup& command) {
   row.name = command.name;
   const bool had_disks = !row.disks.empty();
   for (const DiskId id : command.remove)
-    if (row.disks.erase(id) == 0) return Error(Code::not_found, who + " does not have disk " + std::to_string(id));
+    if (row.disks.erase(id) == 0)
+      return Error(Code::not_found, who + " does not have disk " + std::to_string(id));
   for (const DiskId id : command.add) {
-    if (draft.find<Disk>(id) == nullptr) return Error(Code::not_found, who + ": disk " + std::to_string(id) + " is not known; a server has to open it first");
+    if (draft.find<Disk>(id) == nullptr)
+      return Error(Code::not_found, who + ": disk " + std::to_string(id) +
+                                        " is not known; a server has to open it first");
     row.disks.insert(id);
   }
   for (const auto& [name, user] : draft.map().templates) {
-    if (!placement_groups_of(user).contains(command.name) || !had_disks || command.remove.empty()) continue;
+    if (!placement_groups_of(user).contains(command.name) || !had_disks || command.remove.empty())
+      continue;
     const size_t least = user.place_all == command.name ? user.min_copies : 1;
     if (row.disks.size() < least)
-      return Error(Code::refused, who + " would have " + std::to_string(row.disks.size()) + " disks, but template '" + name + "' needs at least " +
+      return Error(Code::refused, who + " would have " + std::to_string(row.disks.size()) +
+                                      " disks, but template '" + name + "' needs at least " +
                                       std::to_string(least) + "; add others first");
   }
   draft.edit<PlacementGroup>(command.name) = std::move(row);
@@ -150,7 +171,8 @@ Status apply_one(Draft& draft, const UpdatePlacementGroup& command) {
   if (command.rename && *command.rename != command.name) {
     SP_CHECK(check_name("placement group", *command.rename, NameStyle::plain));
     if (draft.find<PlacementGroup>(*command.rename) != nullptr)
-      return Error(Code::exists, "placement group '" + *command.rename + "' exists already; choose another name");
+      return Error(Code::exists,
+                   "placement group '" + *command.rename + "' exists already; choose another name");
     rename_group(draft, command.name, *command.rename);
     name = *command.rename;
   }
@@ -162,7 +184,8 @@ Status apply_one(Draft& draft, const DeletePlacementGroup& command) {
   if (draft.find<PlacementGroup>(command.name) == nullptr) return no_group(command.name);
   for (const auto& [name, user] : draft.map().templates)
     if (placement_groups_of(user).contains(command.name))
-      return Error(Code::refused, "placement group '" + command.name + "' is used by template '" + name + "'; change or delete that first");
+      return Error(Code::refused, "placement group '" + command.name + "' is used by template '" +
+                                      name + "'; change or delete that first");
   draft.erase<PlacementGroup>(command.name);
   return {};
 }
@@ -177,10 +200,12 @@ Status apply_one(Draft& draft, const DeleteTemplate& command) {
   if (known == nullptr) return no_template(command.name);
   for (const auto& [id, volume] : draft.map().volumes)
     if (volume.group == known->group)
-      return Error(Code::refused, "template '" + command.name + "' is used by " + volume_text(volume) + "; delete its volumes first");
+      return Error(Code::refused, "template '" + command.name + "' is used by " +
+                                      volume_text(volume) + "; delete its volumes first");
   const GroupId id = known->group;
   const uint32_t set_count = draft.find<AllocationGroup>(id)->set_count;
-  for (uint32_t index = 0; index < set_count; ++index) draft.erase<DiskSet>({id, static_cast<uint16_t>(index)});
+  for (uint32_t index = 0; index < set_count; ++index)
+    draft.erase<DiskSet>({id, static_cast<uint16_t>(index)});
   draft.erase<AllocationGroup>(id);
   draft.erase<Template>(command.name);
   return {};
@@ -189,7 +214,8 @@ Status apply_one(Draft& draft, const DeleteTemplate& command) {
 Status apply_one(Draft& draft, const CreateVolume& command) {
   SP_CHECK(check_name("volume", command.name, NameStyle::dotted));
   const std::string who = "volume '" + command.name + "'";
-  if (draft.volume_named(command.name) != 0) return Error(Code::exists, who + " exists already; choose another name");
+  if (draft.volume_named(command.name) != 0)
+    return Error(Code::exists, who + " exists already; choose another name");
   const Template* used = draft.find<Template>(command.template_name);
   if (used == nullptr) return no_template(command.template_name);
   const uint64_t size_bytes = command.size_bytes != 0 ? command.size_bytes : used->size_bytes;
@@ -197,7 +223,8 @@ Status apply_one(Draft& draft, const CreateVolume& command) {
   SP_CHECK(check_size(who, size_bytes));
   SP_CHECK(check_tags(command.tags));
   const VolumeId last = draft.map().cluster.volume_last;
-  if (draft.map().volumes.size() >= limits::volumes_max || last == UINT32_MAX) return Error(Code::no_space, who + ": there are too many volumes; delete some");
+  if (draft.map().volumes.size() >= limits::volumes_max || last == UINT32_MAX)
+    return Error(Code::no_space, who + ": there are too many volumes; delete some");
   const VolumeId id = draft.edit_cluster().volume_last = last + 1;
   Volume& row = draft.edit<Volume>(id);
   row.id = row.root = id;
@@ -207,7 +234,9 @@ Status apply_one(Draft& draft, const CreateVolume& command) {
   row.group = used->group;
   row.created_ms = command.created_ms;
   row.limits.iops = command.limits.iops != 0 ? command.limits.iops : used->limits.iops;
-  row.limits.bytes_per_second = command.limits.bytes_per_second != 0 ? command.limits.bytes_per_second : used->limits.bytes_per_second;
+  row.limits.bytes_per_second = command.limits.bytes_per_second != 0
+                                    ? command.limits.bytes_per_second
+                                    : used->limits.bytes_per_second;
   for (const auto& [key, value] : command.tags)
     if (!value.empty()) row.tags.emplace(key, value);
   return {};
@@ -219,20 +248,26 @@ Status apply_one(Draft& draft, const UpdateVolume& command) {
   const std::string who = volume_text(row);
   if (command.rename && *command.rename != row.name) {
     SP_CHECK(check_name("volume", *command.rename, NameStyle::dotted));
-    if (draft.volume_named(*command.rename) != 0) return Error(Code::exists, who + " cannot become '" + *command.rename + "': that exists already");
+    if (draft.volume_named(*command.rename) != 0)
+      return Error(Code::exists,
+                   who + " cannot become '" + *command.rename + "': that exists already");
     row.name = *command.rename;
   }
   if (command.size_bytes) {
     SP_CHECK(check_size(who, *command.size_bytes));
     if (*command.size_bytes < row.size_bytes && !command.shrink_ok)
-      return Error(Code::refused, who + " would shrink and lose what is behind its new end; say shrinkOk if that is meant");
+      return Error(
+          Code::refused,
+          who + " would shrink and lose what is behind its new end; say shrinkOk if that is meant");
     row.size_bytes = *command.size_bytes;
   }
   if (command.limits) row.limits = *command.limits;
   SP_CHECK(check_tags(command.tags));
   for (const auto& [key, value] : command.tags) {
-    if (value.empty()) row.tags.erase(key);
-    else row.tags[key] = value;
+    if (value.empty())
+      row.tags.erase(key);
+    else
+      row.tags[key] = value;
   }
   return {};
 }
@@ -244,7 +279,8 @@ Status apply_one(Draft& draft, const DeleteVolume& command) {
   const auto& attachments = draft.map().attachments;
   const auto first = attachments.lower_bound({command.volume, 0});
   if (first != attachments.end() && first->first.first == command.volume)
-    return Error(Code::refused, volume_text(*known) + " is attached at client " + std::to_string(first->first.second) + "; detach it first");
+    return Error(Code::refused, volume_text(*known) + " is attached at client " +
+                                    std::to_string(first->first.second) + "; detach it first");
   draft.erase<Volume>(command.volume);
   return {};
 }

@@ -14,7 +14,10 @@ std::string node_text(NodeId id) { return "node " + std::to_string(id); }
 std::string disk_text(DiskId id) { return "disk " + std::to_string(id); }
 
 Error no_node(NodeId id) {
-  return {Code::not_found, node_text(id) + " is not configured; add it to sp.toml on a node of the cluster and reload its beacon"};
+  return {
+      Code::not_found,
+      node_text(id) +
+          " is not configured; add it to sp.toml on a node of the cluster and reload its beacon"};
 }
 
 // The active management service stays while it is up; then it is the one with the lowest id.
@@ -42,12 +45,14 @@ void take_disks_down(Draft& draft, F concerned) {
   disks_went_down(draft, gone);
 }
 
-// Enters what the server says of a disk that it holds. False: it is a different disk with a known id; the row then says so.
+// Enters what the server says of a disk that it holds. False: it is a different disk with a known
+// id; the row then says so.
 bool enter_disk(Draft& draft, ServiceId server, const Disk& seen) {
   const Disk* known = draft.find<Disk>(seen.id);
   if (known != nullptr && known->uuid != seen.uuid) {
-    draft.edit<Disk>(seen.id).failure =
-        "a different disk with this id is in " + text(server) + " (" + seen.device + "); forget this disk first, or give that one another id";
+    draft.edit<Disk>(seen.id).failure = "a different disk with this id is in " + text(server) +
+                                        " (" + seen.device +
+                                        "); forget this disk first, or give that one another id";
     return false;
   }
   const std::string description = known != nullptr ? known->description : seen.description;
@@ -61,7 +66,8 @@ bool enter_disk(Draft& draft, ServiceId server, const Disk& seen) {
 }
 
 Status check_disk(const Disk& disk) {
-  if (disk.id == 0 || disk.id >= limits::disks_max) return Error(Code::invalid, disk_text(disk.id) + ": ids are 1 to 4095");
+  if (disk.id == 0 || disk.id >= limits::disks_max)
+    return Error(Code::invalid, disk_text(disk.id) + ": ids are 1 to 4095");
   return {};
 }
 
@@ -72,7 +78,8 @@ void forget_clients(Draft& draft, NodeId node) {
   std::vector<ServiceId> gone;
   for (const auto& [id, service] : draft.map().services) {
     const bool own = id.kind == ServiceKind::client && id.node == node && id.instance > 1;
-    if (own && !service.up && !attached.contains(client_of(id.node, id.instance))) gone.push_back(id);
+    if (own && !service.up && !attached.contains(client_of(id.node, id.instance)))
+      gone.push_back(id);
   }
   for (const ServiceId id : gone) draft.erase<Service>(id);
 }
@@ -86,7 +93,8 @@ Status check_service(const Draft& draft, const Service& service) {
     return Error(Code::invalid, text(id) + ": instances are 1 to " + std::to_string(instances));
   const Node* node = draft.find<Node>(id.node);
   if (node == nullptr) return no_node(id.node);
-  if (!node->up) return Error(Code::transient, text(id) + ": its node is down; its beacon registers it first");
+  if (!node->up)
+    return Error(Code::transient, text(id) + ": its node is down; its beacon registers it first");
   return {};
 }
 
@@ -94,12 +102,13 @@ Status check_service(const Draft& draft, const Service& service) {
 Status check_reporter(const Draft& draft, DiskId disk, ServiceId server, uint64_t start_id) {
   const Service* service = draft.find<Service>(server);
   if (service == nullptr || !service->up || service->start_id != start_id)
-    return Error(Code::stale, disk_text(disk) + ": the report is of an earlier start of " + text(server));
+    return Error(Code::stale,
+                 disk_text(disk) + ": the report is of an earlier start of " + text(server));
   return {};
 }
 
-// The same start of a server registers again: it has opened or given up disks, or its beacon tells twice. A disk that it has reported as failed comes back by
-// DiskReturned only.
+// The same start of a server registers again: it has opened or given up disks, or its beacon tells
+// twice. A disk that it has reported as failed comes back by DiskReturned only.
 Status update_disks(Draft& draft, const ServiceUp& command) {
   const ServiceId id = command.service.id;
   std::set<DiskId> named, entered;
@@ -111,7 +120,8 @@ Status update_disks(Draft& draft, const ServiceUp& command) {
     take_disks_down(draft, [&disk](const Disk& other) { return other.id == disk.id; });
     if (enter_disk(draft, id, disk)) entered.insert(disk.id);
   }
-  take_disks_down(draft, [&](const Disk& disk) { return disk.server == id && !named.contains(disk.id); });
+  take_disks_down(draft,
+                  [&](const Disk& disk) { return disk.server == id && !named.contains(disk.id); });
   disks_came_up(draft, entered);
   return {};
 }
@@ -120,7 +130,8 @@ Status update_disks(Draft& draft, const ServiceUp& command) {
 
 Status apply_one(Draft& draft, const InitCluster& command) {
   const Cluster& now = draft.map().cluster;
-  if (now.id != 0) return Error(Code::exists, "the cluster '" + now.name + "' is initialised already");
+  if (now.id != 0)
+    return Error(Code::exists, "the cluster '" + now.name + "' is initialised already");
   if (command.id == 0) return Error(Code::invalid, "the cluster id must not be zero; draw another");
   SP_CHECK(check_name("cluster", command.name, NameStyle::dotted));
   Cluster& cluster = draft.edit_cluster();
@@ -131,12 +142,15 @@ Status apply_one(Draft& draft, const InitCluster& command) {
 
 Status apply_one(Draft& draft, const PutNode& command) {
   const Node& given = command.node;
-  if (given.id == 0 || given.id > limits::nodes_max) return Error(Code::invalid, node_text(given.id) + ": ids are 1 to 63");
+  if (given.id == 0 || given.id > limits::nodes_max)
+    return Error(Code::invalid, node_text(given.id) + ": ids are 1 to 63");
   SP_CHECK(check_name("node", given.name, NameStyle::dotted));
-  if (!given.fault_set.empty()) SP_CHECK(check_name("fault set", given.fault_set, NameStyle::plain));
+  if (!given.fault_set.empty())
+    SP_CHECK(check_name("fault set", given.fault_set, NameStyle::plain));
   for (const auto& [id, node] : draft.map().nodes)
     if (id != given.id && node.name == given.name)
-      return Error(Code::exists, "node name '" + given.name + "' is that of " + node_text(id) + "; names are unique");
+      return Error(Code::exists, "node name '" + given.name + "' is that of " + node_text(id) +
+                                     "; names are unique");
   const Node* known = draft.find<Node>(given.id);
   const bool moved = known != nullptr && known->fault_set != given.fault_set;
   const bool was_up = known != nullptr && known->up;
@@ -168,21 +182,27 @@ Status apply_one(Draft& draft, const NodeDown& command) {
 Status apply_one(Draft& draft, const ServiceUp& command) {
   const ServiceId id = command.service.id;
   SP_CHECK(check_service(draft, command.service));
-  if (!command.disks.empty() && id.kind != ServiceKind::server) return Error(Code::invalid, text(id) + " is no server and cannot hold disks");
+  if (!command.disks.empty() && id.kind != ServiceKind::server)
+    return Error(Code::invalid, text(id) + " is no server and cannot hold disks");
   std::set<DiskId> held;
   for (const Disk& disk : command.disks) {
     SP_CHECK(check_disk(disk));
-    if (!held.insert(disk.id).second) return Error(Code::invalid, text(id) + " names " + disk_text(disk.id) + " twice");
+    if (!held.insert(disk.id).second)
+      return Error(Code::invalid, text(id) + " names " + disk_text(disk.id) + " twice");
   }
   const Service* known = draft.find<Service>(id);
-  if (known != nullptr && known->up && known->start_id == command.service.start_id) return update_disks(draft, command);
-  if (known == nullptr && draft.map().services.size() >= limits::services_max) return Error(Code::no_space, text(id) + ": there are too many services");
+  if (known != nullptr && known->up && known->start_id == command.service.start_id)
+    return update_disks(draft, command);
+  if (known == nullptr && draft.map().services.size() >= limits::services_max)
+    return Error(Code::no_space, text(id) + ": there are too many services");
   if (id.kind == ServiceKind::client) forget_clients(draft, id.node);
   Service& row = draft.edit<Service>(id);
   row = command.service;
   row.up = true;
-  // Whatever the disks were doing under another process is over, failures that it reported too: this one opens them anew, now or later.
-  take_disks_down(draft, [&](const Disk& disk) { return disk.server == id || held.contains(disk.id); });
+  // Whatever the disks were doing under another process is over, failures that it reported too:
+  // this one opens them anew, now or later.
+  take_disks_down(draft,
+                  [&](const Disk& disk) { return disk.server == id || held.contains(disk.id); });
   std::set<DiskId> failed_before;
   for (const auto& [disk_id, disk] : draft.map().disks)
     if (disk.server == id && !disk.failure.empty()) failed_before.insert(disk_id);
@@ -210,7 +230,8 @@ Status apply_one(Draft& draft, const DiskFailed& command) {
   if (known == nullptr) return Error(Code::not_found, disk_text(command.disk) + " is not known");
   SP_CHECK(check_reporter(draft, command.disk, known->server, command.start_id));
   take_disks_down(draft, [&command](const Disk& disk) { return disk.id == command.disk; });
-  draft.edit<Disk>(command.disk).failure = command.why.empty() ? "retired by its server" : command.why;
+  draft.edit<Disk>(command.disk).failure =
+      command.why.empty() ? "retired by its server" : command.why;
   return {};
 }
 
@@ -220,9 +241,13 @@ Status apply_one(Draft& draft, const DiskReturned& command) {
   SP_CHECK(check_reporter(draft, seen.id, seen.server, command.start_id));
   const Disk* known = draft.find<Disk>(seen.id);
   if (known != nullptr && known->uuid != seen.uuid)
-    return Error(Code::refused, disk_text(seen.id) + ": " + seen.device + " is a different disk with this id; forget the known one first, or give it another id");
+    return Error(
+        Code::refused,
+        disk_text(seen.id) + ": " + seen.device +
+            " is a different disk with this id; forget the known one first, or give it another id");
   if (known != nullptr && known->up && known->server != seen.server)
-    return Error(Code::refused, disk_text(seen.id) + " is in use by " + text(known->server) + "; that one lets go of it first");
+    return Error(Code::refused, disk_text(seen.id) + " is in use by " + text(known->server) +
+                                    "; that one lets go of it first");
   take_disks_down(draft, [&seen](const Disk& disk) { return disk.id == seen.id; });
   enter_disk(draft, seen.server, seen);
   disks_came_up(draft, {seen.id});
@@ -230,13 +255,16 @@ Status apply_one(Draft& draft, const DiskReturned& command) {
 }
 
 Status apply_one(Draft& draft, const DescribeDisk& command) {
-  if (draft.find<Disk>(command.disk) == nullptr) return Error(Code::not_found, disk_text(command.disk) + " is not known");
+  if (draft.find<Disk>(command.disk) == nullptr)
+    return Error(Code::not_found, disk_text(command.disk) + " is not known");
   const auto allowed = [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-' || c == ' ';
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+           c == '-' || c == ' ';
   };
   const std::string& given = command.description;
   if (given.size() > 30 || !std::all_of(given.begin(), given.end(), allowed))
-    return Error(Code::invalid, disk_text(command.disk) + ": a description is up to 30 letters, digits, spaces and _ -");
+    return Error(Code::invalid, disk_text(command.disk) +
+                                    ": a description is up to 30 letters, digits, spaces and _ -");
   draft.edit<Disk>(command.disk).description = given;
   return {};
 }
@@ -245,15 +273,20 @@ Status apply_one(Draft& draft, const ForgetDisk& command) {
   const DiskId id = command.disk;
   const Disk* known = draft.find<Disk>(id);
   if (known == nullptr) return Error(Code::not_found, disk_text(id) + " is not known");
-  if (known->up) return Error(Code::refused, disk_text(id) + " is up; eject it from its server first");
+  if (known->up)
+    return Error(Code::refused, disk_text(id) + " is up; eject it from its server first");
   std::set<std::string> groups;
   for (const auto& [name, group] : draft.map().placement_groups)
     if (group.disks.contains(id)) groups.insert(name);
   for (const auto& [name, row] : draft.map().templates)
     for (const auto& group : placement_groups_of(row))
       if (groups.contains(group) && draft.find<PlacementGroup>(group)->disks.size() == 1)
-        return Error(Code::refused, disk_text(id) + " is the only one of placement group '" + group + "', which template '" + name + "' uses; add another first");
-  const DiskUp up = [&draft](DiskId disk) { return draft.find<Disk>(disk) != nullptr && draft.find<Disk>(disk)->up; };
+        return Error(Code::refused, disk_text(id) + " is the only one of placement group '" +
+                                        group + "', which template '" + name +
+                                        "' uses; add another first");
+  const DiskUp up = [&draft](DiskId disk) {
+    return draft.find<Disk>(disk) != nullptr && draft.find<Disk>(disk)->up;
+  };
   for (const std::string& name : groups) draft.edit<PlacementGroup>(name).disks.erase(id);
   std::vector<SetEvent> events;
   for (const auto& [set_id, set] : draft.map().sets) {
@@ -262,7 +295,8 @@ Status apply_one(Draft& draft, const ForgetDisk& command) {
     if (!in_base && !in_target) continue;
     SetEvent event = forget(set, id, up);
     if (!event.changed)
-      return Error(Code::refused, disk_text(id) + " has the only complete copy of " + text(set_id) + "; its data would be lost: bring the disk back");
+      return Error(Code::refused, disk_text(id) + " has the only complete copy of " + text(set_id) +
+                                      "; its data would be lost: bring the disk back");
     events.push_back(std::move(event));
   }
   for (const SetEvent& event : events) draft.edit<DiskSet>(event.set.id) = event.set;

@@ -1,4 +1,5 @@
-// Disk sets: what their disks' coming and going does to them, what their primaries report, and where placement wants them.
+// Disk sets: what their disks' coming and going does to them, what their primaries report, and
+// where placement wants them.
 #include <algorithm>
 
 #include "map/placement.h"
@@ -18,7 +19,9 @@ DiskUp up_in(const Draft& draft) {
 }
 
 bool mentions(const DiskSet& set, DiskId disk) {
-  const auto has = [disk](const std::vector<DiskId>& list) { return std::find(list.begin(), list.end(), disk) != list.end(); };
+  const auto has = [disk](const std::vector<DiskId>& list) {
+    return std::find(list.begin(), list.end(), disk) != list.end();
+  };
   return has(set.base) || has(set.target) || has(set.recovering);
 }
 
@@ -44,13 +47,14 @@ void tell_sets(Draft& draft, const std::set<DiskId>& disks, Event event) {
 
 Result<const DiskSet*> find_set(const Draft& draft, SetId id) {
   const DiskSet* set = draft.find<DiskSet>(id);
-  if (set == nullptr) return Error(Code::not_found, text(id) + " does not exist; its template may have been deleted");
+  if (set == nullptr)
+    return Error(Code::not_found, text(id) + " does not exist; its template may have been deleted");
   return set;
 }
 
 Error stale(const DiskSet& set) {
-  return {Code::stale, text(set.id) + " is in epoch " + std::to_string(set.epoch) + ", revision " + std::to_string(set.revision) +
-                           "; read its row again"};
+  return {Code::stale, text(set.id) + " is in epoch " + std::to_string(set.epoch) + ", revision " +
+                           std::to_string(set.revision) + "; read its row again"};
 }
 
 std::vector<PlacementDisk> candidates(const Draft& draft, const std::string& placement_group) {
@@ -63,7 +67,8 @@ std::vector<PlacementDisk> candidates(const Draft& draft, const std::string& pla
     const Node* node = draft.find<Node>(disk->server.node);
     // A node of its own: the space keeps it apart from every name that people can give.
     const std::string own = " " + std::to_string(disk->server.node);
-    out.push_back({id, disk->capacity_bytes, disk->server.node, node == nullptr || node->fault_set.empty() ? own : node->fault_set});
+    out.push_back({id, disk->capacity_bytes, disk->server.node,
+                   node == nullptr || node->fault_set.empty() ? own : node->fault_set});
   }
   return out;
 }
@@ -72,12 +77,14 @@ std::vector<PlacementDisk> candidates(const Draft& draft, const std::string& pla
 
 void disks_went_down(Draft& draft, const std::set<DiskId>& disks) {
   const DiskUp up = up_in(draft);
-  tell_sets(draft, disks, [&up](const DiskSet& set, DiskId disk) { return disk_down(set, disk, up); });
+  tell_sets(draft, disks,
+            [&up](const DiskSet& set, DiskId disk) { return disk_down(set, disk, up); });
 }
 
 void disks_came_up(Draft& draft, const std::set<DiskId>& disks) {
   const DiskUp up = up_in(draft);
-  tell_sets(draft, disks, [&up](const DiskSet& set, DiskId disk) { return disk_up(set, disk, up); });
+  tell_sets(draft, disks,
+            [&up](const DiskSet& set, DiskId disk) { return disk_up(set, disk, up); });
 }
 
 std::set<std::string> placement_groups_of(const Template& row) {
@@ -108,7 +115,8 @@ void place_group(Draft& draft, GroupId id) {
     const DiskSet* set = draft.find<DiskSet>(set_id);
     const auto& target = result.sets[index];
     if (target.empty() || (set != nullptr && set->target == target)) continue;
-    DiskSet next = set == nullptr ? new_set(set_id, target, up) : retarget(*set, target, up, group.copies).set;
+    DiskSet next =
+        set == nullptr ? new_set(set_id, target, up) : retarget(*set, target, up, group.copies).set;
     draft.edit<DiskSet>(set_id) = std::move(next);
   }
   if (result.warning != group.warning) draft.edit<AllocationGroup>(id).warning = result.warning;
@@ -132,8 +140,13 @@ Status apply_one(Draft& draft, const SetActivated& command) {
   SP_TRY(const DiskSet* set, find_set(draft, command.set));
   if (command.epoch != set->epoch) return stale(*set);
   if (set->activated) return {};  // told twice
-  const SetEvent event = activated(*set, command.epoch, draft.find<AllocationGroup>(command.set.group)->min_copies, up_in(draft));
-  if (!event.changed) return Error(Code::transient, text(command.set) + ": its only acting disk is registered as down; its server registers first");
+  const SetEvent event =
+      activated(*set, command.epoch, draft.find<AllocationGroup>(command.set.group)->min_copies,
+                up_in(draft));
+  if (!event.changed)
+    return Error(Code::transient,
+                 text(command.set) +
+                     ": its only acting disk is registered as down; its server registers first");
   draft.edit<DiskSet>(command.set) = event.set;
   return {};
 }
@@ -141,9 +154,12 @@ Status apply_one(Draft& draft, const SetActivated& command) {
 Status apply_one(Draft& draft, const SetPromote& command) {
   SP_TRY(const DiskSet* set, find_set(draft, command.set));
   if (command.revision != set->revision) return stale(*set);
-  const SetEvent event = promote(*set, command.revision, command.disk, draft.find<AllocationGroup>(command.set.group)->copies);
+  const SetEvent event = promote(*set, command.revision, command.disk,
+                                 draft.find<AllocationGroup>(command.set.group)->copies);
   if (!event.changed)
-    return Error(Code::refused, "disk " + std::to_string(command.disk) + " is not recovering in an activated epoch of " + text(command.set));
+    return Error(Code::refused, "disk " + std::to_string(command.disk) +
+                                    " is not recovering in an activated epoch of " +
+                                    text(command.set));
   draft.edit<DiskSet>(command.set) = event.set;
   return {};
 }
@@ -154,7 +170,8 @@ Status apply_one(Draft& draft, const SetEvict& command) {
   const uint32_t min_copies = draft.find<AllocationGroup>(command.set.group)->min_copies;
   const SetEvent event = evict(*set, command.epoch, command.disk, min_copies);
   if (!event.changed)
-    return Error(Code::refused, text(command.set) + ": disk " + std::to_string(command.disk) + " does not act, or too few would without it (" +
+    return Error(Code::refused, text(command.set) + ": disk " + std::to_string(command.disk) +
+                                    " does not act, or too few would without it (" +
                                     std::to_string(min_copies) + " are the least)");
   draft.edit<DiskSet>(command.set) = event.set;
   return {};

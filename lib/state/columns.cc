@@ -40,9 +40,12 @@ void put_quoted(std::string& out, std::string_view text) {
   out += '"';
   for (const char c : text) {
     const auto byte = static_cast<unsigned char>(c);
-    if (byte < 0x20) out.append("\\u00").append(1, digits[byte >> 4]).append(1, digits[byte & 15]);
-    else if (c == '"' || c == '\\') out.append(1, '\\').append(1, c);
-    else out += c;
+    if (byte < 0x20)
+      out.append("\\u00").append(1, digits[byte >> 4]).append(1, digits[byte & 15]);
+    else if (c == '"' || c == '\\')
+      out.append(1, '\\').append(1, c);
+    else
+      out += c;
   }
   out += '"';
 }
@@ -64,7 +67,8 @@ bool take_quoted(std::string_view& text, std::string& out) {
       continue;
     }
     unsigned value = 0;
-    const auto [end, error] = std::from_chars(text.data() + 3, text.data() + std::min<size_t>(5, text.size()), value, 16);
+    const auto [end, error] =
+        std::from_chars(text.data() + 3, text.data() + std::min<size_t>(5, text.size()), value, 16);
     if (error != std::errc{} || end != text.data() + 5) return false;
     out += static_cast<char>(value);
     text.remove_prefix(5);
@@ -75,20 +79,30 @@ bool take_quoted(std::string_view& text, std::string& out) {
 }  // namespace
 
 std::string to_column(ServiceId id) {
-  return std::string(kinds[static_cast<size_t>(id.kind)]) + '.' + std::to_string(id.node) + '.' + std::to_string(id.instance);
+  return std::string(kinds[static_cast<size_t>(id.kind)]) + '.' + std::to_string(id.node) + '.' +
+         std::to_string(id.instance);
 }
 
 bool from_column(std::string_view text, ServiceId& id) {
   const size_t dot = text.find('.');
   if (dot == std::string_view::npos || !named(text.substr(0, dot), kinds, id.kind)) return false;
   text.remove_prefix(dot + 1);
-  return take_number(text, id.node) && take(text, '.') && take_number(text, id.instance) && text.empty();
+  return take_number(text, id.node) && take(text, '.') && take_number(text, id.instance) &&
+         text.empty();
 }
 
-std::string to_column(map::Rights rights) { return std::string(rights_names[static_cast<size_t>(rights)]); }
-bool from_column(std::string_view text, map::Rights& rights) { return named(text, rights_names, rights); }
-std::string to_column(map::AttachmentState state) { return std::string(state_names[static_cast<size_t>(state)]); }
-bool from_column(std::string_view text, map::AttachmentState& state) { return named(text, state_names, state); }
+std::string to_column(map::Rights rights) {
+  return std::string(rights_names[static_cast<size_t>(rights)]);
+}
+bool from_column(std::string_view text, map::Rights& rights) {
+  return named(text, rights_names, rights);
+}
+std::string to_column(map::AttachmentState state) {
+  return std::string(state_names[static_cast<size_t>(state)]);
+}
+bool from_column(std::string_view text, map::AttachmentState& state) {
+  return named(text, state_names, state);
+}
 
 std::string to_column(const std::vector<DiskId>& disks) {
   std::string out;

@@ -1,5 +1,6 @@
-// Values as SQLite columns, for people to read: truth and numbers as integers, random numbers in hexadecimal, services as "server.3.1", lists of disks as
-// "1,7,9", tags and pairs as JSON objects. Three visitors of field lists (map/rows.h): names of columns, binding, loading.
+// Values as SQLite columns, for people to read: truth and numbers as integers, random numbers in
+// hexadecimal, services as "server.3.1", lists of disks as "1,7,9", tags and pairs as JSON objects.
+// Three visitors of field lists (map/rows.h): names of columns, binding, loading.
 #pragma once
 #include <sqlite3.h>
 
@@ -49,17 +50,23 @@ class Binder {
 
   template <class T>
   void operator()(const char*, const T& value) {
-    if constexpr (std::is_integral_v<T>) sqlite3_bind_int64(statement_, ++at_, static_cast<sqlite3_int64>(value));
-    else if constexpr (std::is_same_v<T, std::string>) text(value);
-    else if constexpr (std::is_same_v<T, std::set<DiskId>>) text(to_column(std::vector<DiskId>(value.begin(), value.end())));
-    else if constexpr (std::is_same_v<T, std::optional<ServiceId>>) value ? text(to_column(*value)) : null();
-    else text(to_column(value));
+    if constexpr (std::is_integral_v<T>)
+      sqlite3_bind_int64(statement_, ++at_, static_cast<sqlite3_int64>(value));
+    else if constexpr (std::is_same_v<T, std::string>)
+      text(value);
+    else if constexpr (std::is_same_v<T, std::set<DiskId>>)
+      text(to_column(std::vector<DiskId>(value.begin(), value.end())));
+    else if constexpr (std::is_same_v<T, std::optional<ServiceId>>)
+      value ? text(to_column(*value)) : null();
+    else
+      text(to_column(value));
   }
   void hex(const char*, uint64_t value) { text(hex_column(value)); }
 
  private:
   void text(const std::string& value) {
-    sqlite3_bind_text64(statement_, ++at_, value.data(), value.size(), SQLITE_TRANSIENT, SQLITE_UTF8);
+    sqlite3_bind_text64(statement_, ++at_, value.data(), value.size(), SQLITE_TRANSIENT,
+                        SQLITE_UTF8);
   }
   void null() { sqlite3_bind_null(statement_, ++at_); }
 
@@ -87,8 +94,10 @@ class Loader {
       value = {list.begin(), list.end()};
     } else if constexpr (std::is_same_v<T, std::optional<ServiceId>>) {
       value.reset();
-      if (sqlite3_column_type(statement_, at_) == SQLITE_NULL) ++at_;
-      else if (!from_column(text(), value.emplace())) failed_ = true;
+      if (sqlite3_column_type(statement_, at_) == SQLITE_NULL)
+        ++at_;
+      else if (!from_column(text(), value.emplace()))
+        failed_ = true;
     } else {
       if (!from_column(text(), value)) failed_ = true;
     }

@@ -57,19 +57,25 @@ Database::~Database() {
 
 Error Database::error(const std::string& what) const {
   const int code = sqlite3_errcode(handle_) & 0xff;
-  const bool damaged = code == SQLITE_CORRUPT || code == SQLITE_NOTADB || code == SQLITE_ERROR || code == SQLITE_MISMATCH;
-  const std::string hint = damaged ? "; it is rebuilt from the Raft snapshot and log" : "; check the file system that it is on";
-  return {damaged ? Code::damaged : code == SQLITE_FULL ? Code::no_space : Code::io,
+  const bool damaged = code == SQLITE_CORRUPT || code == SQLITE_NOTADB || code == SQLITE_ERROR ||
+                       code == SQLITE_MISMATCH;
+  const std::string hint = damaged ? "; it is rebuilt from the Raft snapshot and log"
+                                   : "; check the file system that it is on";
+  return {damaged               ? Code::damaged
+          : code == SQLITE_FULL ? Code::no_space
+                                : Code::io,
           "state database " + path_ + ": " + what + ": " + sqlite3_errmsg(handle_) + hint};
 }
 
 Status Database::execute(const std::string& sql) {
-  if (sqlite3_exec(handle_, sql.c_str(), nullptr, nullptr, nullptr) != SQLITE_OK) return error("'" + sql.substr(0, 60) + "'");
+  if (sqlite3_exec(handle_, sql.c_str(), nullptr, nullptr, nullptr) != SQLITE_OK)
+    return error("'" + sql.substr(0, 60) + "'");
   return {};
 }
 
 Status Database::prepare(const std::string& sql, sqlite3_stmt*& statement) {
-  if (sqlite3_prepare_v3(handle_, sql.c_str(), -1, SQLITE_PREPARE_PERSISTENT, &statement, nullptr) != SQLITE_OK)
+  if (sqlite3_prepare_v3(handle_, sql.c_str(), -1, SQLITE_PREPARE_PERSISTENT, &statement,
+                         nullptr) != SQLITE_OK)
     return error("'" + sql.substr(0, 60) + "'");
   return {};
 }
@@ -87,7 +93,8 @@ Result<std::unique_ptr<Database>> Database::open(const std::string& path) {
   auto database = std::unique_ptr<Database>(new Database);
   database->path_ = path;
   const int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
-  if (sqlite3_open_v2(path.c_str(), &database->handle_, flags, nullptr) != SQLITE_OK) return database->error("opening");
+  if (sqlite3_open_v2(path.c_str(), &database->handle_, flags, nullptr) != SQLITE_OK)
+    return database->error("opening");
   sqlite3_busy_timeout(database->handle_, busy_timeout_ms);
   SP_CHECK(database->execute("PRAGMA journal_mode=WAL"));
   SP_CHECK(database->execute("PRAGMA synchronous=OFF"));
@@ -108,15 +115,18 @@ void Database::remove(const std::string& path) {
   if (path == ":memory:") return;
   sqlite3_vfs* files = sqlite3_vfs_find(nullptr);
   std::string full(static_cast<size_t>(files->mxPathname) + 1, '\0');
-  if (files->xFullPathname(files, path.c_str(), files->mxPathname, full.data()) != SQLITE_OK) return;
+  if (files->xFullPathname(files, path.c_str(), files->mxPathname, full.data()) != SQLITE_OK)
+    return;
   full.resize(full.find('\0'));
-  for (const char* suffix : {"", "-wal", "-shm", "-journal"}) files->xDelete(files, (full + suffix).c_str(), 0);
+  for (const char* suffix : {"", "-wal", "-shm", "-journal"})
+    files->xDelete(files, (full + suffix).c_str(), 0);
 }
 
 Status Database::make_schema() {
   SP_CHECK(execute("BEGIN"));
   SP_CHECK(execute("CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID"));
-  SP_CHECK(execute("INSERT INTO meta VALUES ('schema_version', '" + std::to_string(schema_version) + "')"));
+  SP_CHECK(execute("INSERT INTO meta VALUES ('schema_version', '" + std::to_string(schema_version) +
+                   "')"));
   Status status;
   for_each_table([&]<class Row>(std::type_identity<Row>) {
     std::string sql = std::string("CREATE TABLE ") + Rows<Row>::name + " (";
@@ -124,7 +134,8 @@ Status Database::make_schema() {
     const auto columns = columns_of<Row>();
     for (size_t i = 0; i < columns.size(); ++i) {
       sql += columns[i].name + (columns[i].integer ? " INTEGER, " : " TEXT, ");
-      if (i < static_cast<size_t>(Rows<Row>::key_columns)) keys += (i > 0 ? ", " : "") + columns[i].name;
+      if (i < static_cast<size_t>(Rows<Row>::key_columns))
+        keys += (i > 0 ? ", " : "") + columns[i].name;
     }
     if (status.ok()) status = execute(sql + "PRIMARY KEY (" + keys + ")) WITHOUT ROWID");
   });
@@ -149,7 +160,8 @@ Status Database::prepare_all() {
     for (size_t i = 0; i < columns.size(); ++i) put += i > 0 ? ", ?" : "?";
     std::string erase = std::string("DELETE FROM ") + Rows<Row>::name;
     if constexpr (!std::is_same_v<Row, Cluster>)
-      for (int i = 0; i < Rows<Row>::key_columns; ++i) erase += (i > 0 ? " AND " : " WHERE ") + columns[static_cast<size_t>(i)].name + " = ?";
+      for (int i = 0; i < Rows<Row>::key_columns; ++i)
+        erase += (i > 0 ? " AND " : " WHERE ") + columns[static_cast<size_t>(i)].name + " = ?";
     Statement& statement = statements_[static_cast<size_t>(Rows<Row>::table)];
     status = prepare(put + ")", statement.put);
     if (status.ok()) status = prepare(erase, statement.erase);
@@ -160,15 +172,22 @@ Status Database::prepare_all() {
 Status Database::check() {
   sqlite3_stmt* statement = nullptr;
   SP_CHECK(prepare("PRAGMA quick_check", statement));
-  const bool sound = sqlite3_step(statement) == SQLITE_ROW && as_text(as_bytes(reinterpret_cast<const char*>(
-                                                                  sqlite3_column_text(statement, 0)))) == "ok";
+  const bool sound =
+      sqlite3_step(statement) == SQLITE_ROW &&
+      as_text(as_bytes(reinterpret_cast<const char*>(sqlite3_column_text(statement, 0)))) == "ok";
   sqlite3_finalize(statement);
   const std::string where = "state database " + path_ + ": ";
-  if (!sound) return Error(Code::damaged, where + "its pages are damaged; it is rebuilt from the Raft snapshot and log");
+  if (!sound)
+    return Error(Code::damaged,
+                 where + "its pages are damaged; it is rebuilt from the Raft snapshot and log");
   SP_CHECK(prepare("SELECT value FROM meta WHERE name = 'schema_version'", statement));
-  const bool right = sqlite3_step(statement) == SQLITE_ROW && sqlite3_column_int(statement, 0) == schema_version;
+  const bool right =
+      sqlite3_step(statement) == SQLITE_ROW && sqlite3_column_int(statement, 0) == schema_version;
   sqlite3_finalize(statement);
-  if (!right) return Error(Code::damaged, where + "it is of another version or not a state database; it is rebuilt from the Raft snapshot and log");
+  if (!right)
+    return Error(Code::damaged, where +
+                                    "it is of another version or not a state database; it is "
+                                    "rebuilt from the Raft snapshot and log");
   return {};
 }
 
@@ -185,11 +204,15 @@ Status Database::load_rows(Map& map) {
     Loader loader(statement);
     fields(loader, row);
     sound = !loader.failed();
-    if constexpr (std::is_same_v<Row, Cluster>) map.cluster = std::move(row);
-    else Rows<Row>::in(map).insert_or_assign(Rows<Row>::key(row), std::move(row));
+    if constexpr (std::is_same_v<Row, Cluster>)
+      map.cluster = std::move(row);
+    else
+      Rows<Row>::in(map).insert_or_assign(Rows<Row>::key(row), std::move(row));
   }
   sqlite3_finalize(statement);
-  if (!sound) return Error(Code::damaged, "state database " + path_ + ": a row of table " + Rows<Row>::name + " is malformed; it is rebuilt");
+  if (!sound)
+    return Error(Code::damaged, "state database " + path_ + ": a row of table " + Rows<Row>::name +
+                                    " is malformed; it is rebuilt");
   if (code != SQLITE_DONE) return error(std::string("reading table ") + Rows<Row>::name);
   return {};
 }
@@ -202,15 +225,20 @@ Result<Database::Loaded> Database::load() {
   });
   SP_CHECK(std::move(status));
   sqlite3_stmt* statement = nullptr;
-  SP_CHECK(prepare("SELECT value FROM meta WHERE name IN ('applied_index', 'content_hash') ORDER BY name", statement));
+  SP_CHECK(prepare(
+      "SELECT value FROM meta WHERE name IN ('applied_index', 'content_hash') ORDER BY name",
+      statement));
   bool found = true;
   for (uint64_t* value : {&loaded.map.index, &loaded.content_hash}) {
     found = found && sqlite3_step(statement) == SQLITE_ROW;
-    const auto* text = found ? reinterpret_cast<const char*>(sqlite3_column_text(statement, 0)) : nullptr;
+    const auto* text =
+        found ? reinterpret_cast<const char*>(sqlite3_column_text(statement, 0)) : nullptr;
     found = text != nullptr && from_hex_column(text, *value);
   }
   sqlite3_finalize(statement);
-  if (!found) return Error(Code::damaged, "state database " + path_ + ": its index or content hash is missing; it is rebuilt");
+  if (!found)
+    return Error(Code::damaged, "state database " + path_ +
+                                    ": its index or content hash is missing; it is rebuilt");
   return loaded;
 }
 
@@ -235,7 +263,8 @@ Status Database::write_row(const Change& change) {
   return status;
 }
 
-Status Database::write_rows(const std::vector<Change>& changes, uint64_t index, uint64_t content_hash, bool replace) {
+Status Database::write_rows(const std::vector<Change>& changes, uint64_t index,
+                            uint64_t content_hash, bool replace) {
   if (replace) {
     Status status;
     for_each_table([&]<class Row>(std::type_identity<Row>) {
@@ -254,7 +283,8 @@ Status Database::write_rows(const std::vector<Change>& changes, uint64_t index, 
   return put_meta("content_hash", content_hash);
 }
 
-Status Database::write(const std::vector<Change>& changes, uint64_t index, uint64_t content_hash, bool replace) {
+Status Database::write(const std::vector<Change>& changes, uint64_t index, uint64_t content_hash,
+                       bool replace) {
   SP_CHECK(execute("BEGIN IMMEDIATE"));
   Status status = write_rows(changes, index, content_hash, replace);
   if (status.ok()) status = execute("COMMIT");

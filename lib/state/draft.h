@@ -1,5 +1,7 @@
-// Draft: the map while one command is being applied. Rows are changed in place; the row as it was is kept, so that a refused command leaves nothing behind and
-// an accepted one yields exactly the rows that differ, with the change of the content hash. Invariant: every change of the map goes through `edit` or `erase`.
+// Draft: the map while one command is being applied. Rows are changed in place; the row as it was
+// is kept, so that a refused command leaves nothing behind and an accepted one yields exactly the
+// rows that differ, with the change of the content hash. Invariant: every change of the map goes
+// through `edit` or `erase`.
 #pragma once
 #include <map>
 #include <optional>
@@ -50,13 +52,16 @@ class Draft {
     if (cluster_) map_.cluster = *cluster_;
     map::for_each_row_type([&]<class Row>(std::type_identity<Row>) {
       for (auto& [key, row] : before<Row>()) {
-        if (row) map::Rows<Row>::in(map_)[key] = std::move(*row);
-        else map::Rows<Row>::in(map_).erase(key);
+        if (row)
+          map::Rows<Row>::in(map_)[key] = std::move(*row);
+        else
+          map::Rows<Row>::in(map_).erase(key);
       }
     });
   }
 
-  // The rows that differ, in the order of table and key; hash_change is what the content hash grows by (wrapping).
+  // The rows that differ, in the order of table and key; hash_change is what the content hash grows
+  // by (wrapping).
   std::vector<map::Change> changes(uint64_t& hash_change) const {
     std::vector<map::Change> out;
     hash_change = 0;
@@ -69,7 +74,8 @@ class Draft {
     map::for_each_row_type([&]<class Row>(std::type_identity<Row>) {
       for (const auto& [key, row] : before<Row>()) {
         const Row* now = find<Row>(key);
-        add(row ? map::to_change(*row) : map::to_removal<Row>(key), now ? map::to_change(*now) : map::to_removal<Row>(key));
+        add(row ? map::to_change(*row) : map::to_removal<Row>(key),
+            now ? map::to_change(*now) : map::to_removal<Row>(key));
       }
     });
     return out;
@@ -103,8 +109,9 @@ class Draft {
   map::Map& map_;
   const VolumeNames& names_;
   std::optional<map::Cluster> cluster_;
-  std::tuple<Slot<map::Node>, Slot<map::Service>, Slot<map::Disk>, Slot<map::PlacementGroup>, Slot<map::Template>, Slot<map::AllocationGroup>,
-             Slot<map::DiskSet>, Slot<map::Volume>, Slot<map::Attachment>, Slot<map::KeyValueBucket>>
+  std::tuple<Slot<map::Node>, Slot<map::Service>, Slot<map::Disk>, Slot<map::PlacementGroup>,
+             Slot<map::Template>, Slot<map::AllocationGroup>, Slot<map::DiskSet>, Slot<map::Volume>,
+             Slot<map::Attachment>, Slot<map::KeyValueBucket>>
       before_;
 };
 

@@ -57,7 +57,9 @@ class SqliteState final : public State {
   }
 
   Status restore(Bytes snapshot) override {
-    const Error damaged(Code::damaged, "state snapshot of " + std::to_string(snapshot.size()) + " bytes is malformed; fetch it again from another voter");
+    const Error damaged(Code::damaged,
+                        "state snapshot of " + std::to_string(snapshot.size()) +
+                            " bytes is malformed; fetch it again from another voter");
     if (snapshot.size() < sizeof(uint64_t)) return damaged;
     const Bytes body = snapshot.first(snapshot.size() - sizeof(uint64_t));
     if (load<uint64_t>(snapshot.last(sizeof(uint64_t))) != crc64(body)) return damaged;
@@ -73,10 +75,13 @@ class SqliteState final : public State {
   }
 
  private:
-  // A database that cannot be written (a full file system, say) does not stop the agreed state, which is in memory: it stays as it was, whole and older, and
-  // gets what it missed with the next command. Opened before that, it is brought up to date from the log like any other that is behind.
+  // A database that cannot be written (a full file system, say) does not stop the agreed state,
+  // which is in memory: it stays as it was, whole and older, and gets what it missed with the next
+  // command. Opened before that, it is brought up to date from the log like any other that is
+  // behind.
   void keep(const std::vector<map::Change>& changes) {
-    if (unwritten_.empty() && database_->write(changes, map_.index, content_hash_, false).ok()) return;
+    if (unwritten_.empty() && database_->write(changes, map_.index, content_hash_, false).ok())
+      return;
     for (const map::Change& change : changes) unwritten_[{change.table, change.key}] = change;
     std::vector<map::Change> all;
     for (const auto& [key, change] : unwritten_) all.push_back(change);
@@ -118,8 +123,11 @@ Result<std::unique_ptr<State>> State::open(const std::string& path) {
   SP_TRY(Database::Loaded loaded, database->load());
   const uint64_t content_hash = hash_of(loaded.map);
   if (content_hash != loaded.content_hash)
-    return Error(Code::damaged, "state database " + path + ": its rows are not those of its content hash; it is rebuilt from the Raft snapshot and log");
-  return std::unique_ptr<State>(new SqliteState(std::move(database), std::move(loaded.map), content_hash));
+    return Error(Code::damaged, "state database " + path +
+                                    ": its rows are not those of its content hash; it is rebuilt "
+                                    "from the Raft snapshot and log");
+  return std::unique_ptr<State>(
+      new SqliteState(std::move(database), std::move(loaded.map), content_hash));
 }
 
 Result<std::unique_ptr<State>> State::create_empty(const std::string& path) {

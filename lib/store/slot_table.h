@@ -81,20 +81,20 @@ class SlotTable {
   }
   const Descriptor& descriptor(uint32_t slot) const;
 
-  // --- ownership
+  // ownership
   void claim(uint32_t slot, const Descriptor& owner);  // free -> uncommitted
   void commit(uint32_t slot, uint64_t lsn);  // uncommitted -> committed, page dirty since lsn
   void clear(uint32_t slot,
              uint64_t lsn);  // -> nobody's; page dirty since lsn if the entry was committed
 
-  // --- allocation. Successive calls give adjacent slots where the device allows.
+  // allocation. Successive calls give adjacent slots where the device allows.
   std::optional<uint32_t> allocate();
   void release(uint32_t slot);
   uint32_t free_count() const { return free_count_; }
   bool is_free(uint32_t slot) const { return (free_[slot / 64] >> (slot % 64) & 1) != 0; }
   void rebuild_free();  // after recovery: what has no owner is free
 
-  // --- homes
+  // homes
   struct PageState {
     uint64_t sequence = 0;     // newest image that was, or may have been, written home
     uint64_t dirty_since = 0;  // 0: clean
@@ -113,7 +113,7 @@ class SlotTable {
   void take_image(uint32_t page, MutableBytes out);
   void home_written(uint32_t page) { states_[page].intent_open = false; }
 
-  // --- recovery
+  // recovery
   void load_entry(uint32_t slot, const Descriptor& entry);  // committed, as found at home
   void load_page_state(uint32_t page, uint64_t sequence, uint64_t intent_lsn);
 

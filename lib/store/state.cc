@@ -121,7 +121,7 @@ uint64_t State::memory_bytes() const {
   return bytes;
 }
 
-// --- writes
+// writes
 
 size_t State::operations_kept() const {
   const uint64_t fit =
@@ -268,7 +268,7 @@ void State::finish_drop(SetId id, uint64_t lsn) {
     decide(id, std::exchange(state.deferred_decide, Version{}));
 }
 
-// --- sets and recovery
+// sets and recovery
 
 void State::put_set(const SetRecord& record, uint64_t lsn) {
   SetState& state = set(record.set);

@@ -86,7 +86,7 @@ class State {
   std::map<SetId, SetState>& sets() { return sets_; }
   const std::map<SetId, SetState>& sets() const { return sets_; }
 
-  // --- questions
+  // questions
   // The version that a write of this block must exceed: what is stored and decided, or was
   // discarded.
   static Version stored_version(const State& state, const Object* object, uint32_t block);
@@ -102,7 +102,7 @@ class State {
   const std::map<VolumeId, uint32_t>& volumes() const { return volumes_; }
   uint64_t memory_bytes() const;
 
-  // --- effects of records. Slots of data are claimed before.
+  // effects of records. Slots of data are claimed before.
   // A write that `decide` was already told of is visible at once.
   void add_write(const WriteRecord& record, std::span<const uint32_t> slots, uint64_t lsn);
   void decide(SetId set, Version up_to);
@@ -120,20 +120,20 @@ class State {
                   uint64_t lsn);
   void add_operation(SetId set, const OperationId& id, Version version, uint64_t lsn);
 
-  // --- commits
+  // commits
   std::vector<Commit>& commits() { return commits_; }
   const std::vector<Commit>& commits() const { return commits_; }
   // Makes one commit true of the table; the slot that became nobody's, or no_slot.
   uint32_t settle(const Commit& commit);
 
-  // --- sticky state, ascending by the lsn that must stay in the log
+  // sticky state, ascending by the lsn that must stay in the log
   const std::set<std::pair<uint64_t, ObjectId>>& tombstones() const { return tombstones_; }
   void set_tombstone_lsn(Object& object, uint64_t lsn);
   // Operations kept per set: limits::set_undecided_max, fewer where so many sets would fill a
   // quarter of the log with them.
   size_t operations_kept() const;
 
-  // --- recovery
+  // recovery
   // A committed entry found at home; the older of two entries of one block becomes nobody's, dirty
   // since `tail`.
   Status load_block(uint32_t slot, const Descriptor& entry, uint64_t tail);

@@ -116,7 +116,7 @@ class Store {
                    Opened done);
   virtual ~Store() = default;
 
-  // --- writes
+  // writes
   // `crcs`: one per block (data only). `data`: block_count blocks (data only). The content is not
   // verified against crcs here: serve has done so. Code::no_space when the share for users is used
   // up; discards, decides and set records still work then.
@@ -138,7 +138,7 @@ class Store {
   // limits::set_undecided_max of them), for duplicate detection.
   virtual std::vector<std::pair<OperationId, Version>> operations(SetId set) const = 0;
 
-  // --- reads
+  // reads
   // `into` takes block_count blocks, zeros where there is no data. Code::damaged when a block fails
   // verification (message names it; into is then not to be used).  When `undecided_blocks` matters
   // to the caller, ask has_undecided first.
@@ -146,7 +146,7 @@ class Store {
                     Callback<void(Result<std::vector<BlockRead>>)> done) = 0;
   virtual bool has_undecided(ObjectId object, uint16_t first_block, uint16_t block_count) const = 0;
 
-  // --- sets and recovery
+  // sets and recovery
   virtual std::optional<SetRecord> set_record(SetId set) const = 0;
   virtual std::vector<SetRecord> sets() const = 0;
   virtual void put_set(const SetRecord& record, Done durable) = 0;
@@ -174,7 +174,7 @@ class Store {
   // Tombstones (discards) of the set up to `passed` are no longer needed by any copy.
   virtual void forget_tombstones(SetId set, Version passed) = 0;
 
-  // --- service
+  // service
   // Writes all that is pending in memory to its home and completes with everything durable. For
   // orderly stop, and for tests.
   virtual void checkpoint(Done durable) = 0;

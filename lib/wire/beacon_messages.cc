@@ -25,9 +25,13 @@ SP_FIELDS(ForwardReply) {
 
 SP_FIELDS(NodeService) { c(m.service), c(m.start_id), c(m.wants_lease), c(m.report); }
 
-SP_FIELDS(NodeLeaseRequest) { c(m.sent_ns), c(m.start_id), c(m.applied_index), c.list(m.services, services_per_node_max); }
+SP_FIELDS(NodeLeaseRequest) {
+  c(m.sent_ns), c(m.start_id), c(m.applied_index), c.list(m.services, services_per_node_max);
+}
 
-SP_FIELDS(NodeLeaseGrant) { c(m.sent_ns), c(m.length_ns), c(m.confirmed_index), c.list(m.granted, services_per_node_max); }
+SP_FIELDS(NodeLeaseGrant) {
+  c(m.sent_ns), c(m.length_ns), c(m.confirmed_index), c.list(m.granted, services_per_node_max);
+}
 
 SP_FIELDS(NodeConfirmed) { c(m.index); }
 
@@ -36,11 +40,11 @@ SP_FIELDS(NodeReportsReply) {
   c.text(m.text, reply_text_max), c(m.last), c.list(m.reports, reports_per_piece_max);
 }
 
-#define X(Name)                                                                                \
-  std::vector<std::byte> encode(const Name& message) { return encode_message(message); }       \
-  template <>                                                                                  \
-  std::optional<Name> decode<Name>(Bytes body) {                                               \
-    return decode_message<Name>(body);                                                         \
+#define X(Name)                                                                          \
+  std::vector<std::byte> encode(const Name& message) { return encode_message(message); } \
+  template <>                                                                            \
+  std::optional<Name> decode<Name>(Bytes body) {                                         \
+    return decode_message<Name>(body);                                                   \
   }
 SP_BEACON_MESSAGES(X)
 #undef X

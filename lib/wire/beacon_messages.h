@@ -1,5 +1,6 @@
-// Messages of beacons among themselves: commands on their way to the leader, leases of whole nodes, reports. (Messages of Raft have their own encoding, raft/message.h.)
-// Fields, bytes and meaning: sp-protocol(7).
+// Messages of beacons among themselves: commands on their way to the leader, leases of whole nodes,
+// reports. (Messages of Raft have their own encoding, raft/message.h.) Fields, bytes and meaning:
+// sp-protocol(7).
 #pragma once
 #include <cstdint>
 #include <optional>
@@ -11,23 +12,26 @@
 
 namespace sp::wire {
 
-struct BeaconHello {                      // first on every connection between beacons
+struct BeaconHello {  // first on every connection between beacons
   uint64_t log_id = 0;
 };
 
-// A proposal on its way to the leader. {origin, origin_start, number} travels with the command through the log, so the origin sees by itself whether it was applied. The
-// leader proposes it in no other term than `term`: once an entry of a later term is applied at the origin, the proposal is known to be lost and may be made again.
+// A proposal on its way to the leader. {origin, origin_start, number} travels with the command
+// through the log, so the origin sees by itself whether it was applied. The leader proposes it in
+// no other term than `term`: once an entry of a later term is applied at the origin, the proposal
+// is known to be lost and may be made again.
 struct ForwardCommand {
   NodeId origin = 0;
   uint64_t origin_start = 0;
   uint64_t number = 0;
   uint64_t term = 0;
-  bool gone = false;                      // ServiceDown: the process is known to have ended, no lease has to be waited for
+  bool gone =
+      false;  // ServiceDown: the process is known to have ended, no lease has to be waited for
   std::vector<std::byte> command;
 };
-struct ForwardReply {                     // only when it was not proposed
+struct ForwardReply {  // only when it was not proposed
   uint64_t number = 0;
-  uint64_t term = 0;                      // of the request
+  uint64_t term = 0;  // of the request
   Code code = Code::failed;
   std::string text;
 };
@@ -35,12 +39,12 @@ struct ForwardReply {                     // only when it was not proposed
 struct NodeService {
   ServiceId service;
   uint64_t start_id = 0;
-  bool wants_lease = false;               // it has asked since the last request
+  bool wants_lease = false;  // it has asked since the last request
   Report report;
 };
-struct NodeLeaseRequest {                 // also the sign of life of a node
-  uint64_t sent_ns = 0;                   // the asking beacon's clock; echoed
-  uint64_t start_id = 0;                  // of the beacon
+struct NodeLeaseRequest {  // also the sign of life of a node
+  uint64_t sent_ns = 0;    // the asking beacon's clock; echoed
+  uint64_t start_id = 0;   // of the beacon
   uint64_t applied_index = 0;
   std::vector<NodeService> services;
 };
@@ -54,7 +58,7 @@ struct NodeConfirmed {
   uint64_t index = 0;
 };
 
-struct NodeReportsReply {                 // the query has no body
+struct NodeReportsReply {  // the query has no body
   bool ok = false;
   Code code = Code::failed;
   std::string text;
@@ -63,7 +67,9 @@ struct NodeReportsReply {                 // the query has no body
 };
 
 #define SP_BEACON_MESSAGES(X) \
-  X(BeaconHello) X(ForwardCommand) X(ForwardReply) X(NodeLeaseRequest) X(NodeLeaseGrant) X(NodeConfirmed) X(NodeReportsReply)
+  X(BeaconHello)              \
+  X(ForwardCommand)           \
+  X(ForwardReply) X(NodeLeaseRequest) X(NodeLeaseGrant) X(NodeConfirmed) X(NodeReportsReply)
 #define X(Name) std::vector<std::byte> encode(const Name& message);
 SP_BEACON_MESSAGES(X)
 #undef X

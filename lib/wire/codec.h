@@ -1,11 +1,13 @@
-// Codec: one list of fields per message, used for both directions. A message type T has, in the namespace sp::wire,
+// Codec: one list of fields per message, used for both directions. A message type T has, in the
+// namespace sp::wire,
 //
 //   SP_FIELDS(T) { c(m.field) ... }         // a template fields(C& c, M& m), M: T or const T
 //
-// which calls codec(field) for each field in wire order, and codec.list(field, count_max) or codec.text(field, bytes_max) where a bound is needed.
-// Integers are little-endian at their own width; a bool is a byte 0 or 1; an optional is a bool and the value; a list is a 32-bit count and the
-// elements; a text is a 32-bit length and the bytes. Decoding accepts exactly what encoding makes: what is read again is the same bytes.
-// For the .cc files of this module and its tests.
+// which calls codec(field) for each field in wire order, and codec.list(field, count_max) or
+// codec.text(field, bytes_max) where a bound is needed. Integers are little-endian at their own
+// width; a bool is a byte 0 or 1; an optional is a bool and the value; a list is a 32-bit count and
+// the elements; a text is a 32-bit length and the bytes. Decoding accepts exactly what encoding
+// makes: what is read again is the same bytes. For the .cc files of this module and its tests.
 #pragma once
 #include <optional>
 #include <string>
@@ -55,7 +57,9 @@ class Encoder {
       for (const T& value : values) (*this)(value);
     }
   }
-  void text(const std::string& value, uint32_t bytes_max) { out_.text(std::string_view(value).substr(0, bytes_max)); }
+  void text(const std::string& value, uint32_t bytes_max) {
+    out_.text(std::string_view(value).substr(0, bytes_max));
+  }
 
   std::vector<std::byte> take() && { return std::move(out_).take(); }
 
@@ -104,7 +108,8 @@ class Decoder {
   template <class T>
   void list(std::vector<T>& values, uint32_t count_max) {
     const uint32_t count = in_.count(count_max);
-    // Every element takes at least a byte, so a count beyond what is left is a lie: seen before anything is allocated.
+    // Every element takes at least a byte, so a count beyond what is left is a lie: seen before
+    // anything is allocated.
     if (failed() || count > in_.rest().size()) {
       bad_ = true;
       return;
@@ -150,8 +155,9 @@ std::optional<T> decode_message(Bytes body) {
 }
 
 // The head of a field list: one overload for reading and writing.
-#define SP_FIELDS(Name)                                                                                \
-  template <class C, class M, std::enable_if_t<std::is_same_v<std::remove_const_t<M>, Name>, int> = 0> \
+#define SP_FIELDS(Name)                                                              \
+  template <class C, class M,                                                        \
+            std::enable_if_t<std::is_same_v<std::remove_const_t<M>, Name>, int> = 0> \
   void fields(C& c, M& m)
 
 }  // namespace sp::wire

@@ -11,13 +11,16 @@ namespace sp::wire {
 
 namespace {
 
-constexpr size_t body_copied_max = 4096;  // bodies up to here are sent from one piece of memory with their headers
+constexpr size_t body_copied_max =
+    4096;  // bodies up to here are sent from one piece of memory with their headers
 constexpr size_t frames_per_send_max = 256;
-constexpr size_t direct_receive_bytes = 16u << 10;  // this much missing block data is received straight into its Buffer
+constexpr size_t direct_receive_bytes =
+    16u << 10;  // this much missing block data is received straight into its Buffer
 
 class ConnectionImpl;
 
-// What callbacks on their way hold on to: the Connection may be destroyed inside an event, the event's own closure may not.
+// What callbacks on their way hold on to: the Connection may be destroyed inside an event, the
+// event's own closure may not.
 struct Anchor {
   ConnectionImpl* connection = nullptr;  // nullptr: destroyed
   Connection::Events events;
@@ -26,9 +29,15 @@ using AnchorPtr = std::shared_ptr<Anchor>;
 
 class ConnectionImpl final : public Connection {
  public:
-  ConnectionImpl(io::Host& host, std::unique_ptr<io::Socket> socket, const ClusterKey& key, const Identity& self, bool accepting, Events events)
-      : host_(host), socket_(std::move(socket)), self_(self), handshake_(key, self, accepting, host.random), timer_(host.reactor),
-        anchor_(std::make_shared<Anchor>()), in_(limits::connection_receive_bytes) {
+  ConnectionImpl(io::Host& host, std::unique_ptr<io::Socket> socket, const ClusterKey& key,
+                 const Identity& self, bool accepting, Events events)
+      : host_(host),
+        socket_(std::move(socket)),
+        self_(self),
+        handshake_(key, self, accepting, host.random),
+        timer_(host.reactor),
+        anchor_(std::make_shared<Anchor>()),
+        in_(limits::connection_receive_bytes) {
     anchor_->connection = this;
     anchor_->events = std::move(events);
     timer_.arm(limits::connect_timeout, [this] {
@@ -80,29 +89,30 @@ class ConnectionImpl final : public Connection {
 
   std::vector<std::byte> handshake_out_;
   std::vector<std::byte> handshake_sending_;
-  std::deque<Outgoing> queue_;     // the first sending_ of them are with the socket
+  std::deque<Outgoing> queue_;  // the first sending_ of them are with the socket
   size_t sending_ = 0;
   bool send_under_way_ = false;
   bool flush_wanted_ = false;
   size_t queued_bytes_ = 0;
   uint64_t sequence_out_ = 0;
-  std::vector<std::byte> arena_;   // headers and small bodies of the frames under way
+  std::vector<std::byte> arena_;  // headers and small bodies of the frames under way
   std::vector<Bytes> parts_;
 
-  std::vector<std::byte> in_;      // [begin_, end_) holds received bytes not yet parsed
+  std::vector<std::byte> in_;  // [begin_, end_) holds received bytes not yet parsed
   size_t begin_ = 0;
   size_t end_ = 0;
   uint64_t sequence_in_ = 0;
   std::optional<Message> partial_;  // header and body are here, block data is not complete
   size_t partial_have_ = 0;
-  bool direct_ = false;             // the receive under way goes into partial_->data
+  bool direct_ = false;  // the receive under way goes into partial_->data
 };
 
 void ConnectionImpl::close(Error why) {
   if (state_ == State::closed) return;
   state_ = State::closed;
   timer_.cancel();
-  // The socket's completions are dropped with it, so nothing it may still point to is needed after this.
+  // The socket's completions are dropped with it, so nothing it may still point to is needed after
+  // this.
   socket_.reset();
   queue_.clear();
   sending_ = 0;
@@ -118,7 +128,8 @@ void ConnectionImpl::send(Message message) {
     close(Error(Code::closed, "the peer takes no messages: the send queue is full"));
     return;
   }
-  if (peer_known_) SP_ASSERT(may_say(self_.service.kind, peer_.service.kind, static_cast<uint8_t>(message.type)));
+  if (peer_known_)
+    SP_ASSERT(may_say(self_.service.kind, peer_.service.kind, static_cast<uint8_t>(message.type)));
   Outgoing& out = queue_.emplace_back();
   out.message = std::move(message);
   out.header = frame_header(out.message, sequence_out_++);
@@ -163,8 +174,10 @@ void ConnectionImpl::flush() {
         }
       };
       append(struct_bytes(out.header));
-      if (out.message.body.size() <= body_copied_max) append(out.message.body);
-      else parts_.emplace_back(out.message.body);
+      if (out.message.body.size() <= body_copied_max)
+        append(out.message.body);
+      else
+        parts_.emplace_back(out.message.body);
       if (out.header.data_bytes != 0) parts_.push_back(out.message.data.bytes());
     }
   } else {
@@ -207,12 +220,16 @@ void ConnectionImpl::received(const Result<size_t>& size) {
     return;
   }
   if (*size == 0) {
-    close(Error(Code::closed, state_ == State::ready ? "the peer ended the connection" : "handshake: the peer refused and ended the connection"));
+    close(Error(Code::closed, state_ == State::ready
+                                  ? "the peer ended the connection"
+                                  : "handshake: the peer refused and ended the connection"));
     return;
   }
   const AnchorPtr anchor = anchor_;  // events may destroy this
-  if (direct_) partial_have_ += *size;
-  else end_ += *size;
+  if (direct_)
+    partial_have_ += *size;
+  else
+    end_ += *size;
   if (state_ != State::ready && !take_handshake()) return;
   if (state_ == State::ready && !take_frames()) return;
   if (anchor->connection != nullptr) receive();
@@ -222,7 +239,8 @@ void ConnectionImpl::received(const Result<size_t>& size) {
 bool ConnectionImpl::take_handshake() {
   const auto fail = [this](Status status) {
     if (status.ok()) return false;
-    host_.log.warning("connection refused", {{"peer", socket_->peer().text()}, {"why", status.error().message()}});
+    host_.log.warning("connection refused",
+                      {{"peer", socket_->peer().text()}, {"why", status.error().message()}});
     close(std::move(status).error());
     return true;
   };
@@ -230,7 +248,8 @@ bool ConnectionImpl::take_handshake() {
     if (end_ - begin_ < sizeof(Hello)) return true;
     if (fail(handshake_.take_hello(Bytes(in_).subspan(begin_, sizeof(Hello))))) return false;
     begin_ += sizeof(Hello);
-    handshake_out_.insert(handshake_out_.end(), handshake_.proof().begin(), handshake_.proof().end());
+    handshake_out_.insert(handshake_out_.end(), handshake_.proof().begin(),
+                          handshake_.proof().end());
     flush();
     state_ = State::proof;
   }
@@ -261,7 +280,8 @@ bool ConnectionImpl::take_frames() {
 
 bool ConnectionImpl::take_frame(bool& progress) {
   const auto refuse = [this](Error error) {
-    host_.log.warning("connection ended", {{"peer", service_text(peer_.service)}, {"why", error.message()}});
+    host_.log.warning("connection ended",
+                      {{"peer", service_text(peer_.service)}, {"why", error.message()}});
     close(std::move(error));
     return false;
   };
@@ -287,7 +307,8 @@ bool ConnectionImpl::take_frame(bool& progress) {
   const auto header = parse_header(bytes, sequence_in_);
   if (!header.ok()) return refuse(header.error());
   if (!may_say(peer_.service.kind, self_.service.kind, header->type)) {
-    return refuse(Error(Code::not_authorised, "a " + std::string(role_name(peer_.service.kind)) + " may not send messages of type " +
+    return refuse(Error(Code::not_authorised, "a " + std::string(role_name(peer_.service.kind)) +
+                                                  " may not send messages of type " +
                                                   std::to_string(header->type) + " here"));
   }
   const size_t whole = sizeof(FrameHeader) + header->body_bytes;
@@ -296,11 +317,13 @@ bool ConnectionImpl::take_frame(bool& progress) {
     return true;
   }
   const Bytes body = bytes.subspan(sizeof(FrameHeader), header->body_bytes);
-  if (!body_matches(*header, body)) return refuse(Error(Code::invalid, "bad frame: the checksum does not match"));
+  if (!body_matches(*header, body))
+    return refuse(Error(Code::invalid, "bad frame: the checksum does not match"));
   ++sequence_in_;
   begin_ += whole;
   progress = true;
-  Message message{static_cast<MessageType>(header->type), header->request, {body.begin(), body.end()}, {}};
+  Message message{
+      static_cast<MessageType>(header->type), header->request, {body.begin(), body.end()}, {}};
   if (header->data_bytes == 0) return deliver(std::move(message));
   message.data = Buffer::allocate(header->data_bytes);
   partial_ = std::move(message);
@@ -326,9 +349,11 @@ void ConnectionImpl::make_room(size_t wanted) {
 
 }  // namespace
 
-std::unique_ptr<Connection> Connection::start(io::Host& host, std::unique_ptr<io::Socket> socket, const ClusterKey& key, const Identity& self,
+std::unique_ptr<Connection> Connection::start(io::Host& host, std::unique_ptr<io::Socket> socket,
+                                              const ClusterKey& key, const Identity& self,
                                               bool accepting, Events events) {
-  return std::make_unique<ConnectionImpl>(host, std::move(socket), key, self, accepting, std::move(events));
+  return std::make_unique<ConnectionImpl>(host, std::move(socket), key, self, accepting,
+                                          std::move(events));
 }
 
 }  // namespace sp::wire

@@ -1,14 +1,17 @@
-// Connection: whole messages over a Socket, after both ends have proved that they know the cluster key. Frame layout, handshake and
-// messages: sp-protocol(7).
+// Connection: whole messages over a Socket, after both ends have proved that they know the cluster
+// key. Frame layout, handshake and messages: sp-protocol(7).
 //
-// Handshake (before any other byte is believed): each side sends {magic, version, cluster, role, service, nonce}; each answers with
-// HMAC-SHA256(key, role-tagged transcript of both hellos). Neither the key nor anything that helps to find it crosses the wire; a client cannot pass as a server
-// because its role is in the transcript and the acceptor checks which roles may say what (`Message::type` ranges, see message.h).
-// A frame is refused, and the connection closed, when its magic, version, lengths (limits.h) or CRC are wrong; nothing is allocated before the lengths are checked.
-// Order of messages is kept. After a close nothing is known of what the peer has received.
-// Sending never blocks: frames queue up to limits::send_queue_messages_max, beyond it the connection is closed. All frames queued within one turn go out together.
-// Thread rule: one reactor. Callbacks never run inside a call, except none. Destroying a Connection closes it; its callbacks do not run any more, also when destroyed
-// inside one of them.
+// Handshake (before any other byte is believed): each side sends {magic, version, cluster, role,
+// service, nonce}; each answers with HMAC-SHA256(key, role-tagged transcript of both hellos).
+// Neither the key nor anything that helps to find it crosses the wire; a client cannot pass as a
+// server because its role is in the transcript and the acceptor checks which roles may say what
+// (`Message::type` ranges, see message.h). A frame is refused, and the connection closed, when its
+// magic, version, lengths (limits.h) or CRC are wrong; nothing is allocated before the lengths are
+// checked. Order of messages is kept. After a close nothing is known of what the peer has received.
+// Sending never blocks: frames queue up to limits::send_queue_messages_max, beyond it the
+// connection is closed. All frames queued within one turn go out together. Thread rule: one
+// reactor. Callbacks never run inside a call, except none. Destroying a Connection closes it; its
+// callbacks do not run any more, also when destroyed inside one of them.
 #pragma once
 #include <array>
 #include <memory>
@@ -30,28 +33,30 @@ enum class Role : uint8_t { beacon = 1, server = 2, client = 3, mgmt = 4 };
 
 struct Identity {
   ClusterId cluster = 0;
-  uint32_t incarnation = 1;     // of the cluster: another one is refused
+  uint32_t incarnation = 1;  // of the cluster: another one is refused
   ServiceId service;
-  uint64_t start_id = 0;        // of the process
+  uint64_t start_id = 0;  // of the process
 };
 
 class Connection {
  public:
   struct Events {
-    Callback<void(const Identity& peer)> ready;       // handshake done
+    Callback<void(const Identity& peer)> ready;  // handshake done
     Callback<void(Message)> message;
-    Callback<void(const Error& why)> closed;          // once; the last event
+    Callback<void(const Error& why)> closed;  // once; the last event
   };
   virtual ~Connection() = default;
 
-  // Takes over a connected socket; `accepting`: the side that listened. The handshake has limits::connect_timeout.
-  static std::unique_ptr<Connection> start(io::Host& host, std::unique_ptr<io::Socket> socket, const ClusterKey& key, const Identity& self,
+  // Takes over a connected socket; `accepting`: the side that listened. The handshake has
+  // limits::connect_timeout.
+  static std::unique_ptr<Connection> start(io::Host& host, std::unique_ptr<io::Socket> socket,
+                                           const ClusterKey& key, const Identity& self,
                                            bool accepting, Events events);
 
-  virtual void send(Message message) = 0;             // dropped when closed; allowed before ready (queued)
+  virtual void send(Message message) = 0;  // dropped when closed; allowed before ready (queued)
   virtual bool ready() const = 0;
-  virtual const Identity& peer() const = 0;           // after ready
-  virtual size_t queued_bytes() const = 0;            // for backpressure
+  virtual const Identity& peer() const = 0;  // after ready
+  virtual size_t queued_bytes() const = 0;   // for backpressure
 };
 
 }  // namespace sp::wire

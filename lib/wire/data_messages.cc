@@ -113,11 +113,11 @@ SP_FIELDS(Digest) { c(m.set), c(m.disk); }
 
 SP_FIELDS(DigestReply) { c(m.ok), c(m.hash), c(m.blocks), c.text(m.text, text_max); }
 
-#define X(Name)                                                                                \
-  std::vector<std::byte> encode(const Name& message) { return encode_message(message); }       \
-  template <>                                                                                  \
-  std::optional<Name> decode<Name>(Bytes body) {                                               \
-    return decode_message<Name>(body);                                                         \
+#define X(Name)                                                                          \
+  std::vector<std::byte> encode(const Name& message) { return encode_message(message); } \
+  template <>                                                                            \
+  std::optional<Name> decode<Name>(Bytes body) {                                         \
+    return decode_message<Name>(body);                                                   \
   }
 SP_DATA_MESSAGES(X)
 #undef X

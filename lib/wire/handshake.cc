@@ -7,7 +7,8 @@ namespace sp::wire {
 
 namespace {
 
-constexpr std::string_view proof_tags[] = {"sp handshake 1: connecting side", "sp handshake 1: accepting side"};
+constexpr std::string_view proof_tags[] = {"sp handshake 1: connecting side",
+                                           "sp handshake 1: accepting side"};
 
 Identity identity_of(const Hello& hello) {
   return {hello.cluster, hello.incarnation, ServiceId::from_packed(hello.service), hello.start_id};
@@ -15,14 +16,18 @@ Identity identity_of(const Hello& hello) {
 
 std::string hex(uint64_t value) {
   std::array<std::byte, 8> bytes;
-  for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::byte>(value >> (56 - 8 * i));
+  for (size_t i = 0; i < bytes.size(); ++i)
+    bytes[i] = static_cast<std::byte>(value >> (56 - 8 * i));
   return to_hex(bytes);
 }
 
 bool sound_service(ServiceId id) {
   if (id.kind < ServiceKind::beacon || id.kind > ServiceKind::mgmt) return false;
-  const uint32_t instances = id.kind == ServiceKind::server ? limits::servers_per_node_max : id.kind == ServiceKind::client ? client_instance_max : 1;
-  return id.node >= 1 && id.node <= limits::nodes_max && id.instance >= 1 && id.instance <= instances;
+  const uint32_t instances = id.kind == ServiceKind::server   ? limits::servers_per_node_max
+                             : id.kind == ServiceKind::client ? client_instance_max
+                                                              : 1;
+  return id.node >= 1 && id.node <= limits::nodes_max && id.instance >= 1 &&
+         id.instance <= instances;
 }
 
 }  // namespace
@@ -39,11 +44,14 @@ std::string_view role_name(ServiceKind kind) {
 
 std::string service_text(ServiceId id) {
   std::string text(role_name(id.kind));
-  if (id.kind == ServiceKind::server || (id.kind == ServiceKind::client && id.instance > 1)) text += " " + std::to_string(id.instance);
+  if (id.kind == ServiceKind::server || (id.kind == ServiceKind::client && id.instance > 1))
+    text += " " + std::to_string(id.instance);
   return text + " on node " + std::to_string(id.node);
 }
 
-Handshake::Handshake(const ClusterKey& key, const Identity& self, bool accepting, io::Random& random) : key_(key) {
+Handshake::Handshake(const ClusterKey& key, const Identity& self, bool accepting,
+                     io::Random& random)
+    : key_(key) {
   SP_ASSERT(sound_service(self.service));
   own_.version = protocol_version;
   own_.side = accepting ? accepted : connected;
@@ -58,9 +66,12 @@ Handshake::Handshake(const ClusterKey& key, const Identity& self, bool accepting
 Status Handshake::take_hello(Bytes bytes) {
   SP_ASSERT_OP(bytes.size(), ==, sizeof(Hello));
   const auto hello = load<Hello>(bytes);
-  if (hello.magic != hello_magic) return Error(Code::invalid, "handshake: the peer does not speak this protocol; is the port right?");
+  if (hello.magic != hello_magic)
+    return Error(Code::invalid,
+                 "handshake: the peer does not speak this protocol; is the port right?");
   if (hello.version != protocol_version) {
-    return Error(Code::invalid, "handshake: the peer speaks protocol version " + std::to_string(hello.version) + ", this service " +
+    return Error(Code::invalid, "handshake: the peer speaks protocol version " +
+                                    std::to_string(hello.version) + ", this service " +
                                     std::to_string(protocol_version) + "; upgrade the older one");
   }
   if (hello.side == own_.side || hello.side < connected || hello.side > accepted) {
@@ -71,13 +82,18 @@ Status Handshake::take_hello(Bytes bytes) {
   }
   const std::string who = service_text(ServiceId::from_packed(hello.service));
   if (hello.cluster != own_.cluster) {
-    return Error(Code::not_authorised, "handshake: " + who + " belongs to cluster " + hex(hello.cluster) + ", this service to " + hex(own_.cluster) +
+    return Error(Code::not_authorised, "handshake: " + who + " belongs to cluster " +
+                                           hex(hello.cluster) + ", this service to " +
+                                           hex(own_.cluster) +
                                            "; check the cluster id in sp.toml of both");
   }
   if (hello.incarnation != own_.incarnation) {
-    return Error(Code::not_authorised,
-                 "handshake: " + who + " belongs to incarnation " + std::to_string(hello.incarnation) + " of the cluster, this service to " +
-                     std::to_string(own_.incarnation) + "; the older one was fenced when the cluster was rebuilt: bring its node into the new one");
+    return Error(Code::not_authorised, "handshake: " + who + " belongs to incarnation " +
+                                           std::to_string(hello.incarnation) +
+                                           " of the cluster, this service to " +
+                                           std::to_string(own_.incarnation) +
+                                           "; the older one was fenced when the cluster was "
+                                           "rebuilt: bring its node into the new one");
   }
   peer_ = hello;
   proof_ = proof_of(static_cast<Side>(own_.side));
@@ -88,8 +104,10 @@ Status Handshake::take_proof(Bytes bytes) const {
   SP_ASSERT(peer_.version != 0);
   const Digest256 expected = proof_of(static_cast<Side>(peer_.side));
   if (equal_in_constant_time(bytes, expected)) return {};
-  return Error(Code::not_authorised, "handshake: who calls itself " + service_text(ServiceId::from_packed(peer_.service)) +
-                                         " does not know the cluster key; compare the key files of both nodes");
+  return Error(Code::not_authorised,
+               "handshake: who calls itself " +
+                   service_text(ServiceId::from_packed(peer_.service)) +
+                   " does not know the cluster key; compare the key files of both nodes");
 }
 
 Identity Handshake::peer() const { return identity_of(peer_); }
@@ -98,7 +116,8 @@ Digest256 Handshake::proof_of(Side side) const {
   const bool own_connected = own_.side == connected;
   Writer transcript;
   transcript.text(proof_tags[side - 1]);
-  transcript.raw(struct_bytes(own_connected ? own_ : peer_)).raw(struct_bytes(own_connected ? peer_ : own_));
+  transcript.raw(struct_bytes(own_connected ? own_ : peer_))
+      .raw(struct_bytes(own_connected ? peer_ : own_));
   return hmac_sha256(key_.bytes, transcript.view());
 }
 

@@ -1,9 +1,12 @@
-// Handshake: the proof, by both ends of a new connection, that they know the cluster key. Pure: bytes in, bytes out.
+// Handshake: the proof, by both ends of a new connection, that they know the cluster key. Pure:
+// bytes in, bytes out.
 //
-// Each side sends a Hello with a fresh nonce. On the peer's Hello each side sends its proof, HMAC-SHA256(key, side tag, hello of the connecting side, hello
-// of the accepting side). Both nonces are in both proofs, so nothing recorded earlier helps; the side is in Hello and tag, so nothing sent back to
-// its sender helps; cluster, incarnation, role, service and start id are in the transcript, so none of them can be changed on the way.
-// What a Hello says is only believed after its sender's proof was right.
+// Each side sends a Hello with a fresh nonce. On the peer's Hello each side sends its proof,
+// HMAC-SHA256(key, side tag, hello of the connecting side, hello of the accepting side). Both
+// nonces are in both proofs, so nothing recorded earlier helps; the side is in Hello and tag, so
+// nothing sent back to its sender helps; cluster, incarnation, role, service and start id are in
+// the transcript, so none of them can be changed on the way. What a Hello says is only believed
+// after its sender's proof was right.
 #pragma once
 #include <array>
 #include <cstddef>
@@ -20,17 +23,19 @@ constexpr uint32_t hello_magic = 0x4c485053;  // "SPHL"
 struct Hello {
   uint32_t magic = hello_magic;
   uint16_t version = 0;
-  uint8_t side = 0;        // 1: connected, 2: accepted
+  uint8_t side = 0;  // 1: connected, 2: accepted
   uint8_t role = 0;
   uint64_t cluster = 0;
   uint32_t incarnation = 0;
-  uint32_t service = 0;    // ServiceId::packed
+  uint32_t service = 0;  // ServiceId::packed
   uint64_t start_id = 0;
   std::array<std::byte, 32> nonce{};
 };
 static_assert(sizeof(Hello) == 64);
-static_assert(offsetof(Hello, side) == 6 && offsetof(Hello, role) == 7 && offsetof(Hello, cluster) == 8);
-static_assert(offsetof(Hello, incarnation) == 16 && offsetof(Hello, service) == 20 && offsetof(Hello, start_id) == 24);
+static_assert(offsetof(Hello, side) == 6 && offsetof(Hello, role) == 7 &&
+              offsetof(Hello, cluster) == 8);
+static_assert(offsetof(Hello, incarnation) == 16 && offsetof(Hello, service) == 20 &&
+              offsetof(Hello, start_id) == 24);
 static_assert(offsetof(Hello, nonce) == 32);
 static_assert(std::is_trivially_copyable_v<Hello>);
 

@@ -1,4 +1,5 @@
-// HMAC-SHA256 (RFC 2104, FIPS 180-4), and a comparison that takes equally long wherever the difference is. OpenSSL is used in hmac.cc only.
+// HMAC-SHA256 (RFC 2104, FIPS 180-4), and a comparison that takes equally long wherever the
+// difference is. OpenSSL is used in hmac.cc only.
 #pragma once
 #include <array>
 

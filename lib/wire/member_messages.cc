@@ -17,18 +17,22 @@ void cut(std::vector<T>& list, size_t count_max) {
 }  // namespace
 
 SP_FIELDS(map::Service) {
-  c(m.id), c(m.up), c(m.start_id), c.text(m.address, address_max), c.text(m.version, limits::name_bytes_max), c(m.started_ms);
+  c(m.id), c(m.up), c(m.start_id), c.text(m.address, address_max),
+      c.text(m.version, limits::name_bytes_max), c(m.started_ms);
 }
 
 SP_FIELDS(map::Disk) {
   c(m.id), c(m.server), c(m.up), c.text(m.failure, reply_text_max), c(m.uuid), c(m.capacity_bytes);
-  c.text(m.device, reply_text_max), c.text(m.model, limits::name_bytes_max), c.text(m.serial, limits::name_bytes_max);
+  c.text(m.device, reply_text_max), c.text(m.model, limits::name_bytes_max),
+      c.text(m.serial, limits::name_bytes_max);
   c.text(m.description, reply_text_max), c(m.solid_state);
 }
 
 SP_FIELDS(Register) { c(m.service), c.list(m.disks, report_disks_max), c(m.with_buckets); }
 
-SP_FIELDS(MapPiece) { c(m.from_index), c(m.index), c(m.offset), c(m.total), c.list(m.bytes, map_piece_bytes); }
+SP_FIELDS(MapPiece) {
+  c(m.from_index), c(m.index), c(m.offset), c(m.total), c.list(m.bytes, map_piece_bytes);
+}
 
 SP_FIELDS(LeaseRequest) { c(m.sent_ns), c(m.map_index), c(m.report); }
 
@@ -59,11 +63,11 @@ void trim(Report& report) {
   }
 }
 
-#define X(Name)                                                                                \
-  std::vector<std::byte> encode(const Name& message) { return encode_message(message); }       \
-  template <>                                                                                  \
-  std::optional<Name> decode<Name>(Bytes body) {                                               \
-    return decode_message<Name>(body);                                                         \
+#define X(Name)                                                                          \
+  std::vector<std::byte> encode(const Name& message) { return encode_message(message); } \
+  template <>                                                                            \
+  std::optional<Name> decode<Name>(Bytes body) {                                         \
+    return decode_message<Name>(body);                                                   \
   }
 SP_MEMBER_MESSAGES(X)
 #undef X

@@ -1,5 +1,6 @@
-// io_bench: what the io seam costs: loopback round trips, disk operations, simulator events. Times are medians of rounds; CPU is that of the process
-// (its I/O workers included). Usage: io_bench [DIRECTORY-ON-A-REAL-FILE-SYSTEM]. The raw rows use liburing alone, as the floor to compare with.
+// io_bench: what the io seam costs: loopback round trips, disk operations, simulator events. Times
+// are medians of rounds; CPU is that of the process (its I/O workers included). Usage: io_bench
+// [DIRECTORY-ON-A-REAL-FILE-SYSTEM]. The raw rows use liburing alone, as the floor to compare with.
 #include <fcntl.h>
 #include <liburing.h>
 #include <sys/resource.h>
@@ -30,7 +31,9 @@ double wall_us() {
 double cpu_us() {
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
-  const auto us = [](const timeval& t) { return static_cast<double>(t.tv_sec) * 1e6 + static_cast<double>(t.tv_usec); };
+  const auto us = [](const timeval& t) {
+    return static_cast<double>(t.tv_sec) * 1e6 + static_cast<double>(t.tv_usec);
+  };
   return us(usage.ru_utime) + us(usage.ru_stime);
 }
 
@@ -121,9 +124,9 @@ void bench_net(const char* what, Duration spin) {
   while (port == 0) std::this_thread::yield();
   auto host = make_host(spin);
   Pinger pinger{*host, nullptr};
-  auto attempt = host->host().net.connect({"127.0.0.1", port}, 5s, [&](Result<std::unique_ptr<Socket>> socket) {
-    pinger.socket = std::move(socket).value();
-  });
+  auto attempt = host->host().net.connect(
+      {"127.0.0.1", port}, 5s,
+      [&](Result<std::unique_ptr<Socket>> socket) { pinger.socket = std::move(socket).value(); });
   host->run_until([&] { return pinger.socket != nullptr; }, 5s);
   constexpr uint64_t count = 10000;
   measure(what, count, [&] {
@@ -156,8 +159,10 @@ struct DiskLoad {
       ++completed;
       next(i);
     };
-    if (writing) disk.write(offset, buffers[i].bytes(), done);
-    else disk.read(offset, buffers[i].mutable_bytes(), done);
+    if (writing)
+      disk.write(offset, buffers[i].bytes(), done);
+    else
+      disk.read(offset, buffers[i].mutable_bytes(), done);
   }
 };
 
@@ -174,14 +179,16 @@ void bench_disk(const std::string& path, const char* name) {
   auto disk = std::move(made).value();
   const Buffer fill = Buffer::zeroed(1 << 20);
   uint64_t filled = 0;
-  for (uint64_t at = 0; at < size; at += fill.size()) disk->write(at, fill.bytes(), [&](Status) { ++filled; });
+  for (uint64_t at = 0; at < size; at += fill.size())
+    disk->write(at, fill.bytes(), [&](Status) { ++filled; });
   host->run_until([&] { return filled == size / fill.size(); }, 60s);
   for (const bool writing : {false, true}) {
     for (const size_t depth : {size_t{1}, size_t{32}}) {
       DiskLoad load{*disk, writing, {}, size / 4096};
       const uint64_t count = depth == 1 ? 10000 : 40000;
       char what[100];
-      std::snprintf(what, sizeof what, "%s: 4 KiB %s, depth %zu", name, writing ? "write" : "read", depth);
+      std::snprintf(what, sizeof what, "%s: 4 KiB %s, depth %zu", name, writing ? "write" : "read",
+                    depth);
       measure(what, count, [&] {
         load.start(depth, count);
         host->run_until([&] { return load.completed == count; }, 60s);
@@ -202,7 +209,8 @@ void bench_raw_disk(const std::string& path, const char* name) {
     if (pwrite(fd, fill.data(), fill.size(), static_cast<off_t>(at)) < 0) std::abort();
   }
   io_uring ring{};
-  if (io_uring_queue_init(64, &ring, IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN) != 0) std::abort();
+  if (io_uring_queue_init(64, &ring, IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN) != 0)
+    std::abort();
   for (const size_t depth : {size_t{1}, size_t{32}}) {
     const uint64_t count = depth == 1 ? 10000 : 40000;
     std::vector<Buffer> buffers;
@@ -214,7 +222,8 @@ void bench_raw_disk(const std::string& path, const char* name) {
       const auto next = [&](uint64_t i) {
         if (issued == count) return;
         io_uring_sqe* sqe = io_uring_get_sqe(&ring);
-        io_uring_prep_read(sqe, fd, buffers[i].data(), 4096, mix64(issued++) % (size / 4096) * 4096);
+        io_uring_prep_read(sqe, fd, buffers[i].data(), 4096,
+                           mix64(issued++) % (size / 4096) * 4096);
         io_uring_sqe_set_data64(sqe, i);
       };
       for (uint64_t i = 0; i < depth; ++i) next(i);
@@ -296,7 +305,8 @@ void bench_sim() {
       socket->receive(memory.mutable_bytes().subspan(filled), [this](Result<size_t> size) {
         filled += *size;
         if (filled < memory.size()) return listen();
-        disk->write(host->host().random.below(1000) * 4096, memory.bytes(), [this](Status) { ask(); });
+        disk->write(host->host().random.below(1000) * 4096, memory.bytes(),
+                    [this](Status) { ask(); });
       });
     }
   };
@@ -304,11 +314,15 @@ void bench_sim() {
   for (int i = 0; i < 3; ++i) {
     auto& talk = *talks.emplace_back(std::make_unique<Talk>());
     talk.host = &world.add_host("h", "10.0.0." + std::to_string(i));
-    talk.disk = std::move(talk.host->host().disks.open("/d" + std::to_string(i), {OpenOptions::Mode::create, 8 << 20})).value();
-    talk.listener = std::move(talk.host->host().net.listen({talk.host->ip(), 1}, [&talk](std::unique_ptr<Socket> socket) {
-                      talk.echo.socket = std::move(socket);
-                      talk.echo.next();
-                    })).value();
+    talk.disk = std::move(talk.host->host().disks.open("/d" + std::to_string(i),
+                                                       {OpenOptions::Mode::create, 8 << 20}))
+                    .value();
+    talk.listener = std::move(talk.host->host().net.listen({talk.host->ip(), 1},
+                                                           [&talk](std::unique_ptr<Socket> socket) {
+                                                             talk.echo.socket = std::move(socket);
+                                                             talk.echo.next();
+                                                           }))
+                        .value();
   }
   for (int i = 0; i < 3; ++i) {
     auto& talk = *talks[i];

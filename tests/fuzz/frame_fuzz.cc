@@ -1,5 +1,6 @@
-// Fuzz target of everything that is parsed from a connection: the first byte picks the parser, the rest is its input. Each parser has to refuse
-// or to accept without touching anything it should not; what a codec accepts has to come out as the same bytes.
+// Fuzz target of everything that is parsed from a connection: the first byte picks the parser, the
+// rest is its input. Each parser has to refuse or to accept without touching anything it should
+// not; what a codec accepts has to come out as the same bytes.
 #include <cstdlib>
 
 #include "wire/beacon_messages.h"
@@ -21,7 +22,8 @@ template <class T>
 void codec(Bytes input) {
   if (const auto message = decode<T>(input)) {
     const auto again = encode(*message);
-    require(Bytes(again).size() == input.size() && std::equal(input.begin(), input.end(), again.begin()));
+    require(Bytes(again).size() == input.size() &&
+            std::equal(input.begin(), input.end(), again.begin()));
   }
 }
 
@@ -29,9 +31,11 @@ void frame(Bytes input) {
   if (input.size() < sizeof(FrameHeader)) return;
   const auto header = parse_header(input, load<FrameHeader>(input).sequence);
   if (!header.ok()) return;
-  require(header->body_bytes <= limits::message_body_bytes_max && header->data_bytes <= limits::message_data_bytes_max);
+  require(header->body_bytes <= limits::message_body_bytes_max &&
+          header->data_bytes <= limits::message_data_bytes_max);
   const Bytes rest = input.subspan(sizeof(FrameHeader));
-  if (rest.size() >= header->body_bytes) (void)body_matches(*header, rest.first(header->body_bytes));
+  if (rest.size() >= header->body_bytes)
+    (void)body_matches(*header, rest.first(header->body_bytes));
 }
 
 class NoRandom final : public io::Random {
@@ -49,7 +53,8 @@ void handshake(Bytes input) {
 
 using Parser = void (*)(Bytes);
 #define X(Name) codec<Name>,
-constexpr Parser parsers[] = {frame, handshake, SP_DATA_MESSAGES(X) SP_MEMBER_MESSAGES(X) SP_BEACON_MESSAGES(X)};
+constexpr Parser parsers[] = {frame, handshake,
+                              SP_DATA_MESSAGES(X) SP_MEMBER_MESSAGES(X) SP_BEACON_MESSAGES(X)};
 #undef X
 
 }  // namespace

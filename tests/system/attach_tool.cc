@@ -1,10 +1,12 @@
-// attach_tool: serves a mapped file as a block device by a chosen way, for the tests of lib/attach with real kernels.
+// attach_tool: serves a mapped file as a block device by a chosen way, for the tests of lib/attach
+// with real kernels.
 //
-//   attach_tool serve FILE SIZE WAY FOLDER [VISIBLE_SIZE]   links FOLDER/by-name/vol and FOLDER/by-id/7; says "ready PATH NODE" on stdout
-//   attach_tool nbd FILE SIZE SOCKET                        serves the export "vol" at a unix socket
-//   attach_tool probe                                       which ways work here
-//   attach_tool --holder FD                                 see fd_store_linux.h
-// Signals of serve: TERM detaches and ends (when refused says so and goes on), INT the same by force, USR1 shows the whole SIZE.
+//   attach_tool serve FILE SIZE WAY FOLDER [VISIBLE_SIZE]   links FOLDER/by-name/vol and
+//   FOLDER/by-id/7; says "ready PATH NODE" on stdout attach_tool nbd FILE SIZE SOCKET serves the
+//   export "vol" at a unix socket attach_tool probe                                       which
+//   ways work here attach_tool --holder FD                                 see fd_store_linux.h
+// Signals of serve: TERM detaches and ends (when refused says so and goes on), INT the same by
+// force, USR1 shows the whole SIZE.
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -33,7 +35,8 @@ int fail(const Error& error) {
 
 Result<MutableBytes> map_file(const char* path, uint64_t size) {
   SP_TRY(const attach::Fd fd, attach::open_fd(path, O_RDWR | O_CREAT));
-  if (::ftruncate(fd.number(), static_cast<off_t>(size)) != 0) return attach::system_error("size of the file", errno);
+  if (::ftruncate(fd.number(), static_cast<off_t>(size)) != 0)
+    return attach::system_error("size of the file", errno);
   void* memory = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd.number(), 0);
   if (memory == MAP_FAILED) return attach::system_error("map the file", errno);
   return MutableBytes(static_cast<std::byte*>(memory), size);
@@ -41,7 +44,8 @@ Result<MutableBytes> map_file(const char* path, uint64_t size) {
 
 int probe() {
   for (const auto& report : attach::probe_ways())
-    std::printf("%s\t%s\t%s\n", std::string(attach::way_name(report.way)).c_str(), report.works ? "yes" : "no", report.why_not.c_str());
+    std::printf("%s\t%s\t%s\n", std::string(attach::way_name(report.way)).c_str(),
+                report.works ? "yes" : "no", report.why_not.c_str());
   return 0;
 }
 
@@ -53,15 +57,19 @@ int serve_nbd(const char* file, uint64_t size, const char* socket) {
   attach::NbdServer server((*host)->host());
   client::MemoryDevice device((*host)->host(), *memory);
   if (auto status = server.listen({socket, 0}); !status.ok()) return fail(status.error());
-  if (auto status = server.add_export({"vol", "a mapped file", false, &device}); !status.ok()) return fail(status.error());
-  if (auto status = (*host)->on_signal({SIGTERM, SIGINT}, [&](int) { (*host)->stop(); }); !status.ok()) return fail(status.error());
+  if (auto status = server.add_export({"vol", "a mapped file", false, &device}); !status.ok())
+    return fail(status.error());
+  if (auto status = (*host)->on_signal({SIGTERM, SIGINT}, [&](int) { (*host)->stop(); });
+      !status.ok())
+    return fail(status.error());
   std::printf("ready %s\n", socket);
   std::fflush(stdout);
   (*host)->run();
   return 0;
 }
 
-int serve(const char* file, uint64_t size, std::string_view way_text, const std::string& folder, uint64_t visible) {
+int serve(const char* file, uint64_t size, std::string_view way_text, const std::string& folder,
+          uint64_t visible) {
   auto way = attach::parse_way(way_text);
   if (!way.ok()) return fail(way.error());
   for (const std::string& missing : attach::protect_from_memory_pressure())
@@ -75,7 +83,8 @@ int serve(const char* file, uint64_t size, std::string_view way_text, const std:
   driver_options.holder_command = {"/proc/self/exe", "--holder"};
   auto drivers = attach::make_drivers(**host, driver_options, *way);
   if (!drivers.ok()) return fail(drivers.error());
-  attach::AttachManager manager((*host)->host(), std::move(*drivers), {folder + "/by-name", folder + "/by-id"});
+  attach::AttachManager manager((*host)->host(), std::move(*drivers),
+                                {folder + "/by-name", folder + "/by-id"});
   auto device = std::make_unique<client::MemoryDevice>((*host)->host(), *memory);
   device->set_size(visible);
   auto* shown = device.get();
@@ -111,7 +120,9 @@ int serve(const char* file, uint64_t size, std::string_view way_text, const std:
 }
 
 int usage() {
-  std::fprintf(stderr, "usage: attach_tool serve FILE SIZE WAY FOLDER [VISIBLE_SIZE] | nbd FILE SIZE SOCKET | probe | --holder FD\n");
+  std::fprintf(stderr,
+               "usage: attach_tool serve FILE SIZE WAY FOLDER [VISIBLE_SIZE] | nbd FILE SIZE "
+               "SOCKET | probe | --holder FD\n");
   return 2;
 }
 

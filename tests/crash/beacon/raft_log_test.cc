@@ -1,5 +1,6 @@
-// The durable log of the agreement group on a simulated disk: power fails at every I/O of a workload, with what was not flushed lost, torn or
-// turned to garbage; and acknowledged bytes are damaged one place after the other.
+// The durable log of the agreement group on a simulated disk: power fails at every I/O of a
+// workload, with what was not flushed lost, torn or turned to garbage; and acknowledged bytes are
+// damaged one place after the other.
 #include <doctest/doctest.h>
 
 #include <set>
@@ -33,7 +34,8 @@ struct Model {
     if (batch.truncate_from != 0) entries.resize(batch.truncate_from - base.index - 1);
     for (const auto& entry : batch.entries) entries.push_back(entry);
     if (batch.compact) {
-      entries.erase(entries.begin(), entries.begin() + static_cast<ptrdiff_t>(batch.compact->index - base.index));
+      entries.erase(entries.begin(),
+                    entries.begin() + static_cast<ptrdiff_t>(batch.compact->index - base.index));
       base = *batch.compact;
     }
   }
@@ -42,16 +44,19 @@ struct Model {
 // Batches that a member could ask for, drawn from a seed.
 class Workload {
  public:
-  Workload(uint64_t seed, uint32_t entry_bytes_max) : random_(seed), entry_bytes_max_(entry_bytes_max) {}
+  Workload(uint64_t seed, uint32_t entry_bytes_max)
+      : random_(seed), entry_bytes_max_(entry_bytes_max) {}
   raft::Persist next(const Model& model) {
     raft::Persist batch;
     Term term = model.hard.term;
     const uint64_t kind = random_.below(20);
-    if (term == 0 || kind < 4) batch.hard_state = raft::HardState{++term, static_cast<NodeId>(random_.below(4))};
+    if (term == 0 || kind < 4)
+      batch.hard_state = raft::HardState{++term, static_cast<NodeId>(random_.below(4))};
     if (kind == 19) {
       auto bytes = std::make_shared<std::vector<std::byte>>(random_.below(3 * 4096));
       random_.fill(*bytes);
-      batch.install = raft::Snapshot{{model.last() + 5, term, {{{1, 11, true}, {2, 22, false}}}}, std::move(bytes)};
+      batch.install = raft::Snapshot{{model.last() + 5, term, {{{1, 11, true}, {2, 22, false}}}},
+                                     std::move(bytes)};
       return batch;
     }
     if (kind == 18 && !model.entries.empty()) {
@@ -66,7 +71,8 @@ class Workload {
     }
     const uint64_t count = kind == 4 ? 0 : 1 + random_.below(4);
     for (uint64_t i = 0; i < count; ++i) {
-      raft::LogEntry entry{from + i, term, raft::EntryKind::command, std::vector<std::byte>(random_.below(entry_bytes_max_))};
+      raft::LogEntry entry{from + i, term, raft::EntryKind::command,
+                           std::vector<std::byte>(random_.below(entry_bytes_max_))};
       random_.fill(entry.data);
       batch.entries.push_back(std::move(entry));
     }
@@ -82,12 +88,13 @@ class Workload {
 struct Bench {
   io::SimWorld world;
   io::SimHost& host;
-  RaftLogIdentity identity{.cluster = 7, .node = 1, .log_id = 11, .frames_bytes = 8u << 20, .snapshot_bytes = 1u << 20};
+  RaftLogIdentity identity{
+      .cluster = 7, .node = 1, .log_id = 11, .frames_bytes = 8u << 20, .snapshot_bytes = 1u << 20};
   std::unique_ptr<RaftLog> log;
   std::unique_ptr<RaftLog::Opened> opened;
   std::optional<Error> error;
-  std::vector<Model> states;   // after each batch handed over; the first is the opened one
-  size_t acknowledged = 0;     // index into states
+  std::vector<Model> states;  // after each batch handed over; the first is the opened one
+  size_t acknowledged = 0;    // index into states
 
   explicit Bench(uint64_t seed) : world(seed), host(world.add_host("beacon", "10.0.0.1")) {}
 
@@ -100,7 +107,8 @@ struct Bench {
   void format() {
     auto raw = disk(io::OpenOptions::Mode::create);
     std::optional<Status> status;
-    RaftLog::format(*raw, identity, {0, 0, {{{1, 11, true}}}}, [&](Status s) { status = std::move(s); });
+    RaftLog::format(*raw, identity, {0, 0, {{{1, 11, true}}}},
+                    [&](Status s) { status = std::move(s); });
     REQUIRE(world.run_until([&] { return status.has_value(); }, 10s));
     REQUIRE(status->ok());
   }
@@ -108,16 +116,20 @@ struct Bench {
   bool open(ClusterId cluster = 7) {
     bool finished = false;
     error.reset();
-    RaftLog::open(disk(io::OpenOptions::Mode::read_write), cluster, [&](Result<std::unique_ptr<RaftLog::Opened>> result) {
-      finished = true;
-      if (result.ok()) opened = std::move(result).value();
-      else error = result.error();
-    });
+    RaftLog::open(disk(io::OpenOptions::Mode::read_write), cluster,
+                  [&](Result<std::unique_ptr<RaftLog::Opened>> result) {
+                    finished = true;
+                    if (result.ok())
+                      opened = std::move(result).value();
+                    else
+                      error = result.error();
+                  });
     // A planned power failure may hit the opening itself.
     world.run_until([&] { return finished || world.disks().crash_point_reached(path); }, 10s);
     if (!finished || error) return false;
     log = std::move(opened->log);
-    Model model{opened->restored.hard_state, opened->restored.base, opened->restored.entries, opened->snapshot ? opened->snapshot->bytes : nullptr};
+    Model model{opened->restored.hard_state, opened->restored.base, opened->restored.entries,
+                opened->snapshot ? opened->snapshot->bytes : nullptr};
     states = {model};
     acknowledged = 0;
     return true;
@@ -145,10 +157,12 @@ struct Bench {
     for (int i = 0; i < batches; ++i) {
       write(workload.next(states.back()));
       if (i % 3 != 0) continue;
-      world.run_until([&] { return all_acknowledged() || world.disks().crash_point_reached(path); }, 10s);
+      world.run_until([&] { return all_acknowledged() || world.disks().crash_point_reached(path); },
+                      10s);
       if (world.disks().crash_point_reached(path)) return false;
     }
-    world.run_until([&] { return all_acknowledged() || world.disks().crash_point_reached(path); }, 10s);
+    world.run_until([&] { return all_acknowledged() || world.disks().crash_point_reached(path); },
+                    10s);
     if (!world.disks().crash_point_reached(path)) world.run_for(1s);
     return !world.disks().crash_point_reached(path);
   }
@@ -161,7 +175,8 @@ struct Bench {
     host.restart();
   }
 
-  // Whether the opened log is what the batches up to some k, acknowledged <= k, made of it. Compactions may be undone, votes may be ahead.
+  // Whether the opened log is what the batches up to some k, acknowledged <= k, made of it.
+  // Compactions may be undone, votes may be ahead.
   void check_against(const std::vector<Model>& before, size_t acked) {
     const Model found = states.front();
     CHECK_FALSE(opened->restored.abstain);
@@ -173,9 +188,11 @@ struct Bench {
       const Model& model = before[k];
       if (found.hard == model.hard) vote_fits = true;
       if (found.base.index > model.base.index || found.last() != model.last()) continue;
-      const std::vector<raft::LogEntry> tail(found.entries.end() - static_cast<ptrdiff_t>(model.entries.size()), found.entries.end());
+      const std::vector<raft::LogEntry> tail(
+          found.entries.end() - static_cast<ptrdiff_t>(model.entries.size()), found.entries.end());
       const bool base_fits = found.base.index < model.base.index || found.base == model.base;
-      if (found.entries.size() < model.entries.size() || tail != model.entries || !base_fits) continue;
+      if (found.entries.size() < model.entries.size() || tail != model.entries || !base_fits)
+        continue;
       log_fits = true;
     }
     CHECK(vote_fits);
@@ -184,7 +201,8 @@ struct Bench {
     if (opened->snapshot) {
       CHECK(opened->snapshot->mark == found.base);
       bool known = false;
-      for (const Model& model : before) known = known || (model.snapshot && *model.snapshot == *opened->snapshot->bytes);
+      for (const Model& model : before)
+        known = known || (model.snapshot && *model.snapshot == *opened->snapshot->bytes);
       CHECK(known);
     }
   }
@@ -221,10 +239,12 @@ void fail_power_at_every_io(uint64_t seed, int batches, uint32_t entry_bytes_max
   CHECK(crashes > 10);
 }
 
-raft::Persist entries_batch(raft::Index first, int count, raft::Term term, size_t size_bytes = 100) {
+raft::Persist entries_batch(raft::Index first, int count, raft::Term term,
+                            size_t size_bytes = 100) {
   raft::Persist batch;
   for (int i = 0; i < count; ++i)
-    batch.entries.push_back({first + static_cast<raft::Index>(i), term, raft::EntryKind::command, std::vector<std::byte>(size_bytes, std::byte(i))});
+    batch.entries.push_back({first + static_cast<raft::Index>(i), term, raft::EntryKind::command,
+                             std::vector<std::byte>(size_bytes, std::byte(i))});
   return batch;
 }
 
@@ -250,15 +270,19 @@ void reopen(Bench& bench) {
 
 }  // namespace
 
-TEST_CASE("power failing at every I/O leaves the acknowledged log, and at most whole batches more") {
+TEST_CASE(
+    "power failing at every I/O leaves the acknowledged log, and at most whole batches more") {
   for (uint64_t seed = 1; seed <= 6; ++seed) fail_power_at_every_io(seed, 40, 900, 1);
 }
 
-TEST_CASE("power failing while large batches go round the area of frames leaves the acknowledged log") {
+TEST_CASE(
+    "power failing while large batches go round the area of frames leaves the acknowledged log") {
   for (uint64_t seed = 1; seed <= 2; ++seed) fail_power_at_every_io(seed, 60, 200'000, 5);
 }
 
-TEST_CASE("damage to any acknowledged frame is loss: the entries before it stay, and the member abstains until told otherwise") {
+TEST_CASE(
+    "damage to any acknowledged frame is loss: the entries before it stay, and the member abstains "
+    "until told otherwise") {
   for (raft::Index damaged = 1; damaged <= 10; ++damaged) {
     CAPTURE(damaged);
     Bench bench(damaged);
@@ -312,14 +336,17 @@ TEST_CASE("a vote survives the damage of its slot, and damage of any one header 
   }
 }
 
-TEST_CASE("a log without identity or without headers is refused as damaged, and one of another cluster is refused") {
+TEST_CASE(
+    "a log without identity or without headers is refused as damaged, and one of another cluster "
+    "is refused") {
   Bench bench(1);
   fill(bench);
   bench.log.reset();
   CHECK_FALSE(bench.open(8));
   REQUIRE(bench.error.has_value());
   CHECK(bench.error->code() == Code::refused);
-  bench.world.disks().corrupt(path, raft_header_page * raft_page_bytes, raft_header_count * raft_page_bytes);
+  bench.world.disks().corrupt(path, raft_header_page * raft_page_bytes,
+                              raft_header_count * raft_page_bytes);
   CHECK_FALSE(bench.open());
   CHECK(bench.error->code() == Code::damaged);
   CHECK(bench.error->message().find("header") != std::string::npos);

@@ -1,4 +1,5 @@
-// The rules of disk sets under the protocol they were made for: all worlds within a number of steps, and long random walks.
+// The rules of disk sets under the protocol they were made for: all worlds within a number of
+// steps, and long random walks.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -28,12 +29,15 @@ uint64_t hash_of(const World& world) {
   append(bytes, world.row);
   for (const Copy& copy : world.copy) {
     append(bytes, copy.view);
-    for (const uint8_t byte : {copy.epoch, copy.collected, copy.spread, copy.recovered, copy.promoting}) append(bytes, byte);
+    for (const uint8_t byte :
+         {copy.epoch, copy.collected, copy.spread, copy.recovered, copy.promoting})
+      append(bytes, byte);
     append(bytes, copy.record);
     append(bytes, copy.acknowledged);
   }
-  for (const uint8_t byte : {world.alive, world.up, world.ordered, world.answered, world.dead, world.asked_revision, world.asked_disk,
-                             world.asked_epoch, world.crashes, world.false_alarms, world.evictions, world.retargets})
+  for (const uint8_t byte : {world.alive, world.up, world.ordered, world.answered, world.dead,
+                             world.asked_revision, world.asked_disk, world.asked_epoch,
+                             world.crashes, world.false_alarms, world.evictions, world.retargets})
     append(bytes, byte);
   return mix64(crc64(bytes));
 }
@@ -64,14 +68,16 @@ Found explore(const Setup& setup, size_t worlds_max) {
 
 // Faults are rarer than the work between them, so that the work comes somewhere.
 const Step& draw_step(const std::vector<Step>& steps, uint64_t& random) {
-  const auto first_fault = std::find_if(steps.begin(), steps.end(), [](const Step& step) { return step.fault; });
+  const auto first_fault =
+      std::find_if(steps.begin(), steps.end(), [](const Step& step) { return step.fault; });
   const auto work = static_cast<size_t>(first_fault - steps.begin());
   random = mix64(random);
   const bool fault = work == 0 || (work < steps.size() && random % 8 == 0);
   return fault ? steps[work + (random >> 8) % (steps.size() - work)] : steps[(random >> 8) % work];
 }
 
-// Random walks: far deeper than the search comes. From the end of each the protocol alone must make the set whole.
+// Random walks: far deeper than the search comes. From the end of each the protocol alone must make
+// the set whole.
 Found walk(const Setup& setup, int walks, int length, uint64_t seed) {
   Found found;
   for (int i = 0; i < walks; ++i) {
@@ -126,7 +132,9 @@ void expect_sound(const Found& found) {
 
 }  // namespace
 
-TEST_CASE("no order of steps and faults loses an acknowledged write or stops a set that has a complete copy") {
+TEST_CASE(
+    "no order of steps and faults loses an acknowledged write or stops a set that has a complete "
+    "copy") {
   for (uint32_t copies : {2u, 3u}) {
     for (uint32_t min_copies = 1; min_copies <= copies; ++min_copies) {
       CAPTURE(copies);

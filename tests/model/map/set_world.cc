@@ -27,7 +27,8 @@ uint32_t Model::intern(const DiskSet& set) {
     key.push_back(list->size());
     key.insert(key.end(), list->begin(), list->end());
   }
-  const auto [found, added] = index_of_.emplace(std::move(key), static_cast<uint32_t>(rows_.size()));
+  const auto [found, added] =
+      index_of_.emplace(std::move(key), static_cast<uint32_t>(rows_.size()));
   if (added) rows_.push_back(set);
   return found->second;
 }
@@ -62,7 +63,8 @@ World Model::start() {
 void Model::down(World& world, int d) {
   world.up &= static_cast<Mask>(~bit(d));
   const bool forgets = setup_.plant == Plant::forget_waiting_base;
-  agree(world, disk_down(row(world.row), id(d), forgets ? DiskUp([](DiskId) { return false; }) : registered(world)));
+  agree(world, disk_down(row(world.row), id(d),
+                         forgets ? DiskUp([](DiskId) { return false; }) : registered(world)));
 }
 
 void Model::back(World& world, int d) {
@@ -84,7 +86,8 @@ void Model::learn(World& world, int d) {
   copy.view = world.row;
   copy.promoting = copy.recovered = 0;
   if (before.epoch != now.epoch) copy.collected = copy.spread = 0;
-  for (auto& acknowledged : copy.acknowledged) acknowledged &= before.epoch == now.epoch ? mask(now.acting) : Mask{0};
+  for (auto& acknowledged : copy.acknowledged)
+    acknowledged &= before.epoch == now.epoch ? mask(now.acting) : Mask{0};
 }
 
 bool Model::primary(const World& world, int p) const {
@@ -119,7 +122,9 @@ bool Model::collect(World& world, int p, int c) const {
 bool Model::spread(World& world, int p, int c) const {
   Copy& from = world.copy[p];
   const Mask acting = mask(row(from.view).acting);
-  if (!primary(world, p) || from.collected != acting || (from.spread & bit(c)) != 0 || !hears(world, p, c)) return false;
+  if (!primary(world, p) || from.collected != acting || (from.spread & bit(c)) != 0 ||
+      !hears(world, p, c))
+    return false;
   from.spread |= bit(c);
   for (int w = 0; w < writes; ++w) {
     if (from.record[w] == 0) continue;
@@ -131,8 +136,11 @@ bool Model::spread(World& world, int p, int c) const {
 
 bool Model::report(World& world, int p) {
   const DiskSet& view = row(world.copy[p].view);
-  if (!primary(world, p) || view.activated || world.copy[p].spread != mask(view.acting)) return false;
-  const DiskUp is_up = setup_.plant == Plant::activate_while_down ? DiskUp([](DiskId) { return true; }) : registered(world);
+  if (!primary(world, p) || view.activated || world.copy[p].spread != mask(view.acting))
+    return false;
+  const DiskUp is_up = setup_.plant == Plant::activate_while_down
+                           ? DiskUp([](DiskId) { return true; })
+                           : registered(world);
   const SetEvent event = activated(row(world.row), view.epoch, setup_.min_copies, is_up);
   agree(world, event);
   return event.changed;
@@ -168,14 +176,16 @@ bool Model::order(World& world, int p, int w) const {
 bool Model::replicate(World& world, int p, int w, int c) const {
   Copy& from = world.copy[p];
   const Mask members = mask(row(from.view).acting) | from.recovered;
-  const bool due = from.record[w] != 0 && (members & bit(c)) != 0 && (from.acknowledged[w] & bit(c)) == 0;
+  const bool due =
+      from.record[w] != 0 && (members & bit(c)) != 0 && (from.acknowledged[w] & bit(c)) == 0;
   if (!active(world, p) || !due || !hears(world, p, c)) return false;
   world.copy[c].record[w] = std::max<uint8_t>(world.copy[c].record[w], 1);
   from.acknowledged[w] |= bit(c);
   return true;
 }
 
-// With min_copies taken as 1: the primary may know a newer or older number than the state had at the activation.
+// With min_copies taken as 1: the primary may know a newer or older number than the state had at
+// the activation.
 bool Model::decide(World& world, int p, int w) const {
   Copy& copy = world.copy[p];
   const DiskSet& view = row(copy.view);
@@ -190,7 +200,8 @@ bool Model::decide(World& world, int p, int w) const {
 }
 
 bool Model::tell(World& world, int p, int w, int c) const {
-  if (!active(world, p) || world.copy[p].record[w] != 2 || world.copy[c].record[w] != 1) return false;
+  if (!active(world, p) || world.copy[p].record[w] != 2 || world.copy[c].record[w] != 1)
+    return false;
   if ((world.copy[p].acknowledged[w] & bit(c)) == 0 || !hears(world, p, c)) return false;
   world.copy[c].record[w] = 2;
   return true;
@@ -200,7 +211,8 @@ bool Model::recover(World& world, int p, int d) const {
   Copy& from = world.copy[p];
   Copy& to = world.copy[d];
   const DiskSet& view = row(from.view);
-  if (!active(world, p) || (mask(view.recovering) & bit(d)) == 0 || (from.recovered & bit(d)) != 0) return false;
+  if (!active(world, p) || (mask(view.recovering) & bit(d)) == 0 || (from.recovered & bit(d)) != 0)
+    return false;
   if (!hears(world, p, d)) return false;
   const bool drops = (mask(view.base) & bit(d)) == 0 || setup_.plant == Plant::drop_in_base;
   for (int w = 0; w < writes; ++w) {
@@ -214,14 +226,17 @@ bool Model::recover(World& world, int p, int d) const {
   return true;
 }
 
-// A recovery begins anew, after the connection broke, and gets no further than dropping what is undecided.
+// A recovery begins anew, after the connection broke, and gets no further than dropping what is
+// undecided.
 bool Model::begin(World& world, int p, int d) const {
   Copy& from = world.copy[p];
   const DiskSet& view = row(from.view);
   const bool asked = from.promoting == bit(d) && setup_.plant != Plant::restart_while_asked;
-  if (!active(world, p) || (mask(view.recovering) & bit(d)) == 0 || asked || !hears(world, p, d)) return false;
+  if (!active(world, p) || (mask(view.recovering) & bit(d)) == 0 || asked || !hears(world, p, d))
+    return false;
   for (int w = 0; w < writes; ++w) {
-    if ((mask(view.base) & bit(d)) == 0 && world.copy[d].record[w] == 1) world.copy[d].record[w] = 0;
+    if ((mask(view.base) & bit(d)) == 0 && world.copy[d].record[w] == 1)
+      world.copy[d].record[w] = 0;
     from.acknowledged[w] &= static_cast<Mask>(~bit(d));
   }
   from.recovered &= static_cast<Mask>(~bit(d));
@@ -231,7 +246,8 @@ bool Model::begin(World& world, int p, int d) const {
 bool Model::ask(World& world, int p, int d) const {
   Copy& copy = world.copy[p];
   if (!active(world, p) || (copy.recovered & bit(d)) == 0 || world.asked_disk != 0) return false;
-  if (copy.promoting != 0 && copy.promoting != bit(d)) return false;  // the same one: asked again after a time-out
+  if (copy.promoting != 0 && copy.promoting != bit(d))
+    return false;  // the same one: asked again after a time-out
   for (int w = 0; w < writes; ++w)
     if (copy.record[w] != 0 && (copy.acknowledged[w] & bit(d)) == 0) return false;
   copy.promoting = bit(d);
@@ -244,17 +260,21 @@ bool Model::ask(World& world, int p, int d) const {
 void Model::deliver(World& world) {
   const DiskSet& now = row(world.row);
   uint64_t revision = world.asked_revision;
-  if (setup_.plant == Plant::promote_by_epoch && world.asked_epoch == now.epoch) revision = now.revision;
+  if (setup_.plant == Plant::promote_by_epoch && world.asked_epoch == now.epoch)
+    revision = now.revision;
   agree(world, promote(now, revision, world.asked_disk, setup_.copies));
   world.asked_disk = world.asked_revision = world.asked_epoch = 0;
 }
 
 void Model::faults(const World& world, std::vector<Step>& out, bool named) {
-  const auto add = [&](World next, const char* what, int d) { out.push_back({next, named ? what + number(d) : "", true}); };
+  const auto add = [&](World next, const char* what, int d) {
+    out.push_back({next, named ? what + number(d) : "", true});
+  };
   for (int d = 0; d < disks; ++d) {
     const bool alive = (world.alive & bit(d)) != 0;
     const bool up = (world.up & bit(d)) != 0;
-    const Mask concerned = mask(row(world.row).acting) | mask(row(world.row).recovering) | mask(row(world.row).base);
+    const Mask concerned =
+        mask(row(world.row).acting) | mask(row(world.row).recovering) | mask(row(world.row).base);
     if (alive && world.crashes < setup_.crashes && (concerned & bit(d)) != 0) {
       World next = world;
       ++next.crashes;
@@ -283,12 +303,14 @@ void Model::faults(const World& world, std::vector<Step>& out, bool named) {
     for (int d = 0; d < disks; ++d) {
       World next = world;
       ++next.false_alarms;
-      if (world.false_alarms < setup_.false_alarms && active(world, p) && begin(next, p, d)) add(next, "begins to recover anew ", d);
+      if (world.false_alarms < setup_.false_alarms && active(world, p) && begin(next, p, d))
+        add(next, "begins to recover anew ", d);
     }
   if (world.retargets >= setup_.retargets) return;
   for (int d = 0; d < disks; ++d) {  // every target that leaves one disk out, in two orders
     std::vector<DiskId> target;
-    for (int i = 1; i <= disks && target.size() < setup_.copies; ++i) target.push_back(id((d + i) % disks));
+    for (int i = 1; i <= disks && target.size() < setup_.copies; ++i)
+      target.push_back(id((d + i) % disks));
     World next = world;
     ++next.retargets;
     agree(next, retarget(row(world.row), target, registered(world), setup_.copies));
@@ -314,7 +336,8 @@ void Model::successors(const World& world, std::vector<Step>& out, bool named) {
     const Mask acting = mask(row(world.copy[d].view).acting);
     if (setup_.coarse) attempt(activate(next, d), "activates", d, d);
     for (int c = 0; c < disks; ++c) {
-      if ((acting & bit(c)) != 0 && !setup_.coarse) attempt(collect(next, d, c), "collects from", d, c);
+      if ((acting & bit(c)) != 0 && !setup_.coarse)
+        attempt(collect(next, d, c), "collects from", d, c);
       if ((acting & bit(c)) != 0 && !setup_.coarse) attempt(spread(next, d, c), "spreads to", d, c);
       if (!active(world, d)) continue;
       attempt(recover(next, d, c), "recovers", d, c);
@@ -325,8 +348,11 @@ void Model::successors(const World& world, std::vector<Step>& out, bool named) {
       attempt(order(next, d, w), "orders", d, w);
       attempt(decide(next, d, w), "decides", d, w);
       for (int c = 0; c < disks; ++c) {
-        attempt(replicate(next, d, w, c), w == 0 ? "replicates write 1 to" : "replicates write 2 to", d, c);
-        if (!setup_.coarse) attempt(tell(next, d, w, c), w == 0 ? "tells of decided write 1" : "tells of decided write 2", d, c);
+        attempt(replicate(next, d, w, c),
+                w == 0 ? "replicates write 1 to" : "replicates write 2 to", d, c);
+        if (!setup_.coarse)
+          attempt(tell(next, d, w, c),
+                  w == 0 ? "tells of decided write 1" : "tells of decided write 2", d, c);
       }
     }
   }
@@ -349,15 +375,19 @@ std::string Model::check(const World& world) const {
   if (now.activated)
     for (const DiskId disk : now.acting)
       for (int w = 0; w < writes; ++w)
-        if ((world.dead & bit(w)) != 0 && world.copy[index(disk)].record[w] != 0) return "a write left out before came back";
+        if ((world.dead & bit(w)) != 0 && world.copy[index(disk)].record[w] != 0)
+          return "a write left out before came back";
   for (int a = 0; a < disks; ++a)
     for (int b = 0; b < a; ++b)
-      if (active(world, a) && active(world, b) && row(world.copy[a].view).epoch == row(world.copy[b].view).epoch)
+      if (active(world, a) && active(world, b) &&
+          row(world.copy[a].view).epoch == row(world.copy[b].view).epoch)
         return "two primaries in one epoch";
   const Mask acting = mask(now.acting);
   if ((mask(now.recovering) & ~world.up) != 0) return "a disk that is down recovers";
-  if ((mask(now.base) & world.up) != 0 && (acting & ~world.up) != 0) return "stuck: a complete copy is up but a copy that is down acts";
-  if ((mask(now.base) & world.up) == 0 && now.acting.size() != 1) return "several copies that are down act";
+  if ((mask(now.base) & world.up) != 0 && (acting & ~world.up) != 0)
+    return "stuck: a complete copy is up but a copy that is down acts";
+  if ((mask(now.base) & world.up) == 0 && now.acting.size() != 1)
+    return "several copies that are down act";
   return {};
 }
 
@@ -378,7 +408,8 @@ std::string Model::settle(World world) {
   for (const DiskId disk : now.target) wanted |= bit(index(disk));
   if (!steps.empty()) return "never settles";
   if (!may_decide(now, setup_.min_copies)) return "writes wait although every disk is back";
-  if (mask(now.acting) != wanted || now.acting.front() != now.target.front()) return "acting is not what placement wants";
+  if (mask(now.acting) != wanted || now.acting.front() != now.target.front())
+    return "acting is not what placement wants";
   return {};
 }
 

@@ -1,6 +1,8 @@
-// A small world of disks around one disk set: the agreed row, changed by the rules under test, and an abstraction of the protocol that module serve runs on it
-// (order, replicate, decide, activate, recover, ask for promotion), with crashes, false alarms and late knowledge of the row at every point. A World is a
-// plain value, so that a search can keep millions. Messages are instantaneous: a delayed one is a sender that acts late, which the search does as well.
+// A small world of disks around one disk set: the agreed row, changed by the rules under test, and
+// an abstraction of the protocol that module serve runs on it (order, replicate, decide, activate,
+// recover, ask for promotion), with crashes, false alarms and late knowledge of the row at every
+// point. A World is a plain value, so that a search can keep millions. Messages are instantaneous:
+// a delayed one is a sender that acts late, which the search does as well.
 #pragma once
 #include <array>
 #include <map>
@@ -17,7 +19,16 @@ using Mask = uint8_t;  // bit d: disk d (its DiskId is d + 1)
 
 // Mistakes planted into the protocol or around the rules; the search has to find each.
 enum class Plant : uint8_t {
-  none, promote_by_epoch, drop_in_base, decide_outside_base, ignore_epochs, decide_without_promoted, keep_undecided, forget_waiting_base, restart_while_asked, activate_while_down,
+  none,
+  promote_by_epoch,
+  drop_in_base,
+  decide_outside_base,
+  ignore_epochs,
+  decide_without_promoted,
+  keep_undecided,
+  forget_waiting_base,
+  restart_while_asked,
+  activate_while_down,
 };
 
 struct Setup {
@@ -26,13 +37,14 @@ struct Setup {
   Plant plant = Plant::none;
   int crashes = 2, false_alarms = 1, evictions = 1, retargets = 0;
   int writes = model::writes;
-  bool coarse = false;  // an activation is one step, copies are not told of decisions: fewer worlds, so a deeper search
+  bool coarse = false;  // an activation is one step, copies are not told of decisions: fewer
+                        // worlds, so a deeper search
 };
 
 struct Copy {
-  uint32_t view = 0;                    // the row that it knows, as an index into Rows
-  uint8_t epoch = 1;                    // durable: answers nobody of an older one
-  std::array<uint8_t, writes> record{}; // durable: 0 none, 1 undecided, 2 decided
+  uint32_t view = 0;                     // the row that it knows, as an index into Rows
+  uint8_t epoch = 1;                     // durable: answers nobody of an older one
+  std::array<uint8_t, writes> record{};  // durable: 0 none, 1 undecided, 2 decided
   // As a primary of view's epoch, volatile:
   Mask collected = 0, spread = 0, recovered = 0, promoting = 0;
   std::array<Mask, writes> acknowledged{};
@@ -41,10 +53,11 @@ struct Copy {
 struct World {
   uint32_t row = 0;
   std::array<Copy, disks> copy{};
-  Mask alive = 0, up = 0;               // the process runs; the agreed state believes so
-  Mask ordered = 0, answered = 0;       // writes that exist; that the client was told are done
-  Mask dead = 0;                        // writes that an activation has left out: they must never come back
-  uint8_t asked_revision = 0, asked_disk = 0, asked_epoch = 0;  // a promotion on its way to the agreed state; asked_disk 0: none
+  Mask alive = 0, up = 0;          // the process runs; the agreed state believes so
+  Mask ordered = 0, answered = 0;  // writes that exist; that the client was told are done
+  Mask dead = 0;  // writes that an activation has left out: they must never come back
+  uint8_t asked_revision = 0, asked_disk = 0,
+          asked_epoch = 0;  // a promotion on its way to the agreed state; asked_disk 0: none
   uint8_t crashes = 0, false_alarms = 0, evictions = 0, retargets = 0;
 };
 
@@ -62,7 +75,8 @@ class Model {
   void successors(const World& world, std::vector<Step>& out, bool named);
   // Empty, or what promise this world breaks.
   std::string check(const World& world) const;
-  // Brings back every disk and lets everyone do all that the protocol wants, without faults; empty when the set ends whole and writable.
+  // Brings back every disk and lets everyone do all that the protocol wants, without faults; empty
+  // when the set ends whole and writable.
   std::string settle(World world);
   const DiskSet& row(uint32_t index) const { return rows_[index]; }
 

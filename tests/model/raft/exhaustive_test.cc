@@ -1,6 +1,8 @@
-// A small world in all its interleavings: three members, at most two proposals, two crashes and three elections, every order of deliveries
-// (or none), of durable writes, crashes and campaigns, down to a depth. States seen before with as much depth left are not entered again.
-// Left out, because random runs cover them: heartbeats, time-outs of voters (their waits are over whenever they are asked), doubled messages.
+// A small world in all its interleavings: three members, at most two proposals, two crashes and
+// three elections, every order of deliveries (or none), of durable writes, crashes and campaigns,
+// down to a depth. States seen before with as much depth left are not entered again. Left out,
+// because random runs cover them: heartbeats, time-outs of voters (their waits are over whenever
+// they are asked), doubled messages.
 #include <doctest/doctest.h>
 
 #include <cstdlib>
@@ -45,7 +47,8 @@ struct World {
   }
   void collect() {
     for (Message& m : group.outbox)
-      if (m.type != MessageType::heartbeat && m.type != MessageType::heartbeat_answer) network.push_back(std::move(m));
+      if (m.type != MessageType::heartbeat && m.type != MessageType::heartbeat_answer)
+        network.push_back(std::move(m));
     group.outbox.clear();
   }
   // Pre-votes only decide whether an election begins: they are exchanged at once.
@@ -55,7 +58,9 @@ struct World {
     for (bool again = true; again;) {
       again = false;
       for (size_t i = 0; i < network.size(); ++i) {
-        if (network[i].type != MessageType::pre_vote && network[i].type != MessageType::pre_vote_answer) continue;
+        if (network[i].type != MessageType::pre_vote &&
+            network[i].type != MessageType::pre_vote_answer)
+          continue;
         deliver(i);
         again = true;
         break;
@@ -68,7 +73,8 @@ struct World {
     if (m.type == MessageType::vote || m.type == MessageType::pre_vote) clock[m.to] += 3;
     const NodeId to = m.to;
     step(to, Receive{std::move(m)});
-    if (Node& node = group.nodes.at(to); node.app.applied > node.raft->applied_index()) step(to, Applied{node.app.applied});
+    if (Node& node = group.nodes.at(to); node.app.applied > node.raft->applied_index())
+      step(to, Applied{node.app.applied});
   }
   void crash(NodeId id) {
     group.crash(id);
@@ -99,13 +105,21 @@ class Search {
     if (seen >= depth) return;
     seen = depth;
     ++states_;
-    for (size_t i = 0; i < world.network.size(); ++i) branch(world, depth, [i](World& w) { w.deliver(i); });
+    for (size_t i = 0; i < world.network.size(); ++i)
+      branch(world, depth, [i](World& w) { w.deliver(i); });
     for (NodeId id = 1; id <= world_nodes; ++id) {
       const Node& node = world.group.nodes.at(id);
       if (!node.writes.empty()) branch(world, depth, [id](World& w) { w.persist(id); });
       if (world.elections_left > 0 && node.raft->role() != Role::leader)
-        branch(world, depth, [id](World& w) { --w.elections_left; w.campaign(id); });
-      if (world.crashes_left > 0) branch(world, depth, [id](World& w) { --w.crashes_left; w.crash(id); });
+        branch(world, depth, [id](World& w) {
+          --w.elections_left;
+          w.campaign(id);
+        });
+      if (world.crashes_left > 0)
+        branch(world, depth, [id](World& w) {
+          --w.crashes_left;
+          w.crash(id);
+        });
       if (world.proposals_left > 0 && node.raft->role() == Role::leader)
         branch(world, depth, [id](World& w) {
           const auto value = static_cast<std::byte>(w.proposals_left--);
@@ -139,13 +153,17 @@ TEST_CASE("three members keep every invariant in all interleavings of a small wo
   } catch (const Violation& violation) {
     FAIL(std::string(violation.what()));
   }
-  // And from a leader with a proposal of its own on its way, where the interesting orders are deeper.
+  // And from a leader with a proposal of its own on its way, where the interesting orders are
+  // deeper.
   World led;
   --led.elections_left;
   led.campaign(1);
   led.persist(1);
   for (size_t i = 0; i < led.network.size(); ++i)
-    if (led.network[i].to == 2) { led.deliver(i); break; }
+    if (led.network[i].to == 2) {
+      led.deliver(i);
+      break;
+    }
   led.persist(2);
   while (led.group.nodes.at(1).raft->role() != Role::leader) led.deliver(led.network.size() - 1);
   --led.proposals_left;

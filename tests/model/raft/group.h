@@ -1,7 +1,9 @@
-// A group of members in one process: disks that complete when told, an application that is a running hash, and a checker that looks at every
-// step. What is checked: one leader a term, equal entries at equal {index, term}, committed entries never differ or vanish, every new leader
-// holds all that is committed, applied content is equal, read barriers see all that was committed before them.
-// Breaking an invariant throws Violation, so that a test can print the seed or the path that led there.
+// A group of members in one process: disks that complete when told, an application that is a
+// running hash, and a checker that looks at every step. What is checked: one leader a term, equal
+// entries at equal {index, term}, committed entries never differ or vanish, every new leader holds
+// all that is committed, applied content is equal, read barriers see all that was committed before
+// them. Breaking an invariant throws Violation, so that a test can print the seed or the path that
+// led there.
 #pragma once
 #include <algorithm>
 #include <deque>
@@ -33,7 +35,9 @@ struct Dice {
   bool chance(uint64_t percent) { return below(100) < percent; }
 };
 
-inline uint64_t hash_of(const LogEntry& entry) { return crc64(entry.data, mix64(entry.term * 8 + static_cast<uint64_t>(entry.kind))); }
+inline uint64_t hash_of(const LogEntry& entry) {
+  return crc64(entry.data, mix64(entry.term * 8 + static_cast<uint64_t>(entry.kind)));
+}
 
 struct Application {
   Index applied = 0;
@@ -58,13 +62,14 @@ struct Application {
   }
 };
 
-// One member with its disk. `writes` are batches under way; a crash loses them, the last of them in part or in whole.
+// One member with its disk. `writes` are batches under way; a crash loses them, the last of them in
+// part or in whole.
 struct Node {
   Options options;
-  Restored stored;          // what is durable
-  Application stored_app;   // durable application state, at stored.applied
+  Restored stored;         // what is durable
+  Application stored_app;  // durable application state, at stored.applied
   std::deque<Persist> writes;
-  std::optional<Raft> raft; // none while crashed
+  std::optional<Raft> raft;  // none while crashed
   Application app;
   Index seen_commit = 0;
   Role seen_role = Role::follower;
@@ -75,11 +80,12 @@ struct Node {
 class Group {
  public:
   std::map<NodeId, Node> nodes;
-  std::vector<Message> outbox;              // messages of the last steps, for the test to deliver or lose
-  std::map<Index, uint64_t> committed;      // hash of each entry that any member held committed
+  std::vector<Message> outbox;  // messages of the last steps, for the test to deliver or lose
+  std::map<Index, uint64_t> committed;  // hash of each entry that any member held committed
   std::map<Index, Term> committed_term;
   std::map<Term, NodeId> leaders;
-  std::map<std::pair<Index, Term>, std::pair<uint64_t, Term>> entries;  // content and term before it
+  std::map<std::pair<Index, Term>, std::pair<uint64_t, Term>>
+      entries;  // content and term before it
   std::map<Index, uint64_t> app_hashes;
   std::vector<Answer> answers;
   std::set<NodeId> snapshot_wanted;
@@ -146,7 +152,9 @@ class Group {
   std::string describe() const {
     std::string text;
     for (const auto& [id, node] : nodes)
-      text += std::to_string(id) + ": " + (node.raft ? node.raft->describe() : std::string("down")) + " writes=" + std::to_string(node.writes.size()) + "\n";
+      text += std::to_string(id) + ": " +
+              (node.raft ? node.raft->describe() : std::string("down")) +
+              " writes=" + std::to_string(node.writes.size()) + "\n";
     return text;
   }
 
@@ -180,21 +188,26 @@ class Group {
 
   void note_entries(const Node& node, const Persist& batch) {
     for (const LogEntry& entry : batch.entries) {
-      const std::pair<uint64_t, Term> content{hash_of(entry), node.raft->log().term_at(entry.index - 1)};
+      const std::pair<uint64_t, Term> content{hash_of(entry),
+                                              node.raft->log().term_at(entry.index - 1)};
       const auto [at, fresh] = entries.emplace(std::pair(entry.index, entry.term), content);
-      require(fresh || at->second.first == content.first, "log matching: two entries of one index and term differ");
+      require(fresh || at->second.first == content.first,
+              "log matching: two entries of one index and term differ");
       // After a compaction the term before the first entry is still known as the mark's.
-      require(fresh || at->second.second == content.second, "log matching: logs differ before an equal entry");
+      require(fresh || at->second.second == content.second,
+              "log matching: logs differ before an equal entry");
     }
   }
 
   void check_commit(Node& node) {
     const Index commit = node.raft->commit_index();
     require(commit >= node.seen_commit, "the commit index went back");
-    for (Index i = std::max(node.seen_commit, node.raft->log().mark().index) + 1; i <= commit; ++i) {
+    for (Index i = std::max(node.seen_commit, node.raft->log().mark().index) + 1; i <= commit;
+         ++i) {
       const uint64_t hash = hash_of(node.raft->log().at(i));
       const auto [at, fresh] = committed.emplace(i, hash);
-      require(fresh || at->second == hash, "state machine safety: different entries committed at " + std::to_string(i));
+      require(fresh || at->second == hash,
+              "state machine safety: different entries committed at " + std::to_string(i));
       committed_term.emplace(i, node.raft->log().term_at(i));
     }
     node.seen_commit = commit;
@@ -202,12 +215,14 @@ class Group {
 
   void apply(Node& node, const LogEntry& entry) {
     node.app.apply(entry);
-    require(entry.index <= node.stored.base.index + node.stored.entries.size(), "applied before it was durable");
+    require(entry.index <= node.stored.base.index + node.stored.entries.size(),
+            "applied before it was durable");
     check_app(node);
   }
   void check_app(const Node& node) {
     const auto [at, fresh] = app_hashes.emplace(node.app.applied, node.app.hash);
-    require(fresh || at->second == node.app.hash, "applied content differs at " + std::to_string(node.app.applied));
+    require(fresh || at->second == node.app.hash,
+            "applied content differs at " + std::to_string(node.app.applied));
   }
 
   void check_answer(Node& node, const Answer& answer) {
@@ -215,22 +230,27 @@ class Group {
     const auto barrier = node.barriers.find(answer.tag);
     if (barrier == node.barriers.end()) return;
     if (answer.outcome == Answer::Outcome::confirmed)
-      require(answer.index >= barrier->second, "a read barrier misses what was committed before it");
+      require(answer.index >= barrier->second,
+              "a read barrier misses what was committed before it");
     node.barriers.erase(barrier);
   }
 
   void check_role(NodeId id, Node& node) {
     const Raft& raft = *node.raft;
     require(raft.term() >= node.seen_term, "the term went back");
-    const bool began = raft.role() == Role::leader && (node.seen_role != Role::leader || node.seen_term != raft.term());
+    const bool began = raft.role() == Role::leader &&
+                       (node.seen_role != Role::leader || node.seen_term != raft.term());
     node.seen_role = raft.role();
     node.seen_term = raft.term();
     if (!began) return;
     const auto [at, fresh] = leaders.emplace(raft.term(), id);
-    require(fresh, "election safety: term " + std::to_string(raft.term()) + " has leaders " + std::to_string(at->second) + " and " + std::to_string(id));
+    require(fresh, "election safety: term " + std::to_string(raft.term()) + " has leaders " +
+                       std::to_string(at->second) + " and " + std::to_string(id));
     for (const auto& [index, term] : committed_term) {
       if (index < raft.log().mark().index) continue;
-      require(raft.log().term_at(index) == term, "leader completeness: leader " + std::to_string(id) + " lacks committed entry " + std::to_string(index));
+      require(raft.log().term_at(index) == term,
+              "leader completeness: leader " + std::to_string(id) + " lacks committed entry " +
+                  std::to_string(index));
     }
   }
 };

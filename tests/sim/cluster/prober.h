@@ -1,4 +1,5 @@
-// Prober: short reads and writes at many places of a device, one after the other per place, to measure how long any of them is kept waiting. For scenarios.
+// Prober: short reads and writes at many places of a device, one after the other per place, to
+// measure how long any of them is kept waiting. For scenarios.
 #pragma once
 #include <algorithm>
 #include <memory>
@@ -51,7 +52,8 @@ class Prober {
   void issue(uint32_t index) {
     Lane& lane = *lanes_[index];
     lane.since = world_.now();
-    const uint64_t offset = uint64_t{index} * limits::object_bytes + limits::object_bytes / 2;   // stamped work is done elsewhere
+    const uint64_t offset = uint64_t{index} * limits::object_bytes +
+                            limits::object_bytes / 2;  // stamped work is done elsewhere
     auto done = [this, index](Status status) {
       Lane& ended = *lanes_[index];
       if (!status.ok()) failed_ = true;
@@ -60,8 +62,10 @@ class Prober {
       ended.since = world_.now();
       if (!failed_) ended.timer.arm(std::chrono::milliseconds(5), [this, index] { issue(index); });
     };
-    if (lane.number++ % 2 == 0) device_.write(offset, buffer_.bytes(), std::move(done));
-    else device_.read(offset, lane.into.mutable_bytes(), std::move(done));
+    if (lane.number++ % 2 == 0)
+      device_.write(offset, buffer_.bytes(), std::move(done));
+    else
+      device_.read(offset, lane.into.mutable_bytes(), std::move(done));
   }
 
   io::SimWorld& world_;

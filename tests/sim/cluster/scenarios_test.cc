@@ -14,12 +14,14 @@ using Death = io::SimHost::Death;
 
 constexpr uint32_t places = 8;
 
-// Three storage nodes, one volume, and instead of stamped work a prober that looks at every set all the time.
+// Three storage nodes, one volume, and instead of stamped work a prober that looks at every set all
+// the time.
 struct Rig {
   explicit Rig(uint64_t seed, uint32_t volumes = 1) : cluster(seed, setup(volumes)) {
     REQUIRE_EQ(cluster.start(), "");
     process = cluster.holder_of(cluster.volumes[0]);
-    prober = std::make_unique<Prober>(cluster.world, *process->host, process->attached->volume(), places);
+    prober = std::make_unique<Prober>(cluster.world, *process->host, process->attached->volume(),
+                                      places);
     watch(500ms);
     REQUIRE_GT(prober->least_count(), 10u);
     prober->reset_gap();
@@ -97,13 +99,17 @@ TEST_CASE("the node that leads falls silent: nobody waits for two seconds") {
   }
 }
 
-TEST_CASE("the leading beacon alone is killed: servers go on under the next one, and nobody waits for two seconds") {
+TEST_CASE(
+    "the leading beacon alone is killed: servers go on under the next one, and nobody waits for "
+    "two seconds") {
   Rig rig(31);
   rig.cluster.end_beacon(*rig.cluster.leader(), Death::process);
   rig.recovers_within(2s);
 }
 
-TEST_CASE("power is lost everywhere: what was acknowledged is there, and the cluster comes back by itself") {
+TEST_CASE(
+    "power is lost everywhere: what was acknowledged is there, and the cluster comes back by "
+    "itself") {
   for (uint64_t seed = 41; seed <= 44; ++seed) {
     CAPTURE(seed);
     Rig rig(seed, 2);
@@ -152,11 +158,14 @@ TEST_CASE("without quorum nothing is read and nothing written, and with it every
   CHECK(rig.watch_until([&] { return rig.prober->least_count() >= 3; }, 10s));
 }
 
-TEST_CASE("a volume is attached elsewhere by force while its client is cut off from the cluster's decisions: it is fenced") {
+TEST_CASE(
+    "a volume is attached elsewhere by force while its client is cut off from the cluster's "
+    "decisions: it is fenced") {
   for (uint64_t seed = 71; seed <= 74; ++seed) {
     CAPTURE(seed);
     Rig rig(seed);
-    // The client's own beacon stands still, so the client hears nothing; its connections to the servers are well.
+    // The client's own beacon stands still, so the client hears nothing; its connections to the
+    // servers are well.
     rig.cluster.node(rig.process->node).beacon.host->pause(20s);
     Cluster::ClientProcess& to = rig.cluster.clients[2];
     REQUIRE_NE(to.node, rig.process->node);

@@ -30,7 +30,9 @@ io::SimOptions with_log(io::SimOptions options, std::vector<std::string>& log) {
 }  // namespace
 
 DataCluster::DataCluster(uint64_t seed, ClusterOptions given)
-    : options(std::move(given)), world(seed, with_log(options.world, log)), control(world, options.control) {
+    : options(std::move(given)),
+      world(seed, with_log(options.world, log)),
+      control(world, options.control) {
   tools_ = &world.add_host("tools", "10.0.9.9");
   std::vector<DiskId> all;
   for (uint32_t s = 0; s < options.servers; ++s) {
@@ -49,7 +51,11 @@ DataCluster::DataCluster(uint64_t seed, ClusterOptions given)
   format_disks();
   for (auto& process : servers) start_server(process);
   const bool registered = world.run_until(
-      [&] { return std::all_of(all.begin(), all.end(), [&](DiskId disk) { return control.map().disk_serves(disk); }); }, std::chrono::seconds(30));
+      [&] {
+        return std::all_of(all.begin(), all.end(),
+                           [&](DiskId disk) { return control.map().disk_serves(disk); });
+      },
+      std::chrono::seconds(30));
   SP_ASSERT(registered);
   // Copies on different servers, each set beginning with another one.
   std::vector<std::vector<DiskId>> sets;
@@ -66,9 +72,11 @@ DataCluster::DataCluster(uint64_t seed, ClusterOptions given)
     ClientProcess process;
     const auto node = static_cast<NodeId>(40 + c);
     process.id = client_of(node, 1);
-    process.host = &world.add_host("client." + std::to_string(node), "10.0.1." + std::to_string(c + 1));
+    process.host =
+        &world.add_host("client." + std::to_string(node), "10.0.1." + std::to_string(c + 1));
     process.reader = c >= options.clients;
-    process.volume_id = process.reader ? clients.front().volume_id : control.add_volume(group, options.volume_bytes);
+    process.volume_id = process.reader ? clients.front().volume_id
+                                       : control.add_volume(group, options.volume_bytes);
     clients.push_back(std::move(process));
   }
   for (auto& process : clients) start_client(process);
@@ -154,10 +162,13 @@ void DataCluster::start_client(ClientProcess& process) {
   if (!process.host->alive()) process.host->restart();
   process.up = true;
   process.start_id = ++last_start_id_;
-  const uint32_t generation = control.attach(process.volume_id, process.id, process.reader ? map::Rights::read_only : map::Rights::read_write);
+  const uint32_t generation =
+      control.attach(process.volume_id, process.id,
+                     process.reader ? map::Rights::read_only : map::Rights::read_write);
   member::Options options_of_member;
   options_of_member.key = cluster_key();
-  options_of_member.self = {control.map().cluster.id, 1, service_of_client(process.id), process.start_id};
+  options_of_member.self = {control.map().cluster.id, 1, service_of_client(process.id),
+                            process.start_id};
   ClientProcess* const p = &process;
   member::Member::Events events;
   events.map_changed = [p](const std::vector<map::Change>&) {
@@ -166,16 +177,19 @@ void DataCluster::start_client(ClientProcess& process) {
     if (p->work && p->work->completed() == 0 && p->work->idle()) p->work->start();
   };
   process.member = control.join(process.host->host(), options_of_member, std::move(events));
-  process.servers = client::make_servers(process.host->host(), cluster_key(), options_of_member.self);
+  process.servers =
+      client::make_servers(process.host->host(), cluster_key(), options_of_member.self);
   client::VolumeOptions volume;
   volume.volume = process.volume_id;
   volume.generation = generation;
   volume.read_only = process.reader;
-  process.volume = client::Volume::open(process.host->host(), *process.member, process.servers, volume);
+  process.volume =
+      client::Volume::open(process.host->host(), *process.member, process.servers, volume);
   WorkloadOptions work = options.work;
   work.volume = process.volume_id;
   if (process.reader) work.reads = 1;
-  process.work = std::make_unique<Workload>(process.host->host(), *process.volume, history, last_stamp, work);
+  process.work =
+      std::make_unique<Workload>(process.host->host(), *process.volume, history, last_stamp, work);
 }
 
 void DataCluster::end_client(ClientProcess& process, io::SimHost::Death death) {
@@ -194,7 +208,8 @@ std::string DataCluster::unsettled() const {
   for (const auto& [id, row] : control.map().sets) {
     const bool whole = row.activated && row.acting == row.target && row.recovering.empty();
     if (whole) continue;
-    std::string text = "set " + std::to_string(id.index) + " epoch " + std::to_string(row.epoch) + (row.activated ? " activated" : " not activated") + ", acting";
+    std::string text = "set " + std::to_string(id.index) + " epoch " + std::to_string(row.epoch) +
+                       (row.activated ? " activated" : " not activated") + ", acting";
     for (const DiskId disk : row.acting) text += " " + std::to_string(disk);
     text += ", recovering";
     for (const DiskId disk : row.recovering) text += " " + std::to_string(disk);
@@ -219,20 +234,27 @@ std::string DataCluster::compare_copies() {
     size_t open = 0;
     for (size_t i = 0; i < row.acting.size(); ++i) {
       for (auto& process : servers) {
-        if (!process.server || std::find(process.disks.begin(), process.disks.end(), row.acting[i]) == process.disks.end()) continue;
+        if (!process.server || std::find(process.disks.begin(), process.disks.end(),
+                                         row.acting[i]) == process.disks.end())
+          continue;
         ++open;
-        process.server->digest(row.acting[i], id, [&open, &reply = replies[i]](wire::DigestReply answer) {
-          reply = std::move(answer);
-          --open;
-        });
+        process.server->digest(row.acting[i], id,
+                               [&open, &reply = replies[i]](wire::DigestReply answer) {
+                                 reply = std::move(answer);
+                                 --open;
+                               });
       }
     }
-    if (!world.run_until([&] { return open == 0; }, std::chrono::seconds(20))) return "a digest does not come";
+    if (!world.run_until([&] { return open == 0; }, std::chrono::seconds(20)))
+      return "a digest does not come";
     for (size_t i = 0; i < replies.size(); ++i) {
-      if (!replies[i].ok) return "no digest of disk " + std::to_string(row.acting[i]) + ": " + replies[i].text;
+      if (!replies[i].ok)
+        return "no digest of disk " + std::to_string(row.acting[i]) + ": " + replies[i].text;
       if (replies[i].hash == replies[0].hash && replies[i].blocks == replies[0].blocks) continue;
-      return "set " + std::to_string(id.index) + ": disk " + std::to_string(row.acting[0]) + " holds " + std::to_string(replies[0].blocks) + " blocks, disk " +
-             std::to_string(row.acting[i]) + " " + std::to_string(replies[i].blocks) + ", of another content";
+      return "set " + std::to_string(id.index) + ": disk " + std::to_string(row.acting[0]) +
+             " holds " + std::to_string(replies[0].blocks) + " blocks, disk " +
+             std::to_string(row.acting[i]) + " " + std::to_string(replies[i].blocks) +
+             ", of another content";
     }
   }
   return "";
@@ -255,10 +277,12 @@ std::string DataCluster::check_disks(const std::vector<std::string>& spoiled) {
         }
         if (std::find(spoiled.begin(), spoiled.end(), path) != spoiled.end()) return;
         for (const auto& finding : report->findings) {
-          if (finding.severity == store::Severity::damage) wrong = path + ": " + finding.place + ": " + finding.explanation;
+          if (finding.severity == store::Severity::damage)
+            wrong = path + ": " + finding.place + ": " + finding.explanation;
         }
       });
-      if (!world.run_until([&] { return done; }, std::chrono::seconds(600))) return path + ": the check does not end";
+      if (!world.run_until([&] { return done; }, std::chrono::seconds(600)))
+        return path + ": the check does not end";
       if (!wrong.empty()) return wrong;
     }
   }
@@ -267,14 +291,16 @@ std::string DataCluster::check_disks(const std::vector<std::string>& spoiled) {
 
 std::string DataCluster::work_failure() const {
   for (const auto& process : clients) {
-    if (process.work && !process.work->failure().empty()) return process.host->name() + ": " + process.work->failure();
+    if (process.work && !process.work->failure().empty())
+      return process.host->name() + ": " + process.work->failure();
   }
   return "";
 }
 
 uint64_t DataCluster::operations() const {
   uint64_t sum = 0;
-  for (const auto& process : clients) sum += process.completed_before + (process.work ? process.work->completed() : 0);
+  for (const auto& process : clients)
+    sum += process.completed_before + (process.work ? process.work->completed() : 0);
   return sum;
 }
 

@@ -1,4 +1,5 @@
-// DataCluster: servers with disks and clients with volumes in one simulated world, under FakeControl. What a run is made of; the faults are faults.h.
+// DataCluster: servers with disks and clients with volumes in one simulated world, under
+// FakeControl. What a run is made of; the faults are faults.h.
 #pragma once
 #include <memory>
 #include <string>
@@ -21,7 +22,7 @@ struct ClusterOptions {
   uint64_t disk_bytes = 40u << 20;
   uint64_t volume_bytes = 16u << 20;
   uint32_t clients = 2;
-  uint32_t readers = 0;              // further clients, that read the first one's volume
+  uint32_t readers = 0;  // further clients, that read the first one's volume
   WorkloadOptions work;
   io::SimOptions world;
   FakeControlOptions control;
@@ -60,21 +61,22 @@ class DataCluster {
 
   void start_server(ServerProcess& process);
   void end_server(ServerProcess& process, io::SimHost::Death death);
-  void format_disk(ServerProcess& process, size_t index);   // as new, under the same id
-  void start_client(ClientProcess& process);   // takes the volume with a new generation
+  void format_disk(ServerProcess& process, size_t index);  // as new, under the same id
+  void start_client(ClientProcess& process);               // takes the volume with a new generation
   void end_client(ClientProcess& process, io::SimHost::Death death);
 
-  bool settled() const;                         // every set has all of its copies, active
+  bool settled() const;  // every set has all of its copies, active
   std::string unsettled() const;
   // The same hash on all copies of every set; empty, or what differs.
   std::string compare_copies();
-  // Every disk read by store::check, with nothing running. Empty, or what is wrong with a disk not in `spoiled`.
+  // Every disk read by store::check, with nothing running. Empty, or what is wrong with a disk not
+  // in `spoiled`.
   std::string check_disks(const std::vector<std::string>& spoiled);
   std::string work_failure() const;
   uint64_t operations() const;
 
   ClusterOptions options;
-  std::vector<std::string> log;                 // the newest lines
+  std::vector<std::string> log;  // the newest lines
   io::SimWorld world;
   FakeControl control;
   Linearizability history;

@@ -1,4 +1,5 @@
-// The whole data path under faults, many seeds. Without arguments: a fixed set of seeds. To search or replay:
+// The whole data path under faults, many seeds. Without arguments: a fixed set of seeds. To search
+// or replay:
 //   sim_data_path --seed N --runs M [--verbose]
 #include <doctest/doctest.h>
 
@@ -47,12 +48,17 @@ TEST_CASE("whatever fails, acknowledged writes stay, reads are explained, and ev
     if (result.failure.empty()) continue;
     ++failed;
     std::fflush(stdout);
-    std::printf("seed %llu: %s\n  replay: sim_data_path --seed %llu --runs 1 --verbose\n", static_cast<unsigned long long>(seed), result.failure.c_str(),
+    std::printf("seed %llu: %s\n  replay: sim_data_path --seed %llu --runs 1 --verbose\n",
+                static_cast<unsigned long long>(seed), result.failure.c_str(),
                 static_cast<unsigned long long>(seed));
   }
-  const double real = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-  std::printf("%llu runs, %llu failed, %llu operations, %.0f simulated seconds in %.1f s: %.0f x real time\n", static_cast<unsigned long long>(given.runs),
-              static_cast<unsigned long long>(failed), static_cast<unsigned long long>(operations), simulated, real, simulated / real);
+  const double real =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  std::printf(
+      "%llu runs, %llu failed, %llu operations, %.0f simulated seconds in %.1f s: %.0f x real "
+      "time\n",
+      static_cast<unsigned long long>(given.runs), static_cast<unsigned long long>(failed),
+      static_cast<unsigned long long>(operations), simulated, real, simulated / real);
   CHECK_EQ(failed, 0);
 }
 

@@ -23,9 +23,10 @@ void Faults::stop() { running_ = false; }
 
 void Faults::after(int64_t ms_max, std::function<void()> work) {
   auto box = std::make_shared<std::function<void()>>(std::move(work));
-  cluster_.world.at(std::chrono::microseconds(1000 + below(static_cast<uint64_t>(ms_max) * 1000)), [weak = std::weak_ptr<char>(alive_), box] {
-    if (weak.lock()) (*box)();
-  });
+  cluster_.world.at(std::chrono::microseconds(1000 + below(static_cast<uint64_t>(ms_max) * 1000)),
+                    [weak = std::weak_ptr<char>(alive_), box] {
+                      if (weak.lock()) (*box)();
+                    });
 }
 
 void Faults::schedule() {
@@ -72,7 +73,8 @@ void Faults::cut_off() {
       }
       cluster_.control.set_reachable(process.id, false);
       // At times a client with an old map stays on its side.
-      const ServiceId believer = service_of_client(cluster_.clients[below(cluster_.clients.size())].id);
+      const ServiceId believer =
+          service_of_client(cluster_.clients[below(cluster_.clients.size())].id);
       if (below(2) == 0) cluster_.control.set_reachable(believer, false);
       return after(4000, [this, &process, believer] {
         cluster_.world.net().heal();
@@ -87,18 +89,24 @@ void Faults::spoil_block() {
   for (auto& process : cluster_.servers) {
     store::Store* const store = process.server ? process.server->store(spoiled_disk_) : nullptr;
     if (store == nullptr) continue;
-    const auto place = std::find(process.disks.begin(), process.disks.end(), spoiled_disk_) - process.disks.begin();
+    const auto place = std::find(process.disks.begin(), process.disks.end(), spoiled_disk_) -
+                       process.disks.begin();
     const std::string& path = process.paths[static_cast<size_t>(place)];
     const ClientProcess& client = cluster_.clients[below(cluster_.clients.size())];
     const uint64_t block = below(cluster_.options.work.blocks) * cluster_.options.work.stride;
-    const ObjectId object{client.volume_id, static_cast<uint32_t>(block / limits::blocks_per_object)};
-    const auto location = store::locate(*store, object, static_cast<uint16_t>(block % limits::blocks_per_object));
+    const ObjectId object{client.volume_id,
+                          static_cast<uint32_t>(block / limits::blocks_per_object)};
+    const auto location =
+        store::locate(*store, object, static_cast<uint16_t>(block % limits::blocks_per_object));
     if (!location) return;
-    // Not of the newest rounds: after a crash the store takes damage in the very last one for a torn write that was never acknowledged.
+    // Not of the newest rounds: after a crash the store takes damage in the very last one for a
+    // torn write that was never acknowledged.
     const auto set = store->object_state(object).set;
     const Version decided = store->decided_to(set);
     constexpr uint64_t newest_rounds = 64;
-    if (location->version.epoch() == decided.epoch() && location->version.sequence() + newest_rounds > decided.sequence()) return;
+    if (location->version.epoch() == decided.epoch() &&
+        location->version.sequence() + newest_rounds > decided.sequence())
+      return;
     cluster_.world.disks().corrupt(path, location->device_offset + 512 * below(8), 512);
     if (spoiled_.empty()) spoiled_.push_back(path);
     return;
@@ -111,11 +119,15 @@ void Faults::move_set() {
   std::vector<DiskId> target = row.target;
   std::vector<DiskId> candidates;
   for (const auto& process : cluster_.servers) {
-    const bool used = std::any_of(process.disks.begin(), process.disks.end(), [&](DiskId d) { return std::find(target.begin(), target.end(), d) != target.end(); });
+    const bool used = std::any_of(process.disks.begin(), process.disks.end(), [&](DiskId d) {
+      return std::find(target.begin(), target.end(), d) != target.end();
+    });
     if (!used) candidates.push_back(process.disks[below(process.disks.size())]);
   }
-  if (!candidates.empty() && below(3) != 0) target[below(target.size())] = candidates[below(candidates.size())];
-  else std::rotate(target.begin(), target.begin() + 1, target.end());
+  if (!candidates.empty() && below(3) != 0)
+    target[below(target.size())] = candidates[below(candidates.size())];
+  else
+    std::rotate(target.begin(), target.begin() + 1, target.end());
   cluster_.control.retarget(row.id, target);
 }
 
@@ -133,7 +145,9 @@ void Faults::one() {
     case 8: {
       ServerProcess& process = any_server();
       const std::string& path = process.paths[below(process.paths.size())];
-      if (below(3) == 0) return world.disks().fail_next(path, below(2) == 0 ? io::SimDisks::Kind::write : io::SimDisks::Kind::flush);
+      if (below(3) == 0)
+        return world.disks().fail_next(
+            path, below(2) == 0 ? io::SimDisks::Kind::write : io::SimDisks::Kind::flush);
       return world.disks().stall(path, std::chrono::milliseconds(1 + below(2500)));
     }
     case 9: return spoil_block();
@@ -145,7 +159,8 @@ void Faults::one() {
     default: {
       ClientProcess& process = cluster_.clients[below(cluster_.clients.size())];
       if (!process.up) return;
-      // The host dies, and the same volume is attached anew somewhere: here again, under another generation.
+      // The host dies, and the same volume is attached anew somewhere: here again, under another
+      // generation.
       cluster_.end_client(process, below(2) == 0 ? Death::process : Death::silent);
       return after(1500, [this, &process] { cluster_.start_client(process); });
     }
@@ -159,8 +174,10 @@ void Faults::heal() {
   cluster_.control.set_quorum(true);
   for (auto& process : cluster_.servers) {
     cluster_.control.set_reachable(process.id, true);
-    // A server that has given up a disk is started anew, as an administrator would after exchanging a cable.
-    if (process.server && process.server->disks().size() != process.disks.size()) cluster_.end_server(process, Death::process);
+    // A server that has given up a disk is started anew, as an administrator would after exchanging
+    // a cable.
+    if (process.server && process.server->disks().size() != process.disks.size())
+      cluster_.end_server(process, Death::process);
     cluster_.start_server(process);
   }
   for (auto& process : cluster_.clients) {

@@ -1,4 +1,5 @@
-// Faults: draws what goes wrong, when, and for how long. At most `copies - 1` copies are ever spoiled for good: bit rot falls on one disk of the run only.
+// Faults: draws what goes wrong, when, and for how long. At most `copies - 1` copies are ever
+// spoiled for good: bit rot falls on one disk of the run only.
 #pragma once
 #include <string>
 #include <vector>
@@ -12,8 +13,8 @@ class Faults {
   explicit Faults(DataCluster& cluster);
   ~Faults();
   void start();
-  void stop();      // no new ones; those that are there end by themselves or by heal()
-  void heal();      // everything is well again, processes run
+  void stop();  // no new ones; those that are there end by themselves or by heal()
+  void heal();  // everything is well again, processes run
   const std::vector<std::string>& spoiled() const { return spoiled_; }
 
  private:

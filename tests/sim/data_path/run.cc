@@ -44,7 +44,8 @@ std::string heal_and_check(DataCluster& cluster, Faults& faults) {
   // A disk may have been given up only now: the last ones are exchanged.
   const auto whole = [&] {
     for (auto& process : cluster.servers) {
-      if (process.server && process.server->all_opened() && process.server->disks().size() != process.disks.size())
+      if (process.server && process.server->all_opened() &&
+          process.server->disks().size() != process.disks.size())
         cluster.end_server(process, io::SimHost::Death::process), cluster.start_server(process);
     }
     return cluster.settled();
@@ -59,8 +60,12 @@ std::string heal_and_check(DataCluster& cluster, Faults& faults) {
       seconds(60));
   if (!settled) return "not healed after 60 s: " + cluster.unsettled();
   for (auto& client : cluster.clients) client.work->stop();
-  const auto idle = [&] { return std::all_of(cluster.clients.begin(), cluster.clients.end(), [](const auto& client) { return client.work->idle(); }); };
-  if (!cluster.world.run_until(idle, seconds(30))) return "operations do not end though everything is well";
+  const auto idle = [&] {
+    return std::all_of(cluster.clients.begin(), cluster.clients.end(),
+                       [](const auto& client) { return client.work->idle(); });
+  };
+  if (!cluster.world.run_until(idle, seconds(30)))
+    return "operations do not end though everything is well";
   if (!failed().empty()) return failed();
   // What was decided last is told to all copies soon.
   std::string difference = "not compared";

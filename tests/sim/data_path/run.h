@@ -6,7 +6,7 @@
 namespace sp::sim {
 
 struct RunResult {
-  std::string failure;             // empty when all is well
+  std::string failure;  // empty when all is well
   uint64_t operations = 0;
   uint64_t trace_hash = 0;
   double simulated_seconds = 0;

@@ -39,14 +39,16 @@ struct Rig : DataCluster {
     encode_stamp(data.mutable_bytes(), {clients[0].volume_id, block}, stamp);
     Status outcome;
     bool done = false;
-    clients[0].volume->write(block * limits::block_bytes, data.bytes(), [&](Status status) { outcome = std::move(status), done = true; });
+    clients[0].volume->write(block * limits::block_bytes, data.bytes(),
+                             [&](Status status) { outcome = std::move(status), done = true; });
     return end_of(outcome, done);
   }
   Result<uint64_t> read(uint64_t block) {
     Buffer data = Buffer::allocate(limits::block_bytes);
     Status outcome;
     bool done = false;
-    clients[0].volume->read(block * limits::block_bytes, data.mutable_bytes(), [&](Status status) { outcome = std::move(status), done = true; });
+    clients[0].volume->read(block * limits::block_bytes, data.mutable_bytes(),
+                            [&](Status status) { outcome = std::move(status), done = true; });
     const Status status = end_of(outcome, done);
     if (!status.ok()) return Error(status.error());
     const auto stamp = decode_stamp(data.bytes(), {clients[0].volume_id, block});
@@ -68,7 +70,8 @@ struct Rig : DataCluster {
   }
   void corrupt(size_t server, uint64_t block) {
     store::Store* const store = servers[server].server->store(servers[server].disks[0]);
-    const auto place = store::locate(*store, {clients[0].volume_id, 0}, static_cast<uint16_t>(block));
+    const auto place =
+        store::locate(*store, {clients[0].volume_id, 0}, static_cast<uint16_t>(block));
     REQUIRE(place.has_value());
     world.disks().corrupt(servers[server].paths[0], place->device_offset, 512);
   }
@@ -106,11 +109,13 @@ TEST_CASE("a server that was away copies what it missed and little more") {
   rig.world.run_for(milliseconds(500));
   rig.end_server(rig.servers[1], Death::process);
   constexpr uint64_t changed = 10;
-  for (uint64_t block = 0; block < changed; ++block) REQUIRE(rig.write(block * 3, 2000 + block).ok());
+  for (uint64_t block = 0; block < changed; ++block)
+    REQUIRE(rig.write(block * 3, 2000 + block).ok());
   rig.heal();
   rig.same_copies();
   CHECK_GE(rig.sum(&serve::Counters::bytes_recovered), changed * limits::block_bytes);
-  CHECK_LE(rig.sum(&serve::Counters::bytes_recovered), (changed + changed / 5) * limits::block_bytes);
+  CHECK_LE(rig.sum(&serve::Counters::bytes_recovered),
+           (changed + changed / 5) * limits::block_bytes);
 }
 
 TEST_CASE("below min_copies writes wait and reads go on") {
@@ -124,7 +129,8 @@ TEST_CASE("below min_copies writes wait and reads go on") {
   Buffer data = Buffer::zeroed(limits::block_bytes);
   encode_stamp(data.mutable_bytes(), {rig.clients[0].volume_id, 1}, 12);
   bool done = false;
-  rig.clients[0].volume->write(limits::block_bytes, data.bytes(), [&](Status status) { done = status.ok(); });
+  rig.clients[0].volume->write(limits::block_bytes, data.bytes(),
+                               [&](Status status) { done = status.ok(); });
   rig.world.run_for(seconds(3));
   CHECK_FALSE(done);
   CHECK_EQ(*rig.read(1), 11);
@@ -166,7 +172,9 @@ TEST_CASE("a volume that was deleted leaves every disk, also one that was away")
   rig.world.run_for(seconds(2));
   rig.heal();
   const auto gone = [&] {
-    return std::all_of(rig.servers.begin(), rig.servers.end(), [](auto& process) { return process.server->store(process.disks[0])->volumes().empty(); });
+    return std::all_of(rig.servers.begin(), rig.servers.end(), [](auto& process) {
+      return process.server->store(process.disks[0])->volumes().empty();
+    });
   };
   CHECK(rig.world.run_until(gone, seconds(10)));
 }

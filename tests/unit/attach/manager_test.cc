@@ -27,13 +27,17 @@ class FakeDriver final : public Driver {
  public:
   FakeDriver(io::Host& host, Way way, Kernel& kernel) : host_(host), way_(way), kernel_(kernel) {}
   Way way() const override { return way_; }
-  void create(const DeviceSpec& spec, std::unique_ptr<client::BlockDevice> device, Created created) override {
+  void create(const DeviceSpec& spec, std::unique_ptr<client::BlockDevice> device,
+              Created created) override {
     make("create", spec, std::move(device), std::move(created));
   }
-  void take_over(const DeviceSpec& spec, std::unique_ptr<client::BlockDevice> device, Created created) override {
+  void take_over(const DeviceSpec& spec, std::unique_ptr<client::BlockDevice> device,
+                 Created created) override {
     make("take over", spec, std::move(device), std::move(created));
   }
-  std::vector<uint64_t> left_behind() override { return {kernel_.devices.begin(), kernel_.devices.end()}; }
+  std::vector<uint64_t> left_behind() override {
+    return {kernel_.devices.begin(), kernel_.devices.end()};
+  }
   void destroy(uint64_t id, bool force, Done done) override {
     kernel_.calls.push_back((force ? "force " : "destroy ") + std::to_string(id));
     const bool refused = kernel_.in_use && !force;
@@ -46,21 +50,24 @@ class FakeDriver final : public Driver {
   }
 
  private:
-  void make(const std::string& verb, const DeviceSpec& spec, std::unique_ptr<client::BlockDevice> device, Created created) {
+  void make(const std::string& verb, const DeviceSpec& spec,
+            std::unique_ptr<client::BlockDevice> device, Created created) {
     kernel_.calls.push_back(verb + " " + std::to_string(spec.id) + (spec.read_only ? " ro" : ""));
     if (!kernel_.broken) {
       kernel_.devices.insert(spec.id);
       devices_.push_back(std::move(device));
     }
     host_.reactor.post([this, id = spec.id, kept = std::make_unique<Created>(std::move(created))] {
-      if (kernel_.broken) kept->call_once(Error(Code::io, "broken"));
-      else kept->call_once("/dev/fake" + std::to_string(id));
+      if (kernel_.broken)
+        kept->call_once(Error(Code::io, "broken"));
+      else
+        kept->call_once("/dev/fake" + std::to_string(id));
     });
   }
   void answer(Status status, Done done) {
-    host_.reactor.post([status = std::make_unique<Status>(std::move(status)), kept = std::make_unique<Done>(std::move(done))] {
-      kept->call_once(std::move(*status));
-    });
+    host_.reactor.post(
+        [status = std::make_unique<Status>(std::move(status)),
+         kept = std::make_unique<Done>(std::move(done))] { kept->call_once(std::move(*status)); });
   }
   io::Host& host_;
   Way way_;
@@ -84,7 +91,8 @@ struct ManagerStage {
     std::vector<std::unique_ptr<Driver>> drivers;
     drivers.push_back(std::make_unique<FakeDriver>(host.host(), Way::ublk, first));
     drivers.push_back(std::make_unique<FakeDriver>(host.host(), Way::fuse, second));
-    manager = std::make_unique<AttachManager>(host.host(), std::move(drivers), AttachOptions{folder + "/name", folder + "/id"});
+    manager = std::make_unique<AttachManager>(host.host(), std::move(drivers),
+                                              AttachOptions{folder + "/name", folder + "/id"});
   }
   Result<std::string> attach(AttachRequest request) {
     std::optional<Result<std::string>> result;
@@ -164,7 +172,9 @@ TEST_CASE("a device that could not be made leaves no trace") {
   CHECK(stage.target("/name/vol").empty());
 }
 
-TEST_CASE("after a restart devices are taken over by the driver that has them, and the rest is taken down with its links") {
+TEST_CASE(
+    "after a restart devices are taken over by the driver that has them, and the rest is taken "
+    "down with its links") {
   ManagerStage stage;
   REQUIRE(stage.attach({"kept", 7, "", false, Way::fuse}).ok());
   REQUIRE(stage.attach({"gone", 8}).ok());
@@ -172,7 +182,8 @@ TEST_CASE("after a restart devices are taken over by the driver that has them, a
   CHECK(stage.manager->left_behind() == std::map<uint64_t, Way>{{7, Way::fuse}, {8, Way::ublk}});
   CHECK(stage.attach({"kept", 7}).ok());
   CHECK(stage.second.calls.back() == "take over 7");
-  CHECK_FALSE(stage.outcome([&](auto done) { stage.manager->take_down_left_behind(false, done); }).has_value());
+  CHECK_FALSE(stage.outcome([&](auto done) { stage.manager->take_down_left_behind(false, done); })
+                  .has_value());
   CHECK(stage.first.calls.back() == "destroy 8");
   CHECK(stage.target("/name/kept") == "/dev/fake7");
   CHECK(stage.target("/name/gone").empty());
@@ -184,8 +195,10 @@ TEST_CASE("a renamed volume keeps its device") {
   ManagerStage stage;
   REQUIRE(stage.attach({"vol", 7}).ok());
   REQUIRE(stage.attach({"other", 8}).ok());
-  CHECK(stage.outcome([&](auto done) { stage.manager->rename("vol", "other", done); }) == Code::exists);
-  CHECK_FALSE(stage.outcome([&](auto done) { stage.manager->rename("vol", "fresh", done); }).has_value());
+  CHECK(stage.outcome([&](auto done) { stage.manager->rename("vol", "other", done); }) ==
+        Code::exists);
+  CHECK_FALSE(
+      stage.outcome([&](auto done) { stage.manager->rename("vol", "fresh", done); }).has_value());
   CHECK(stage.target("/name/fresh") == "/dev/fake7");
   CHECK(stage.target("/name/vol").empty());
   CHECK_FALSE(stage.outcome([&](auto done) { stage.manager->resized("fresh", done); }).has_value());

@@ -1,4 +1,5 @@
-// A client that speaks NBD byte by byte over simulated sockets, so that tests can also speak it wrongly.
+// A client that speaks NBD byte by byte over simulated sockets, so that tests can also speak it
+// wrongly.
 #pragma once
 #include <doctest/doctest.h>
 
@@ -63,7 +64,9 @@ class NbdClient {
   T number() {
     return nbd::BigReader(take(sizeof(T))).number<T>();
   }
-  bool wait_closed() { return world_.run_until([&] { return closed_; }, 60s); }
+  bool wait_closed() {
+    return world_.run_until([&] { return closed_; }, 60s);
+  }
   bool closed() const { return closed_; }
   size_t waiting() const { return input_.size(); }
 
@@ -77,7 +80,10 @@ class NbdClient {
   }
   void option(nbd::Option option, Bytes data = {}) {
     nbd::BigWriter out;
-    out.number(nbd::option_magic).number(static_cast<uint32_t>(option)).number(static_cast<uint32_t>(data.size())).raw(data);
+    out.number(nbd::option_magic)
+        .number(static_cast<uint32_t>(option))
+        .number(static_cast<uint32_t>(data.size()))
+        .raw(data);
     send(out.view());
   }
   struct OptionAnswer {
@@ -93,16 +99,23 @@ class NbdClient {
     out.data = take(number<uint32_t>());
     return out;
   }
-  static std::vector<std::byte> info_query(std::string_view name, std::vector<uint16_t> wanted = {}) {
+  static std::vector<std::byte> info_query(std::string_view name,
+                                           std::vector<uint16_t> wanted = {}) {
     nbd::BigWriter out;
-    out.number(static_cast<uint32_t>(name.size())).raw(as_bytes(name)).number(static_cast<uint16_t>(wanted.size()));
+    out.number(static_cast<uint32_t>(name.size()))
+        .raw(as_bytes(name))
+        .number(static_cast<uint16_t>(wanted.size()));
     for (const uint16_t info : wanted) out.number(info);
     return std::move(out).take();
   }
-  static std::vector<std::byte> meta_query(std::string_view name, const std::vector<std::string>& queries) {
+  static std::vector<std::byte> meta_query(std::string_view name,
+                                           const std::vector<std::string>& queries) {
     nbd::BigWriter out;
-    out.number(static_cast<uint32_t>(name.size())).raw(as_bytes(name)).number(static_cast<uint32_t>(queries.size()));
-    for (const auto& query : queries) out.number(static_cast<uint32_t>(query.size())).raw(as_bytes(query));
+    out.number(static_cast<uint32_t>(name.size()))
+        .raw(as_bytes(name))
+        .number(static_cast<uint32_t>(queries.size()));
+    for (const auto& query : queries)
+      out.number(static_cast<uint32_t>(query.size())).raw(as_bytes(query));
     return std::move(out).take();
   }
   // The whole handshake; the export's flags.
@@ -127,15 +140,19 @@ class NbdClient {
       flags = reader.number<uint16_t>();
     }
   }
-  static std::vector<std::byte> request_bytes(nbd::Command command, uint64_t offset, uint32_t length, uint16_t flags = 0,
+  static std::vector<std::byte> request_bytes(nbd::Command command, uint64_t offset,
+                                              uint32_t length, uint16_t flags = 0,
                                               uint64_t cookie = 77, Bytes payload = {}) {
     nbd::BigWriter out;
-    out.number(nbd::request_magic).number(flags).number(static_cast<uint16_t>(command)).number(cookie);
+    out.number(nbd::request_magic)
+        .number(flags)
+        .number(static_cast<uint16_t>(command))
+        .number(cookie);
     out.number(offset).number(length).raw(payload);
     return std::move(out).take();
   }
-  void request(nbd::Command command, uint64_t offset, uint32_t length, uint16_t flags = 0, uint64_t cookie = 77,
-               Bytes payload = {}) {
+  void request(nbd::Command command, uint64_t offset, uint32_t length, uint16_t flags = 0,
+               uint64_t cookie = 77, Bytes payload = {}) {
     send(request_bytes(command, offset, length, flags, cookie, payload));
   }
   // The error of a simple reply.
@@ -173,7 +190,8 @@ class NbdClient {
         closed_ = true;
         return;
       }
-      input_.insert(input_.end(), buffer_.begin(), buffer_.begin() + static_cast<std::ptrdiff_t>(*count));
+      input_.insert(input_.end(), buffer_.begin(),
+                    buffer_.begin() + static_cast<std::ptrdiff_t>(*count));
       if (!stopped_) receive();
     });
   }
@@ -189,8 +207,10 @@ class NbdClient {
 
 // A server with one export "vol" over a device in memory.
 struct NbdStage {
-  explicit NbdStage(uint64_t seed = 1, uint64_t size = 64 << 20) : world(seed, quiet(log)),
-        host(world.add_host("server", "10.0.0.1")), client_host(world.add_host("client", "10.0.0.2")),
+  explicit NbdStage(uint64_t seed = 1, uint64_t size = 64 << 20)
+      : world(seed, quiet(log)),
+        host(world.add_host("server", "10.0.0.1")),
+        client_host(world.add_host("client", "10.0.0.2")),
         server(std::make_unique<NbdServer>(host.host())),
         device(std::make_unique<client::MemoryDevice>(host.host(), size)) {
     REQUIRE(server->listen({"10.0.0.1", 10809}).ok());

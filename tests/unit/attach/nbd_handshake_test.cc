@@ -27,7 +27,8 @@ TEST_CASE("a client lists the exports and learns size, flags, block sizes and de
   nbd::BigReader size(info.data);
   CHECK(size.number<uint16_t>() == 0);
   CHECK(size.number<uint64_t>() == 64u << 20);
-  CHECK((size.number<uint16_t>() & (nbd::export_read_only | nbd::export_can_multi_conn)) == nbd::export_can_multi_conn);
+  CHECK((size.number<uint16_t>() & (nbd::export_read_only | nbd::export_can_multi_conn)) ==
+        nbd::export_can_multi_conn);
   CHECK(as_text(client->answer().data).substr(2) == "vol");
   CHECK(as_text(client->answer().data).substr(2) == "a volume");
   info = client->answer();
@@ -50,7 +51,8 @@ TEST_CASE("the old way of choosing an export works, with and without its padding
   for (const bool padded : {false, true}) {
     NbdStage stage;
     auto client = stage.connect();
-    client->greet(padded ? nbd::flag_fixed_newstyle : nbd::flag_fixed_newstyle | nbd::flag_no_zeroes);
+    client->greet(padded ? nbd::flag_fixed_newstyle
+                         : nbd::flag_fixed_newstyle | nbd::flag_no_zeroes);
     client->option(Option::export_name, as_bytes("vol"));
     CHECK(client->number<uint64_t>() == 64u << 20);
     CHECK((client->number<uint16_t>() & nbd::export_has_flags) != 0);
@@ -87,7 +89,8 @@ TEST_CASE("options that cannot be granted are refused, and the conversation goes
   CHECK(refused(Option::structured_reply, as_bytes("x")) == OptionReply::error_invalid);
   CHECK(refused(Option::go, NbdClient::info_query("nothing")) == OptionReply::error_unknown);
   CHECK(refused(Option::go, as_bytes("abc")) == OptionReply::error_invalid);
-  CHECK(refused(Option::set_meta_context, NbdClient::meta_query("vol", {"base:allocation"})) == OptionReply::error_invalid);
+  CHECK(refused(Option::set_meta_context, NbdClient::meta_query("vol", {"base:allocation"})) ==
+        OptionReply::error_invalid);
   client->option(Option::structured_reply);
   CHECK(client->answer().type == OptionReply::ack);
   client->option(Option::list_meta_context, NbdClient::meta_query("vol", {}));
@@ -138,7 +141,8 @@ TEST_CASE("a client that sends options and reads no replies is not read for ever
   client->greet();
   client->stop_receiving();
   nbd::BigWriter out;
-  for (int i = 0; i < 300'000; ++i) out.number(nbd::option_magic).number(uint32_t{3}).number(uint32_t{0});
+  for (int i = 0; i < 300'000; ++i)
+    out.number(nbd::option_magic).number(uint32_t{3}).number(uint32_t{0});
   client->send_unwaited(out.view());
   stage.world.run_for(10s);
   CHECK_FALSE(client->all_taken());
@@ -148,7 +152,9 @@ TEST_CASE("a client that sends options and reads no replies is not read for ever
 
 TEST_CASE("an export's name must be new and fit") {
   NbdStage stage;
-  CHECK(stage.server->add_export({"vol", "", false, stage.device.get()}).error().code() == Code::exists);
-  CHECK(stage.server->add_export({"", "", false, stage.device.get()}).error().code() == Code::invalid);
+  CHECK(stage.server->add_export({"vol", "", false, stage.device.get()}).error().code() ==
+        Code::exists);
+  CHECK(stage.server->add_export({"", "", false, stage.device.get()}).error().code() ==
+        Code::invalid);
   CHECK(stage.server->listen({"10.0.0.1", 10809}).error().code() == Code::exists);
 }

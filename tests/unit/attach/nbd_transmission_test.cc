@@ -30,7 +30,12 @@ TEST_CASE("what was written is read back: whole blocks, parts of blocks, and 32 
     uint64_t offset;
     uint32_t size;
   };
-  for (const auto& [offset, size] : {Range{0, 4096}, {8192, 65536}, {777, 1}, {4095, 2}, {100001, 1234567}, {1 << 20, 32 << 20}}) {
+  for (const auto& [offset, size] : {Range{0, 4096},
+                                     {8192, 65536},
+                                     {777, 1},
+                                     {4095, 2},
+                                     {100001, 1234567},
+                                     {1 << 20, 32 << 20}}) {
     const auto data = pattern(size, offset + size);
     client->request(Command::write, offset, size, nbd::command_fua, 5, data);
     CHECK(client->simple(5) == 0);
@@ -47,7 +52,8 @@ TEST_CASE("many small requests in one segment are all answered, each with its co
   std::vector<std::byte> out;
   constexpr uint64_t count = 1000;
   for (uint64_t i = 0; i < count; ++i) {
-    const auto request = NbdClient::request_bytes(Command::write, i * 4096, 4096, 0, i, pattern(4096, i));
+    const auto request =
+        NbdClient::request_bytes(Command::write, i * 4096, 4096, 0, i, pattern(4096, i));
     out.insert(out.end(), request.begin(), request.end());
   }
   client->send(out);
@@ -82,10 +88,12 @@ TEST_CASE("a structured read comes in chunks that together are the range, or one
       REQUIRE(chunk.cookie == cookie);
       REQUIRE(chunk.type == nbd::Chunk::offset_data);
       const auto offset = nbd::BigReader(chunk.data).number<uint64_t>();
-      std::copy(chunk.data.begin() + 8, chunk.data.end(), got.begin() + static_cast<std::ptrdiff_t>(offset - begin));
+      std::copy(chunk.data.begin() + 8, chunk.data.end(),
+                got.begin() + static_cast<std::ptrdiff_t>(offset - begin));
       done = chunk.done;
     }
-    REQUIRE(std::equal(got.begin(), got.end(), data.begin() + static_cast<std::ptrdiff_t>(begin - 1000)));
+    REQUIRE(std::equal(got.begin(), got.end(),
+                       data.begin() + static_cast<std::ptrdiff_t>(begin - 1000)));
   }
   client->request(Command::read, 4096, 1 << 20, nbd::command_df, 3);
   CHECK(client->chunk().done);
@@ -113,7 +121,8 @@ TEST_CASE("block status says data for all that was asked for, and only after it 
   CHECK(plain->simple() == number_of(Errno::invalid));
 }
 
-TEST_CASE("trim and write-zeroes make ranges read as zeros; zeros that must stay allocated are written") {
+TEST_CASE(
+    "trim and write-zeroes make ranges read as zeros; zeros that must stay allocated are written") {
   NbdStage stage;
   auto client = stage.connect();
   client->go("vol");
@@ -166,7 +175,8 @@ TEST_CASE("a read-only export refuses every change, and its payload is skipped")
   NbdStage stage;
   REQUIRE(stage.server->add_export({"frozen", "", true, stage.device.get()}).ok());
   auto client = stage.connect();
-  CHECK((client->go("frozen") & (nbd::export_read_only | nbd::export_send_trim)) == nbd::export_read_only);
+  CHECK((client->go("frozen") & (nbd::export_read_only | nbd::export_send_trim)) ==
+        nbd::export_read_only);
   client->request(Command::write, 0, 200000, 0, 77, pattern(200000, 1));
   CHECK(client->simple() == number_of(Errno::permission));
   client->request(Command::trim, 0, 4096);
@@ -231,7 +241,9 @@ TEST_CASE("hostile requests cut off their own connection only") {
   CHECK(stage.world.run_until([&] { return stage.server->counts("vol").connections == 1; }, 1s));
 }
 
-TEST_CASE("a client that does not read its replies is not read either, and holds a bounded amount of memory") {
+TEST_CASE(
+    "a client that does not read its replies is not read either, and holds a bounded amount of "
+    "memory") {
   NbdStage stage;
   auto client = stage.connect();
   client->go("vol");
@@ -273,7 +285,8 @@ TEST_CASE("disconnect is served after what was asked before it") {
   CHECK(stage.world.run_until([&] { return stage.server->counts("vol").connections == 0; }, 1s));
 }
 
-TEST_CASE("a client that goes away with requests under way leaves the device in peace once they end") {
+TEST_CASE(
+    "a client that goes away with requests under way leaves the device in peace once they end") {
   NbdStage stage;
   stage.device->hold(true);
   auto client = stage.connect();
@@ -321,8 +334,10 @@ TEST_CASE("two connections changing parts of one block lose nothing") {
     two->go("vol");
     std::vector<std::byte> first, second;
     for (uint32_t i = 0; i < 8; ++i) {
-      const auto even = NbdClient::request_bytes(Command::write, i * 512, 256, 0, 77, std::vector(256, std::byte{1}));
-      const auto odd = NbdClient::request_bytes(Command::write, i * 512 + 256, 256, 0, 77, std::vector(256, std::byte{2}));
+      const auto even = NbdClient::request_bytes(Command::write, i * 512, 256, 0, 77,
+                                                 std::vector(256, std::byte{1}));
+      const auto odd = NbdClient::request_bytes(Command::write, i * 512 + 256, 256, 0, 77,
+                                                std::vector(256, std::byte{2}));
       first.insert(first.end(), even.begin(), even.end());
       second.insert(second.end(), odd.begin(), odd.end());
     }

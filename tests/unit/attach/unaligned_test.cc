@@ -16,8 +16,11 @@ using namespace std::chrono_literals;
 namespace {
 
 struct Stage {
-  explicit Stage(uint64_t seed, uint64_t size) : world(seed), host(world.add_host("client", "10.0.0.1")),
-                                                 device(host.host(), size), bytes(device) {}
+  explicit Stage(uint64_t seed, uint64_t size)
+      : world(seed),
+        host(world.add_host("client", "10.0.0.1")),
+        device(host.host(), size),
+        bytes(device) {}
   io::SimWorld world;
   io::SimHost& host;
   client::MemoryDevice device;
@@ -34,11 +37,13 @@ struct Stage {
     return out;
   }
   bool all_are(const std::vector<std::byte>& bytes_, int value) {
-    return std::all_of(bytes_.begin(), bytes_.end(), [&](std::byte b) { return b == std::byte(value); });
+    return std::all_of(bytes_.begin(), bytes_.end(),
+                       [&](std::byte b) { return b == std::byte(value); });
   }
 };
 
-// What each byte may hold: the values of the changes that no later one, begun after their end, has replaced.
+// What each byte may hold: the values of the changes that no later one, begun after their end, has
+// replaced.
 struct ByteModel {
   struct Change {
     int64_t begun = 0;
@@ -135,7 +140,8 @@ TEST_CASE("random overlapping operations leave each byte as the last change of i
     int64_t tick = 0;
     for (int i = 0; i < 1500; ++i) {
       if (in_flight >= in_flight_max || random.below(3) == 0) stage.world.step();
-      uint64_t offset = random.below(size), length = 1 + random.below(std::min<uint64_t>(size - offset, 9000));
+      uint64_t offset = random.below(size),
+               length = 1 + random.below(std::min<uint64_t>(size - offset, 9000));
       if (random.below(3) == 0) {
         offset = offset / 4096 * 4096;
         length = 4096 * (1 + random.below(std::min<uint64_t>(3, (size - offset) / 4096)));
@@ -152,8 +158,10 @@ TEST_CASE("random overlapping operations leave each byte as the last change of i
         model.changes[running->change].ended = ++tick;
         --in_flight;
       };
-      if (zero) stage.bytes.write_zeroes(offset, length, std::move(done));
-      else stage.bytes.write(offset, data, std::move(done));
+      if (zero)
+        stage.bytes.write_zeroes(offset, length, std::move(done));
+      else
+        stage.bytes.write(offset, data, std::move(done));
       if (i % 300 != 299) continue;
       REQUIRE(stage.world.run_until([&] { return in_flight == 0; }, 10s));
       const auto content = stage.content(0, size);
@@ -165,7 +173,9 @@ TEST_CASE("random overlapping operations leave each byte as the last change of i
   }
 }
 
-TEST_CASE("an error in one part of an unaligned write is reported, and the block that could not be read is not written") {
+TEST_CASE(
+    "an error in one part of an unaligned write is reported, and the block that could not be read "
+    "is not written") {
   Stage stage(3, 64 << 10);
   stage.device.fail_range(0, 4096, Code::damaged);
   const std::vector<std::byte> data(8192, std::byte{5});
@@ -181,13 +191,14 @@ TEST_CASE("an error in one part of an unaligned write is reported, and the block
 
 TEST_CASE("changes that wait for one another are made in the order of their arrival") {
   Stage stage(4, 16 << 10);
-  const std::vector<std::byte> first(10, std::byte{1}), across(4096, std::byte{2}), whole(4096, std::byte{3});
+  const std::vector<std::byte> first(10, std::byte{1}), across(4096, std::byte{2}),
+      whole(4096, std::byte{3});
   int done = 0;
   const auto count = [&](const Status&) { ++done; };
   stage.bytes.write(0, first, count);
-  stage.bytes.write(5, first, count);       // waits for the first
-  stage.bytes.write(2048, across, count);   // waits for both: it ends in the next block
-  stage.bytes.write(4096, whole, count);    // waits for that one only
+  stage.bytes.write(5, first, count);      // waits for the first
+  stage.bytes.write(2048, across, count);  // waits for both: it ends in the next block
+  stage.bytes.write(4096, whole, count);   // waits for that one only
   CHECK(stage.world.run_until([&] { return done == 4; }, 1s));
   CHECK(stage.all_are(stage.content(2048, 2048), 2));
   CHECK(stage.all_are(stage.content(4096, 4096), 3));

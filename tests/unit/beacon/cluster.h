@@ -35,17 +35,23 @@ class Cluster {
     uint64_t start_id = 0;
     std::vector<map::Disk> disks;
     member::Report report;
-    bool fences = true;          // puts each map in force at once
+    bool fences = true;  // puts each map in force at once
     uint64_t map_changes = 0;
 
-    bool leased() const { return host->alive() && member && host->host().clock.now() < member->lease_until(); }
+    bool leased() const {
+      return host->alive() && member && host->host().clock.now() < member->lease_until();
+    }
   };
 
   static io::SimOptions with_log(io::SimOptions options) {
-    if (std::getenv("SP_TEST_LOG") != nullptr) options.log_sink = [](LogLevel, std::string_view line) { std::fprintf(stderr, "%.*s\n", static_cast<int>(line.size()), line.data()); };
+    if (std::getenv("SP_TEST_LOG") != nullptr)
+      options.log_sink = [](LogLevel, std::string_view line) {
+        std::fprintf(stderr, "%.*s\n", static_cast<int>(line.size()), line.data());
+      };
     return options;
   }
-  explicit Cluster(uint32_t nodes, uint64_t seed = 1, io::SimOptions options = {}) : world(seed, with_log(std::move(options))) {
+  explicit Cluster(uint32_t nodes, uint64_t seed = 1, io::SimOptions options = {})
+      : world(seed, with_log(std::move(options))) {
     key.bytes.fill(std::byte{42});
     for (uint32_t i = 1; i <= nodes; ++i) {
       const auto id = static_cast<NodeId>(i);
@@ -81,7 +87,8 @@ class Cluster {
 
   void start(NodeId id, bool bootstrap = false) {
     Node& node = *nodes.at(id);
-    auto made = beacon::Beacon::start(node.host->host(), options_of(id, bootstrap), [&node](const Error& why) { node.failure = why.message(); });
+    auto made = beacon::Beacon::start(node.host->host(), options_of(id, bootstrap),
+                                      [&node](const Error& why) { node.failure = why.message(); });
     REQUIRE(made.ok());
     node.beacon = std::move(made).value();
   }
@@ -102,10 +109,12 @@ class Cluster {
     auto service = std::make_unique<Service>();
     Service& added = *service;
     added.id = {kind, node, instance};
-    added.host = &world.add_host("service" + std::to_string(node) + "." + std::to_string(instance), ip_of(node));
+    added.host = &world.add_host("service" + std::to_string(node) + "." + std::to_string(instance),
+                                 ip_of(node));
     if (kind == ServiceKind::server) {
       const auto disk = static_cast<DiskId>(node * 10 + instance);
-      added.disks.push_back({disk, added.id, true, "", disk * 1000ull, 1ull << 40, "/dev/x", "m", "s", "", true});
+      added.disks.push_back(
+          {disk, added.id, true, "", disk * 1000ull, 1ull << 40, "/dev/x", "m", "s", "", true});
     }
     services[added.id] = std::move(service);
     start_service(added);
@@ -135,7 +144,9 @@ class Cluster {
     s.member.reset();
   }
 
-  bool run_until(const std::function<bool()>& what, io::Duration limit) { return world.run_until(what, limit); }
+  bool run_until(const std::function<bool()>& what, io::Duration limit) {
+    return world.run_until(what, limit);
+  }
 
   NodeId leader() const {
     for (const auto& [id, node] : nodes) {
@@ -154,7 +165,8 @@ class Cluster {
     for (const auto& [id, node] : nodes) {
       if (!node->beacon || !node->beacon->map()) return false;
       const auto& at = map(id);
-      if (at.nodes.size() != rows.size() || view(id).voters != rows.size() || view(id).leader == 0) return false;
+      if (at.nodes.size() != rows.size() || view(id).voters != rows.size() || view(id).leader == 0)
+        return false;
       for (const auto& [other, row] : at.nodes) {
         if (!row.up) return false;
       }
@@ -174,14 +186,17 @@ class Cluster {
       if (!node->beacon || !node->host->alive() || !node->beacon->map()) continue;
       const auto v = view(id);
       const auto [at, added] = hashes.emplace(v.applied_index, v.content_hash);
-      if (!added && at->second != v.content_hash) FAIL("content differs at index ", v.applied_index, " on node ", id);
+      if (!added && at->second != v.content_hash)
+        FAIL("content differs at index ", v.applied_index, " on node ", id);
     }
   }
   // A command through a service, waited for.
   Result<uint64_t> command(Service& s, const map::Command& command, io::Duration limit = 10s) {
-    std::shared_ptr<std::optional<Result<uint64_t>>> result = std::make_shared<std::optional<Result<uint64_t>>>();
+    std::shared_ptr<std::optional<Result<uint64_t>>> result =
+        std::make_shared<std::optional<Result<uint64_t>>>();
     s.member->command(command, [result](Result<uint64_t> r) { result->emplace(std::move(r)); });
-    if (!run_until([&] { return result->has_value(); }, limit)) return Error(Code::timed_out, "test: no answer");
+    if (!run_until([&] { return result->has_value(); }, limit))
+      return Error(Code::timed_out, "test: no answer");
     return **result;
   }
 

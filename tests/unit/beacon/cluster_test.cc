@@ -19,7 +19,8 @@ void add_servers(Cluster& cluster, std::vector<NodeId> nodes) {
   REQUIRE(cluster.run_until(
       [&] {
         for (const auto& [id, s] : cluster.services) {
-          if (!serving(*s) || !cluster.up_at(cluster.leader() == 0 ? 1 : cluster.leader(), id)) return false;
+          if (!serving(*s) || !cluster.up_at(cluster.leader() == 0 ? 1 : cluster.leader(), id))
+            return false;
         }
         return true;
       },
@@ -35,7 +36,8 @@ NodeId other_than(const Cluster& cluster, NodeId not_this) {
 
 }  // namespace
 
-TEST_CASE("one explicit bootstrap makes a cluster of one, three or five voters with equal content") {
+TEST_CASE(
+    "one explicit bootstrap makes a cluster of one, three or five voters with equal content") {
   for (const uint32_t nodes : {1u, 3u, 5u}) {
     CAPTURE(nodes);
     Cluster cluster(nodes, nodes);
@@ -60,7 +62,8 @@ TEST_CASE("without a bootstrap nobody leads, and a second bootstrap is refused")
 TEST_CASE("sixty-three nodes become one cluster") {
   Cluster cluster(63, 5);
   cluster.start_all();
-  REQUIRE(cluster.run_until([&] { return cluster.leader() != 0 && cluster.view(cluster.leader()).voters == 63; }, 60s));
+  REQUIRE(cluster.run_until(
+      [&] { return cluster.leader() != 0 && cluster.view(cluster.leader()).voters == 63; }, 60s));
   REQUIRE(cluster.run_until([&] { return cluster.level(); }, 10s));
 }
 
@@ -89,7 +92,12 @@ TEST_CASE("a service that starts again is taken up with its new start id") {
     cluster.kill_service(s);
     s.host->restart();
     cluster.start_service(s);
-    REQUIRE(cluster.run_until([&] { return cluster.up_at(1, s.id) && cluster.map(1).services.at(s.id).start_id == s.start_id && s.leased(); }, 3s));
+    REQUIRE(cluster.run_until(
+        [&] {
+          return cluster.up_at(1, s.id) &&
+                 cluster.map(1).services.at(s.id).start_id == s.start_id && s.leased();
+        },
+        3s));
   }
 }
 
@@ -112,7 +120,9 @@ TEST_CASE("a silent node is declared down within 1.5 s, and comes back when it t
   REQUIRE(cluster.run_until([&] { return cluster.up_at(leader, s.id) && s.leased(); }, 10s));
 }
 
-TEST_CASE("the leader dies: another one leads, and the other nodes' services never lose their lease for long") {
+TEST_CASE(
+    "the leader dies: another one leads, and the other nodes' services never lose their lease for "
+    "long") {
   for (uint64_t seed = 20; seed < 26; ++seed) {
     CAPTURE(seed);
     Cluster cluster(3, seed);
@@ -124,7 +134,8 @@ TEST_CASE("the leader dies: another one leads, and the other nodes' services nev
     cluster.kill_service(lost, Death::silent);
     cluster.kill(old, Death::silent);
     const NodeId witness = other_than(cluster, old);
-    REQUIRE(cluster.run_until([&] { return cluster.leader() != 0 && !cluster.map(witness).nodes.at(old).up; }, 10s));
+    REQUIRE(cluster.run_until(
+        [&] { return cluster.leader() != 0 && !cluster.map(witness).nodes.at(old).up; }, 10s));
     CHECK(cluster.world.now() - start < 4s);
     CHECK_FALSE(cluster.up_at(witness, lost.id));
     REQUIRE(cluster.run_until(
@@ -225,8 +236,8 @@ TEST_CASE("commands are applied once, whoever leads when they are answered") {
     const auto& bucket = cluster.map(1).buckets.at("b");
     const uint64_t applied = bucket.version - version_before;
     CHECK(good >= 40);
-    CHECK(applied == bucket.pairs.size());                 // none twice
-    CHECK(applied >= good);                                // none lost
+    CHECK(applied == bucket.pairs.size());  // none twice
+    CHECK(applied >= good);                 // none lost
     CHECK(applied <= good + unknown);
     CHECK(std::set<uint64_t>(indices.begin(), indices.end()).size() == indices.size());
   }
@@ -248,7 +259,9 @@ TEST_CASE("all beacons restart after a power failure with the state they had") {
     }
     for (NodeId id = 1; id <= 3; ++id) cluster.kill(id, Death::power);
     for (NodeId id = 1; id <= 3; ++id) cluster.restart(id);
-    REQUIRE(cluster.run_until([&] { return cluster.leader() != 0 && cluster.level() && cluster.map(2).index >= last; }, 20s));
+    REQUIRE(cluster.run_until(
+        [&] { return cluster.leader() != 0 && cluster.level() && cluster.map(2).index >= last; },
+        20s));
     for (NodeId id = 1; id <= 3; ++id) CHECK(cluster.map(id).buckets.size() == 100);
     cluster.check_hashes();
     REQUIRE(cluster.command(mgmt, map::CreateBucket{"after"}, 20s).ok());
@@ -261,10 +274,12 @@ TEST_CASE("a voter with a wiped log comes back as a learner and then votes again
   form(cluster);
   auto& mgmt = cluster.add_service(ServiceKind::mgmt, 1);
   REQUIRE(cluster.run_until([&] { return mgmt.member->map().index != 0; }, 5s));
-  for (int i = 0; i < 60; ++i) REQUIRE(cluster.command(mgmt, map::CreateBucket{"b" + std::to_string(i)}).ok());
+  for (int i = 0; i < 60; ++i)
+    REQUIRE(cluster.command(mgmt, map::CreateBucket{"b" + std::to_string(i)}).ok());
   const uint64_t log_id = cluster.view(3).log_id;
   cluster.kill(3, Death::power);
-  REQUIRE(cluster.run_until([&] { return cluster.leader() != 0 && !cluster.map(1).nodes.at(3).up; }, 10s));
+  REQUIRE(cluster.run_until([&] { return cluster.leader() != 0 && !cluster.map(1).nodes.at(3).up; },
+                            10s));
   cluster.world.disks().wipe("log3");
   cluster.world.disks().wipe("snapshot3");
   cluster.restart(3);

@@ -34,7 +34,9 @@ struct Sets : Cluster {
     return true;
   }
   const map::DiskSet& row(NodeId at = 1) const { return map(at).sets.at(set); }
-  Service& server_of(DiskId disk) { return *services.at({ServiceKind::server, static_cast<NodeId>(disk / 10), 1}); }
+  Service& server_of(DiskId disk) {
+    return *services.at({ServiceKind::server, static_cast<NodeId>(disk / 10), 1});
+  }
   Service& primary() { return server_of(row().acting.front()); }
   Result<uint64_t> activate() { return command(primary(), map::SetActivated{set, row().epoch}); }
 
@@ -51,7 +53,8 @@ TEST_CASE("a set is activated under its next primary only when the evicted one s
     auto& old = c.primary();
     const DiskId disk = c.row().acting.front();
     old.fences = false;  // it is busy: it goes on serving what it knows
-    const auto evicted = c.command(c.server_of(c.row().acting[1]), map::SetEvict{c.set, c.row().epoch, disk});
+    const auto evicted =
+        c.command(c.server_of(c.row().acting[1]), map::SetEvict{c.set, c.row().epoch, disk});
     REQUIRE(evicted.ok());
     REQUIRE(c.row().acting.front() != disk);
     bool answered = false;
@@ -80,7 +83,8 @@ TEST_CASE("a set is activated under its next primary only when the evicted one s
 TEST_CASE("an evicted primary that puts the change in force at once holds nobody up") {
   Sets c(120);
   const DiskId disk = c.row().acting.front();
-  REQUIRE(c.command(c.server_of(c.row().acting[1]), map::SetEvict{c.set, c.row().epoch, disk}).ok());
+  REQUIRE(
+      c.command(c.server_of(c.row().acting[1]), map::SetEvict{c.set, c.row().epoch, disk}).ok());
   const auto start = c.world.now();
   REQUIRE(c.activate().ok());
   CHECK(c.world.now() - start < 150ms);
@@ -91,19 +95,22 @@ TEST_CASE("a dead primary's lease holds nobody up, its process being gone") {
   Sets c(121);
   auto& old = c.primary();
   c.kill_service(old);
-  REQUIRE(c.run_until([&] { return !c.up_at(1, old.id) && !c.up_at(2, old.id) && !c.up_at(3, old.id); }, 1s));
+  REQUIRE(c.run_until(
+      [&] { return !c.up_at(1, old.id) && !c.up_at(2, old.id) && !c.up_at(3, old.id); }, 1s));
   const auto start = c.world.now();
   REQUIRE(c.activate().ok());
   CHECK(c.world.now() - start < 100ms);
 }
 
-TEST_CASE("a primary that is itself cut off is evicted instead of the copies that it complains of") {
+TEST_CASE(
+    "a primary that is itself cut off is evicted instead of the copies that it complains of") {
   Sets c(122);
   auto& primary = c.primary();
   const DiskId own = c.row().acting[0];
   const DiskId accused = c.row().acting[1];
   SUBCASE("cut off") {
-    primary.report.unreachable = {c.server_of(c.row().acting[1]).id, c.server_of(c.row().acting[2]).id};
+    primary.report.unreachable = {c.server_of(c.row().acting[1]).id,
+                                  c.server_of(c.row().acting[2]).id};
     c.server_of(accused).report.unreachable = {primary.id};
     c.world.run_for(500ms);
     REQUIRE(c.command(primary, map::SetEvict{c.set, c.row().epoch, accused}).ok());
@@ -130,7 +137,8 @@ TEST_CASE("a change is confirmed when every serving server has it in force, or s
   };
   const auto start = c.world.now();
   CHECK(confirm(*c.command(*c.mgmt, map::CreateBucket{"a"}), 5s));
-  CHECK(c.world.now() - start < 100ms);  // servers say so at once, not with their next regular report
+  CHECK(c.world.now() - start <
+        100ms);  // servers say so at once, not with their next regular report
 
   auto& slow = *c.services.at({ServiceKind::server, 2, 1});
   slow.fences = false;
@@ -139,26 +147,29 @@ TEST_CASE("a change is confirmed when every serving server has it in force, or s
   volume.size_bytes = 1 << 30;
   volume.template_name = "t";
   const uint64_t next = *c.command(*c.mgmt, volume);
-  CHECK_FALSE(confirm(next, 2s));      // it serves, and does not say so
+  CHECK_FALSE(confirm(next, 2s));  // it serves, and does not say so
   c.kill_service(slow);
   CHECK(confirm(next, 5s));
 }
 
-TEST_CASE("a server that is behind what was confirmed gets no lease, not from a new leader either") {
+TEST_CASE(
+    "a server that is behind what was confirmed gets no lease, not from a new leader either") {
   Sets c(124);
   auto& slow = *c.services.at({ServiceKind::server, 3, 1});
   slow.fences = false;
   const uint64_t fenced = slow.report.fenced_index;
   // While it is away its lease ends, and a change is confirmed without it.
   c.world.net().partition({ip_of(3)});
-  REQUIRE(c.run_until([&] { return c.leader() != 0 && c.leader() != 3 && !c.map(1).nodes.at(3).up; }, 10s));
+  REQUIRE(c.run_until(
+      [&] { return c.leader() != 0 && c.leader() != 3 && !c.map(1).nodes.at(3).up; }, 10s));
   map::CreateVolume volume;
   volume.name = "v";
   volume.size_bytes = 1 << 30;
   volume.template_name = "t";
   REQUIRE(c.command(*c.mgmt, volume).ok());
   c.world.net().heal();
-  REQUIRE(c.run_until([&] { return c.up_at(1, slow.id) && c.map(3).index == c.map(1).index; }, 10s));
+  REQUIRE(
+      c.run_until([&] { return c.up_at(1, slow.id) && c.map(3).index == c.map(1).index; }, 10s));
   CHECK(slow.report.fenced_index == fenced);
   CHECK_FALSE(c.run_until([&] { return slow.leased(); }, 2s));
   c.kill(c.leader() == 1 ? 2 : c.leader());
@@ -179,7 +190,8 @@ TEST_CASE("reports of all services can be asked for anywhere") {
   REQUIRE(c.run_until([&] { return reports.has_value(); }, 2s));
   CHECK(reports->size() == 4);
   bool found = false;
-  for (const auto& r : *reports) found = found || (r.service.node == 2 && r.report.tasks.size() == 1 && r.age_ms < 1000);
+  for (const auto& r : *reports)
+    found = found || (r.service.node == 2 && r.report.tasks.size() == 1 && r.age_ms < 1000);
   CHECK(found);
 }
 
@@ -193,11 +205,13 @@ TEST_CASE("a service may only ask for what is its kind's to ask") {
   REQUIRE(c.run_until([&] { return client.member->map().index != 0; }, 5s));
   CHECK(refused(client, map::SetEvict{c.set, 1, 11}));
   CHECK(refused(client, map::CreateBucket{"x"}));
-  // A volume for itself, such as this one that does not exist; not for another, and not away from another.
+  // A volume for itself, such as this one that does not exist; not for another, and not away from
+  // another.
   CHECK_FALSE(refused(client, map::Reassign{{{.volume = 99, .read_write = {2}}}, true}));
   CHECK(refused(client, map::Reassign{{{.volume = 99, .read_write = {1}}}, false}));
   CHECK(refused(client, map::Reassign{{{.volume = 99, .detach = {1}}}, true}));
-  CHECK(refused(client, map::Reassign{{{.volume = 99, .read_write = {2}, .detach_all = true}}, false}));
+  CHECK(refused(client,
+                map::Reassign{{{.volume = 99, .read_write = {2}, .detach_all = true}}, false}));
   CHECK(refused(client, map::ServiceDown{c.server_of(11).id, c.server_of(11).start_id}));
   CHECK(refused(*c.mgmt, map::NodeDown{2}));
   CHECK(refused(*c.mgmt, map::SetActivated{c.set, 1}));

@@ -10,24 +10,29 @@ namespace {
 
 struct Origin {
   Origin() {
-    proposals.propose({std::byte{1}}, false, [this](Result<uint64_t> r) { outcome.emplace(std::move(r)); });
+    proposals.propose({std::byte{1}}, false,
+                      [this](Result<uint64_t> r) { outcome.emplace(std::move(r)); });
   }
   void apply(uint64_t index, uint64_t term, uint64_t number) {
     const beacon::Envelope envelope{3, 77, number, {}};
     const state::Applied applied;
-    proposals.applied({index, term, raft::EntryKind::command, {}}, number == 0 ? nullptr : &envelope, &applied);
+    proposals.applied({index, term, raft::EntryKind::command, {}},
+                      number == 0 ? nullptr : &envelope, &applied);
   }
 
   io::SimWorld world{1};
   io::SimHost& host = world.add_host("a", "10.0.0.1");
   std::vector<wire::ForwardCommand> sent;
-  beacon::Proposals proposals{host.host(), 3, 77, [this](const wire::ForwardCommand& forward) { sent.push_back(forward); }};
+  beacon::Proposals proposals{
+      host.host(), 3, 77, [this](const wire::ForwardCommand& forward) { sent.push_back(forward); }};
   std::optional<Result<uint64_t>> outcome;
 };
 
 }  // namespace
 
-TEST_CASE("a proposal waits for a leader, and is made again in a later term only when it cannot be committed any more") {
+TEST_CASE(
+    "a proposal waits for a leader, and is made again in a later term only when it cannot be "
+    "committed any more") {
   Origin o;
   CHECK(o.sent.empty());
   o.proposals.leader(1, 5);
@@ -45,7 +50,7 @@ TEST_CASE("a proposal waits for a leader, and is made again in a later term only
     CHECK(o.sent.size() == 1);
   }
   SUBCASE("it was not") {
-    o.apply(11, 6, 0);  // the entry that opens the new term
+    o.apply(11, 6, 0);                           // the entry that opens the new term
     o.world.run_for(2 * limits::command_retry);  // clocks drift
     o.proposals.tick();
     REQUIRE(o.sent.size() == 2);
@@ -95,7 +100,8 @@ TEST_CASE("a proposal that is sent again within a term is applied once") {
     REQUIRE(cluster.command(mgmt, map::CreateBucket{"b"}).ok());
     const uint64_t before = cluster.map(origin).buckets.at("b").version;
     const uint64_t term = cluster.view(cluster.leader()).term;
-    cluster.world.net().clog(ip_of(cluster.leader()), ip_of(origin), 3 * limits::command_retry / 2);  // answers come late
+    cluster.world.net().clog(ip_of(cluster.leader()), ip_of(origin),
+                             3 * limits::command_retry / 2);  // answers come late
     map::SetBucket set;
     set.name = "b";
     set.set["k"] = "v";

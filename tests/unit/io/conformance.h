@@ -1,5 +1,6 @@
-// What both implementations of the seam must do alike. A Rig gives two hosts, runs their events, and names disks; sim_conformance_test.cc and
-// real_conformance_test.cc run all of this with theirs.
+// What both implementations of the seam must do alike. A Rig gives two hosts, runs their events,
+// and names disks; sim_conformance_test.cc and real_conformance_test.cc run all of this with
+// theirs.
 #pragma once
 #include <doctest/doctest.h>
 
@@ -47,7 +48,9 @@ inline Buffer pattern(size_t size, uint64_t seed) {
   return buffer;
 }
 
-inline bool same(Bytes a, Bytes b) { return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size()) == 0; }
+inline bool same(Bytes a, Bytes b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size()) == 0;
+}
 
 // Starts an operation with a completion that records, and runs until it came.
 inline Status finish(Rig& rig, const std::function<void(DiskDone)>& start) {
@@ -69,7 +72,8 @@ inline std::unique_ptr<Disk> make_disk(Rig& rig, const std::string& name, uint64
 }
 
 inline Status read_all(Rig& rig, Disk& disk, uint64_t offset, const Buffer& into) {
-  return finish(rig, [&](DiskDone done) { disk.read(offset, into.mutable_bytes(), std::move(done)); });
+  return finish(rig,
+                [&](DiskDone done) { disk.read(offset, into.mutable_bytes(), std::move(done)); });
 }
 inline Status write_all(Rig& rig, Disk& disk, uint64_t offset, const Buffer& from) {
   return finish(rig, [&](DiskDone done) { disk.write(offset, from.bytes(), std::move(done)); });
@@ -82,12 +86,14 @@ struct Pair {
 
 inline Pair make_pair(Rig& rig, const Address& at) {
   Pair pair;
-  auto listener = rig.host(1).net.listen(at, [&](std::unique_ptr<Socket> socket) { pair.socket[1] = std::move(socket); });
+  auto listener = rig.host(1).net.listen(
+      at, [&](std::unique_ptr<Socket> socket) { pair.socket[1] = std::move(socket); });
   if (!listener.ok()) FAIL(listener.error().message());
-  auto attempt = rig.host(0).net.connect((*listener)->address(), 5s, [&](Result<std::unique_ptr<Socket>> socket) {
-    if (!socket.ok()) FAIL(socket.error().message());
-    pair.socket[0] = std::move(socket).value();
-  });
+  auto attempt = rig.host(0).net.connect((*listener)->address(), 5s,
+                                         [&](Result<std::unique_ptr<Socket>> socket) {
+                                           if (!socket.ok()) FAIL(socket.error().message());
+                                           pair.socket[0] = std::move(socket).value();
+                                         });
   CHECK_FALSE(pair.socket[0]);
   REQUIRE(rig.run_until([&] { return pair.socket[0] && pair.socket[1]; }));
   return pair;
@@ -139,7 +145,8 @@ TEST_CASE_TEMPLATE_DEFINE("posted work runs in a later turn, in order", R, confo
   CHECK(order == std::vector<int>{1, 2, 3, 4});
 }
 
-TEST_CASE_TEMPLATE_DEFINE("timers fire in the order of their times and not too early", R, conform_timer_order) {
+TEST_CASE_TEMPLATE_DEFINE("timers fire in the order of their times and not too early", R,
+                          conform_timer_order) {
   R rig;
   Host& host = rig.host(0);
   Timer late(host.reactor), early(host.reactor), at_once(host.reactor);
@@ -161,7 +168,8 @@ TEST_CASE_TEMPLATE_DEFINE("timers fire in the order of their times and not too e
   CHECK(order == std::vector<int>{1, 2, 3});
 }
 
-TEST_CASE_TEMPLATE_DEFINE("a timer that is cancelled, re-armed or destroyed does not fire", R, conform_timer_cancel) {
+TEST_CASE_TEMPLATE_DEFINE("a timer that is cancelled, re-armed or destroyed does not fire", R,
+                          conform_timer_cancel) {
   R rig;
   Reactor& reactor = rig.host(0).reactor;
   int fired = 0;
@@ -178,7 +186,8 @@ TEST_CASE_TEMPLATE_DEFINE("a timer that is cancelled, re-armed or destroyed does
   CHECK(fired == 1);
 }
 
-TEST_CASE_TEMPLATE_DEFINE("a timer may re-arm or destroy itself, or cancel another that is due", R, conform_timer_self) {
+TEST_CASE_TEMPLATE_DEFINE("a timer may re-arm or destroy itself, or cancel another that is due", R,
+                          conform_timer_self) {
   R rig;
   Reactor& reactor = rig.host(0).reactor;
   Timer again(reactor);
@@ -251,27 +260,32 @@ TEST_CASE_TEMPLATE_DEFINE("many operations at once each do their part", R, confo
   CHECK(all);
 }
 
-TEST_CASE_TEMPLATE_DEFINE("an operation beyond the end is an error and does nothing", R, conform_disk_end) {
+TEST_CASE_TEMPLATE_DEFINE("an operation beyond the end is an error and does nothing", R,
+                          conform_disk_end) {
   R rig;
   auto disk = make_disk(rig, "a", 64 << 10);
   const Buffer data = pattern(8192, 1);
   CHECK(write_all(rig, *disk, (64 << 10) - 4096, data).error().code() == Code::invalid);
   CHECK(read_all(rig, *disk, 64 << 10, data).error().code() == Code::invalid);
   CHECK(write_all(rig, *disk, uint64_t{1} << 62, data).error().code() == Code::invalid);
-  CHECK(finish(rig, [&](DiskDone done) { disk->discard(60 << 10, 8192, std::move(done)); }).error().code() ==
-        Code::invalid);
+  CHECK(finish(rig, [&](DiskDone done) { disk->discard(60 << 10, 8192, std::move(done)); })
+            .error()
+            .code() == Code::invalid);
   CHECK(disk->size_bytes() == 64 << 10);
   CHECK(write_all(rig, *disk, (64 << 10) - 8192, data).ok());
 }
 
-TEST_CASE_TEMPLATE_DEFINE("a discarded range can be written and read again", R, conform_disk_discard) {
+TEST_CASE_TEMPLATE_DEFINE("a discarded range can be written and read again", R,
+                          conform_disk_discard) {
   R rig;
   auto disk = make_disk(rig, "a", 1 << 20);
   const Buffer kept = pattern(4096, 1);
   const Buffer later = pattern(4096, 2);
   CHECK(write_all(rig, *disk, 0, kept).ok());
   CHECK(write_all(rig, *disk, 64 << 10, kept).ok());
-  CHECK(finish(rig, [&](DiskDone done) { disk->discard(64 << 10, 512 << 10, std::move(done)); }).ok());
+  CHECK(finish(rig, [&](DiskDone done) {
+          disk->discard(64 << 10, 512 << 10, std::move(done));
+        }).ok());
   CHECK(write_all(rig, *disk, 128 << 10, later).ok());
   const Buffer back = Buffer::zeroed(4096);
   CHECK(read_all(rig, *disk, 0, back).ok());
@@ -281,7 +295,8 @@ TEST_CASE_TEMPLATE_DEFINE("a discarded range can be written and read again", R, 
   CHECK(read_all(rig, *disk, 64 << 10, back).ok());
 }
 
-TEST_CASE_TEMPLATE_DEFINE("content outlives its Disk, and create never takes what exists", R, conform_disk_reopen) {
+TEST_CASE_TEMPLATE_DEFINE("content outlives its Disk, and create never takes what exists", R,
+                          conform_disk_reopen) {
   R rig;
   const Buffer data = pattern(4096, 7);
   {
@@ -299,7 +314,8 @@ TEST_CASE_TEMPLATE_DEFINE("content outlives its Disk, and create never takes wha
   CHECK(same(back.bytes(), data.bytes()));
   CHECK(write_all(rig, **again, 0, data).error().code() == Code::refused);
   CHECK(disks.open(rig.disk_path("nowhere"), {}).error().code() == Code::not_found);
-  CHECK(disks.open(rig.disk_path("b"), {OpenOptions::Mode::create, 0}).error().code() == Code::invalid);
+  CHECK(disks.open(rig.disk_path("b"), {OpenOptions::Mode::create, 0}).error().code() ==
+        Code::invalid);
 }
 
 TEST_CASE_TEMPLATE_DEFINE("only one may hold a disk exclusively", R, conform_disk_exclusive) {
@@ -307,13 +323,15 @@ TEST_CASE_TEMPLATE_DEFINE("only one may hold a disk exclusively", R, conform_dis
   auto disk = make_disk(rig, "a", 1 << 20);
   const std::string path = rig.disk_path("a");
   CHECK(rig.host(0).disks.open(path, {}).error().code() == Code::refused);
-  CHECK(rig.host(1).disks.open(path, {OpenOptions::Mode::read_only}).error().code() == Code::refused);
+  CHECK(rig.host(1).disks.open(path, {OpenOptions::Mode::read_only}).error().code() ==
+        Code::refused);
   disk.reset();
   CHECK(rig.host(1).disks.open(path, {}).ok());
 }
 
-TEST_CASE_TEMPLATE_DEFINE("a Disk destroyed with operations in flight drops them and leaves the memory alone", R,
-                          conform_disk_destroy) {
+TEST_CASE_TEMPLATE_DEFINE(
+    "a Disk destroyed with operations in flight drops them and leaves the memory alone", R,
+    conform_disk_destroy) {
   R rig;
   auto disk = make_disk(rig, "a", 16 << 20);
   int calls = 0;
@@ -322,8 +340,10 @@ TEST_CASE_TEMPLATE_DEFINE("a Disk destroyed with operations in flight drops them
     for (int i = 0; i < 600; ++i) {
       buffers.push_back(std::make_unique<Buffer>(pattern(16384, i)));
       const uint64_t offset = static_cast<uint64_t>(i) * 16384;
-      if (i % 3 == 0) disk->read(offset, buffers.back()->mutable_bytes(), [&](Status) { ++calls; });
-      else disk->write(offset, buffers.back()->bytes(), [&](Status) { ++calls; });
+      if (i % 3 == 0)
+        disk->read(offset, buffers.back()->mutable_bytes(), [&](Status) { ++calls; });
+      else
+        disk->write(offset, buffers.back()->bytes(), [&](Status) { ++calls; });
     }
     disk->flush([&](Status) { ++calls; });
     disk.reset();
@@ -381,19 +401,22 @@ TEST_CASE_TEMPLATE_DEFINE("one send takes thousands of parts", R, conform_net_pa
   CHECK(same(receiver.data(), data.bytes()));
 }
 
-TEST_CASE_TEMPLATE_DEFINE("unix sockets work like others, and their path can be used again", R, conform_net_unix) {
+TEST_CASE_TEMPLATE_DEFINE("unix sockets work like others, and their path can be used again", R,
+                          conform_net_unix) {
   R rig;
   const std::string path = rig.unix_path("s");
   for (int round = 0; round < 2; ++round) {
     std::unique_ptr<Socket> accepted;
     std::unique_ptr<Socket> connected;
-    auto listener = rig.host(0).net.listen({path, 0}, [&](std::unique_ptr<Socket> socket) { accepted = std::move(socket); });
+    auto listener = rig.host(0).net.listen(
+        {path, 0}, [&](std::unique_ptr<Socket> socket) { accepted = std::move(socket); });
     REQUIRE(listener.ok());
     CHECK((*listener)->address().text() == path);
-    auto attempt = rig.host(0).net.connect({path, 0}, 5s, [&](Result<std::unique_ptr<Socket>> socket) {
-      REQUIRE(socket.ok());
-      connected = std::move(socket).value();
-    });
+    auto attempt =
+        rig.host(0).net.connect({path, 0}, 5s, [&](Result<std::unique_ptr<Socket>> socket) {
+          REQUIRE(socket.ok());
+          connected = std::move(socket).value();
+        });
     REQUIRE(rig.run_until([&] { return accepted && connected; }));
     const Buffer data = pattern(4096, 3);
     Receiver receiver(*accepted, 4096);
@@ -403,11 +426,13 @@ TEST_CASE_TEMPLATE_DEFINE("unix sockets work like others, and their path can be 
     REQUIRE(rig.run_until([&] { return receiver.over() && sent; }));
     CHECK(same(receiver.data(), data.bytes()));
     // Last: to find out whether a socket file is stale an implementation may connect to it.
-    CHECK(rig.host(0).net.listen({path, 0}, [](std::unique_ptr<Socket>) {}).error().code() == Code::exists);
+    CHECK(rig.host(0).net.listen({path, 0}, [](std::unique_ptr<Socket>) {}).error().code() ==
+          Code::exists);
   }
   std::unique_ptr<Net::Attempt> attempt;
   Code code = Code::failed;
-  attempt = rig.host(0).net.connect({path, 0}, 5s, [&](Result<std::unique_ptr<Socket>> socket) { code = socket.error().code(); });
+  attempt = rig.host(0).net.connect(
+      {path, 0}, 5s, [&](Result<std::unique_ptr<Socket>> socket) { code = socket.error().code(); });
   REQUIRE(rig.run_until([&] { return code != Code::failed; }));
   CHECK(code == Code::unreachable);
 }
@@ -418,14 +443,16 @@ TEST_CASE_TEMPLATE_DEFINE("large streams both ways at once arrive whole", R, con
   constexpr size_t size = 24 << 20;
   constexpr size_t piece = 1 << 20;
   std::vector<std::byte> data(size);
-  for (size_t i = 0; i < size; i += piece) std::memcpy(data.data() + i, pattern(piece, i).data(), piece);
+  for (size_t i = 0; i < size; i += piece)
+    std::memcpy(data.data() + i, pattern(piece, i).data(), piece);
   struct Sender {
     Socket* socket;
     Bytes rest;
     int failed = 0;
     void next() {
       if (rest.empty()) return;
-      const Bytes parts[] = {rest.first(1000), rest.subspan(1000, 4096), rest.subspan(5096, piece - 5096)};
+      const Bytes parts[] = {rest.first(1000), rest.subspan(1000, 4096),
+                             rest.subspan(5096, piece - 5096)};
       rest = rest.subspan(piece);
       socket->send(parts, [this](Status status) {
         failed += !status.ok();
@@ -442,7 +469,8 @@ TEST_CASE_TEMPLATE_DEFINE("large streams both ways at once arrive whole", R, con
   CHECK(senders[0].failed + senders[1].failed == 0);
 }
 
-TEST_CASE_TEMPLATE_DEFINE("a send waits for a reader that does not read, and goes on when it does", R, conform_net_pressure) {
+TEST_CASE_TEMPLATE_DEFINE("a send waits for a reader that does not read, and goes on when it does",
+                          R, conform_net_pressure) {
   R rig;
   Pair pair = make_pair(rig);
   const std::vector<std::byte> data(32 << 20, std::byte{7});
@@ -456,7 +484,9 @@ TEST_CASE_TEMPLATE_DEFINE("a send waits for a reader that does not read, and goe
   CHECK(same(receiver.data(), data));
 }
 
-TEST_CASE_TEMPLATE_DEFINE("a closed stream ends in order for its peer, who learns of it when sending, too", R, conform_net_close) {
+TEST_CASE_TEMPLATE_DEFINE(
+    "a closed stream ends in order for its peer, who learns of it when sending, too", R,
+    conform_net_close) {
   R rig;
   Pair pair = make_pair(rig);
   const Buffer data = pattern(4096, 3);
@@ -481,7 +511,9 @@ TEST_CASE_TEMPLATE_DEFINE("a closed stream ends in order for its peer, who learn
   CHECK(status.error().code() == Code::closed);
 }
 
-TEST_CASE_TEMPLATE_DEFINE("a socket destroyed with operations in flight drops them; its peer is told", R, conform_net_destroy) {
+TEST_CASE_TEMPLATE_DEFINE(
+    "a socket destroyed with operations in flight drops them; its peer is told", R,
+    conform_net_destroy) {
   R rig;
   Pair pair = make_pair(rig);
   int calls = 0;
@@ -519,7 +551,8 @@ TEST_CASE_TEMPLATE_DEFINE("connecting where nobody listens is refused", R, confo
     REQUIRE(listener.ok());
     address = (*listener)->address();
     CHECK(address.port != 0);
-    CHECK(rig.host(1).net.listen(address, [](std::unique_ptr<Socket>) {}).error().code() == Code::exists);
+    CHECK(rig.host(1).net.listen(address, [](std::unique_ptr<Socket>) {}).error().code() ==
+          Code::exists);
   }
   Code code = Code::failed;
   auto attempt = rig.host(0).net.connect(address, 5s, [&](Result<std::unique_ptr<Socket>> socket) {
@@ -530,19 +563,23 @@ TEST_CASE_TEMPLATE_DEFINE("connecting where nobody listens is refused", R, confo
   CHECK(code == Code::unreachable);
 }
 
-TEST_CASE_TEMPLATE_DEFINE("a destroyed attempt or listener never calls back", R, conform_net_cancel) {
+TEST_CASE_TEMPLATE_DEFINE("a destroyed attempt or listener never calls back", R,
+                          conform_net_cancel) {
   R rig;
   int calls = 0;
-  auto listener = rig.host(1).net.listen({rig.ip(1), 0}, [&](std::unique_ptr<Socket>) { calls += 100; });
+  auto listener =
+      rig.host(1).net.listen({rig.ip(1), 0}, [&](std::unique_ptr<Socket>) { calls += 100; });
   REQUIRE(listener.ok());
-  auto attempt = rig.host(0).net.connect((*listener)->address(), 5s, [&](Result<std::unique_ptr<Socket>>) { ++calls; });
+  auto attempt = rig.host(0).net.connect((*listener)->address(), 5s,
+                                         [&](Result<std::unique_ptr<Socket>>) { ++calls; });
   attempt.reset();
   std::move(listener).value().reset();
   rig.settle();
   CHECK(calls == 0);
 }
 
-TEST_CASE_TEMPLATE_DEFINE("an attempt or a listener may be destroyed in its own callback", R, conform_net_self) {
+TEST_CASE_TEMPLATE_DEFINE("an attempt or a listener may be destroyed in its own callback", R,
+                          conform_net_self) {
   R rig;
   std::unique_ptr<Listener> listener;
   std::unique_ptr<Net::Attempt> attempt;
@@ -562,7 +599,8 @@ TEST_CASE_TEMPLATE_DEFINE("an attempt or a listener may be destroyed in its own 
   CHECK(attempt == nullptr);
 }
 
-TEST_CASE_TEMPLATE_DEFINE("many connections at once keep their streams apart", R, conform_net_many) {
+TEST_CASE_TEMPLATE_DEFINE("many connections at once keep their streams apart", R,
+                          conform_net_many) {
   R rig;
   constexpr size_t count = 200;
   struct Echo {
@@ -594,13 +632,14 @@ TEST_CASE_TEMPLATE_DEFINE("many connections at once keep their streams apart", R
   for (size_t i = 0; i < count; ++i) {
     Caller& caller = callers.emplace_back();
     caller.data = pattern(1000, i);
-    caller.attempt = rig.host(0).net.connect((*listener)->address(), 5s, [&caller](Result<std::unique_ptr<Socket>> socket) {
-      REQUIRE(socket.ok());
-      caller.socket = std::move(socket).value();
-      const Bytes parts[] = {caller.data.bytes()};
-      caller.socket->send(parts, [](Status status) { CHECK(status.ok()); });
-      caller.receiver = std::make_unique<Receiver>(*caller.socket, 1000);
-    });
+    caller.attempt = rig.host(0).net.connect(
+        (*listener)->address(), 5s, [&caller](Result<std::unique_ptr<Socket>> socket) {
+          REQUIRE(socket.ok());
+          caller.socket = std::move(socket).value();
+          const Bytes parts[] = {caller.data.bytes()};
+          caller.socket->send(parts, [](Status status) { CHECK(status.ok()); });
+          caller.receiver = std::make_unique<Receiver>(*caller.socket, 1000);
+        });
   }
   REQUIRE(rig.run_until([&] {
     for (const Caller& caller : callers) {
@@ -609,36 +648,37 @@ TEST_CASE_TEMPLATE_DEFINE("many connections at once keep their streams apart", R
     return true;
   }));
   bool all = true;
-  for (const Caller& caller : callers) all = all && same(caller.receiver->data(), caller.data.bytes());
+  for (const Caller& caller : callers)
+    all = all && same(caller.receiver->data(), caller.data.bytes());
   CHECK(all);
   CHECK(echoes.size() == count);
 }
 
 }  // namespace sp::io::test
 
-#define SP_CONFORMANCE(RIG)                                                                                       \
-  TEST_CASE_TEMPLATE_INVOKE(conform_post, RIG);                                                                   \
-  TEST_CASE_TEMPLATE_INVOKE(conform_timer_order, RIG);                                                            \
-  TEST_CASE_TEMPLATE_INVOKE(conform_timer_cancel, RIG);                                                           \
-  TEST_CASE_TEMPLATE_INVOKE(conform_timer_self, RIG);                                                             \
-  SP_DISK_CONFORMANCE(RIG);                                                                                       \
-  TEST_CASE_TEMPLATE_INVOKE(conform_net_talk, RIG);                                                               \
-  TEST_CASE_TEMPLATE_INVOKE(conform_net_parts, RIG);                                                              \
-  TEST_CASE_TEMPLATE_INVOKE(conform_net_unix, RIG);                                                               \
-  TEST_CASE_TEMPLATE_INVOKE(conform_net_large, RIG);                                                              \
-  TEST_CASE_TEMPLATE_INVOKE(conform_net_pressure, RIG);                                                           \
-  TEST_CASE_TEMPLATE_INVOKE(conform_net_close, RIG);                                                              \
-  TEST_CASE_TEMPLATE_INVOKE(conform_net_destroy, RIG);                                                            \
-  TEST_CASE_TEMPLATE_INVOKE(conform_net_refused, RIG);                                                            \
-  TEST_CASE_TEMPLATE_INVOKE(conform_net_cancel, RIG);                                                             \
-  TEST_CASE_TEMPLATE_INVOKE(conform_net_self, RIG);                                                               \
+#define SP_CONFORMANCE(RIG)                             \
+  TEST_CASE_TEMPLATE_INVOKE(conform_post, RIG);         \
+  TEST_CASE_TEMPLATE_INVOKE(conform_timer_order, RIG);  \
+  TEST_CASE_TEMPLATE_INVOKE(conform_timer_cancel, RIG); \
+  TEST_CASE_TEMPLATE_INVOKE(conform_timer_self, RIG);   \
+  SP_DISK_CONFORMANCE(RIG);                             \
+  TEST_CASE_TEMPLATE_INVOKE(conform_net_talk, RIG);     \
+  TEST_CASE_TEMPLATE_INVOKE(conform_net_parts, RIG);    \
+  TEST_CASE_TEMPLATE_INVOKE(conform_net_unix, RIG);     \
+  TEST_CASE_TEMPLATE_INVOKE(conform_net_large, RIG);    \
+  TEST_CASE_TEMPLATE_INVOKE(conform_net_pressure, RIG); \
+  TEST_CASE_TEMPLATE_INVOKE(conform_net_close, RIG);    \
+  TEST_CASE_TEMPLATE_INVOKE(conform_net_destroy, RIG);  \
+  TEST_CASE_TEMPLATE_INVOKE(conform_net_refused, RIG);  \
+  TEST_CASE_TEMPLATE_INVOKE(conform_net_cancel, RIG);   \
+  TEST_CASE_TEMPLATE_INVOKE(conform_net_self, RIG);     \
   TEST_CASE_TEMPLATE_INVOKE(conform_net_many, RIG)
 
-#define SP_DISK_CONFORMANCE(...)                                                                                  \
-  TEST_CASE_TEMPLATE_INVOKE(conform_disk_read_back, __VA_ARGS__);                                                 \
-  TEST_CASE_TEMPLATE_INVOKE(conform_disk_many, __VA_ARGS__);                                                      \
-  TEST_CASE_TEMPLATE_INVOKE(conform_disk_end, __VA_ARGS__);                                                       \
-  TEST_CASE_TEMPLATE_INVOKE(conform_disk_discard, __VA_ARGS__);                                                   \
-  TEST_CASE_TEMPLATE_INVOKE(conform_disk_reopen, __VA_ARGS__);                                                    \
-  TEST_CASE_TEMPLATE_INVOKE(conform_disk_exclusive, __VA_ARGS__);                                                 \
+#define SP_DISK_CONFORMANCE(...)                                  \
+  TEST_CASE_TEMPLATE_INVOKE(conform_disk_read_back, __VA_ARGS__); \
+  TEST_CASE_TEMPLATE_INVOKE(conform_disk_many, __VA_ARGS__);      \
+  TEST_CASE_TEMPLATE_INVOKE(conform_disk_end, __VA_ARGS__);       \
+  TEST_CASE_TEMPLATE_INVOKE(conform_disk_discard, __VA_ARGS__);   \
+  TEST_CASE_TEMPLATE_INVOKE(conform_disk_reopen, __VA_ARGS__);    \
+  TEST_CASE_TEMPLATE_INVOKE(conform_disk_exclusive, __VA_ARGS__); \
   TEST_CASE_TEMPLATE_INVOKE(conform_disk_destroy, __VA_ARGS__)

@@ -10,7 +10,9 @@ class FileSystemRig final : public RealRig {
 
 class MemoryRig final : public RealRig {
  public:
-  std::string disk_path(const std::string& name) override { return "memory:" + RealRig::disk_path(name); }
+  std::string disk_path(const std::string& name) override {
+    return "memory:" + RealRig::disk_path(name);
+  }
 };
 
 class SpinningRig final : public RealRig {

@@ -1,5 +1,4 @@
 #include <arpa/inet.h>
-#include <csignal>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <sys/mount.h>
@@ -7,6 +6,7 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <csignal>
 
 #include <fstream>
 #include <thread>
@@ -39,9 +39,7 @@ TEST_CASE("work from other threads runs on the reactor, all of it") {
   for (int i = 0; i < 2; ++i) {
     threads.emplace_back([&] {
       for (int n = 0; n < each; ++n) {
-        rig.real().post_from_other_thread([&] {
-          count += std::this_thread::get_id() == own;
-        });
+        rig.real().post_from_other_thread([&] { count += std::this_thread::get_id() == own; });
       }
     });
   }
@@ -52,7 +50,8 @@ TEST_CASE("work from other threads runs on the reactor, all of it") {
 TEST_CASE("signals come as callbacks") {
   RealRig rig;
   std::vector<int> seen;
-  REQUIRE(rig.real().on_signal({SIGUSR1, SIGUSR2}, [&](int number) { seen.push_back(number); }).ok());
+  REQUIRE(
+      rig.real().on_signal({SIGUSR1, SIGUSR2}, [&](int number) { seen.push_back(number); }).ok());
   kill(getpid(), SIGUSR1);
   REQUIRE(rig.run_until([&] { return seen.size() == 1; }));
   kill(getpid(), SIGUSR2);
@@ -101,11 +100,13 @@ TEST_CASE("connecting to a listener whose backlog is full times out") {
   std::vector<std::unique_ptr<Socket>> sockets;
   int timed_out = 0;
   for (int i = 0; i < 8; ++i) {
-    attempts.push_back(rig.host(0).net.connect({"127.0.0.1", ntohs(address.sin_port)}, 50ms,
-                                               [&](Result<std::unique_ptr<Socket>> socket) {
-                                                 if (socket.ok()) sockets.push_back(std::move(socket).value());
-                                                 else timed_out += socket.error().code() == Code::timed_out;
-                                               }));
+    attempts.push_back(rig.host(0).net.connect(
+        {"127.0.0.1", ntohs(address.sin_port)}, 50ms, [&](Result<std::unique_ptr<Socket>> socket) {
+          if (socket.ok())
+            sockets.push_back(std::move(socket).value());
+          else
+            timed_out += socket.error().code() == Code::timed_out;
+        }));
   }
   REQUIRE(rig.run_until([&] { return timed_out + sockets.size() == 8; }));
   CHECK(timed_out > 0);
@@ -120,7 +121,9 @@ TEST_CASE("bad addresses and paths are answered, not asserted") {
   CHECK(net.listen({"192.0.2.1", 0}, accept).error().code() == Code::invalid);
   CHECK(net.listen({"/" + std::string(200, 'x'), 0}, accept).error().code() == Code::invalid);
   Code code = Code::failed;
-  auto attempt = net.connect({"no-ip", 1}, 1s, [&](Result<std::unique_ptr<Socket>> socket) { code = socket.error().code(); });
+  auto attempt = net.connect({"no-ip", 1}, 1s, [&](Result<std::unique_ptr<Socket>> socket) {
+    code = socket.error().code();
+  });
   CHECK(code == Code::failed);
   REQUIRE(rig.run_until([&] { return code != Code::failed; }));
   CHECK(code == Code::invalid);
@@ -128,9 +131,12 @@ TEST_CASE("bad addresses and paths are answered, not asserted") {
   CHECK(rig.host(0).disks.open("/dev/null", {}).error().code() == Code::invalid);
   const std::string pipe_path = rig.disk_path("pipe");
   REQUIRE(mkfifo(pipe_path.c_str(), 0600) == 0);
-  CHECK(rig.host(0).disks.open(pipe_path, {OpenOptions::Mode::read_only}).error().code() == Code::invalid);
-  CHECK(rig.host(0).disks.open(rig.disk_path("no") + "/where", {OpenOptions::Mode::create, 4096}).error().code() ==
-        Code::not_found);
+  CHECK(rig.host(0).disks.open(pipe_path, {OpenOptions::Mode::read_only}).error().code() ==
+        Code::invalid);
+  CHECK(rig.host(0)
+            .disks.open(rig.disk_path("no") + "/where", {OpenOptions::Mode::create, 4096})
+            .error()
+            .code() == Code::not_found);
 }
 
 TEST_CASE("a socket file whose listener died does not stand in the way") {
@@ -142,7 +148,9 @@ TEST_CASE("a socket file whose listener died does not stand in the way") {
     address.sun_family = AF_UNIX;
     path.copy(address.sun_path, sizeof address.sun_path - 1);
     const int fd = socket(AF_UNIX, SOCK_STREAM, 0);
-    _exit(bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0 && listen(fd, 1) == 0 ? 0 : 1);
+    _exit(bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0 && listen(fd, 1) == 0
+              ? 0
+              : 1);
   }
   int status = 0;
   REQUIRE(waitpid(child, &status, 0) == child);
@@ -159,7 +167,8 @@ TEST_CASE("a memory disk survives the death of its process, holes read as zeros"
   const pid_t child = fork();
   if (child == 0) {
     auto host = RealHost::create();
-    auto disk = host.ok() ? (*host)->host().disks.open("memory:" + path, {OpenOptions::Mode::create, 1 << 20})
+    auto disk = host.ok() ? (*host)->host().disks.open("memory:" + path,
+                                                       {OpenOptions::Mode::create, 1 << 20})
                           : Result<std::unique_ptr<Disk>>(Error(Code::failed, ""));
     if (!disk.ok()) _exit(1);
     (*disk)->write(128 << 10, data.bytes(), [](Status) {});
@@ -185,7 +194,8 @@ TEST_CASE("a memory disk on a full tmpfs answers with no space, and goes on wher
   }
   {
     RealRig rig;
-    auto disk = rig.host(0).disks.open("memory:" + directory.path() + "/m", {OpenOptions::Mode::create, 8 << 20});
+    auto disk = rig.host(0).disks.open("memory:" + directory.path() + "/m",
+                                       {OpenOptions::Mode::create, 8 << 20});
     REQUIRE(disk.ok());
     const Buffer data = pattern(64 << 10, 1);
     Status status;
@@ -197,7 +207,8 @@ TEST_CASE("a memory disk on a full tmpfs answers with no space, and goes on wher
     REQUIRE_FALSE(status.ok());
     CHECK(status.error().code() == Code::no_space);
     CHECK(write_all(rig, **disk, 0, data).ok());
-    CHECK(finish(rig, [&](DiskDone done) { (*disk)->discard(0, 128 << 10, std::move(done)); }).ok());
+    CHECK(
+        finish(rig, [&](DiskDone done) { (*disk)->discard(0, 128 << 10, std::move(done)); }).ok());
     CHECK(write_all(rig, **disk, offset, data).ok());
   }
   umount(directory.path().c_str());
@@ -225,7 +236,8 @@ TEST_CASE("a block device is a disk, held exclusively") {
     if (!disk.ok()) FAIL(disk.error().message());
     CHECK((*disk)->size_bytes() == 8 << 20);
     CHECK(rig.host(0).disks.open(path, {}).error().code() == Code::refused);
-    CHECK(rig.host(0).disks.open(path, {OpenOptions::Mode::create, 4096}).error().code() == Code::exists);
+    CHECK(rig.host(0).disks.open(path, {OpenOptions::Mode::create, 4096}).error().code() ==
+          Code::exists);
     const Buffer data = pattern(1 << 20, 1);
     const Buffer back = Buffer::zeroed(1 << 20);
     CHECK(write_all(rig, **disk, 4096, data).ok());

@@ -26,7 +26,8 @@ class Directory {
 
 class RealRig : public Rig {
  public:
-  explicit RealRig(const std::string& parent = "/dev/shm", RealHostOptions options = {}) : directory_(parent) {
+  explicit RealRig(const std::string& parent = "/dev/shm", RealHostOptions options = {})
+      : directory_(parent) {
     options.log_least = LogLevel::error;
     auto made = RealHost::create(options);
     if (!made.ok()) FAIL(made.error().message());
@@ -34,7 +35,9 @@ class RealRig : public Rig {
   }
   Host& host(int) override { return host_->host(); }
   RealHost& real() { return *host_; }
-  bool run_until(const std::function<bool()>& predicate) override { return host_->run_until(predicate, 60s); }
+  bool run_until(const std::function<bool()>& predicate) override {
+    return host_->run_until(predicate, 60s);
+  }
   std::string disk_path(const std::string& name) override { return directory_.path() + "/" + name; }
   std::string ip(int) override { return "127.0.0.1"; }
   std::string unix_path(const std::string& name) override { return directory_.path() + "/" + name; }

@@ -7,7 +7,9 @@ class SimRig : public Rig {
  public:
   explicit SimRig(uint64_t seed = 17, SimOptions options = {}) : world_(seed, std::move(options)) {}
   Host& host(int index) override { return hosts_[index]->host(); }
-  bool run_until(const std::function<bool()>& predicate) override { return world_.run_until(predicate, 600s); }
+  bool run_until(const std::function<bool()>& predicate) override {
+    return world_.run_until(predicate, 600s);
+  }
   std::string disk_path(const std::string& name) override { return "/dev/" + name; }
   std::string ip(int index) override { return hosts_[index]->ip(); }
   std::string unix_path(const std::string& name) override { return "/run/" + name; }
@@ -17,7 +19,8 @@ class SimRig : public Rig {
   SimHost* hosts_[2] = {&world_.add_host("zero", "10.0.0.1"), &world_.add_host("one", "10.0.0.2")};
 };
 
-// A network and disks in a bad mood, but without errors: nothing that a service may rely on changes.
+// A network and disks in a bad mood, but without errors: nothing that a service may rely on
+// changes.
 class SlowSimRig final : public SimRig {
  public:
   SlowSimRig() : SimRig(23, options()) {}

@@ -23,10 +23,11 @@ struct Busy {
       serve();
     });
     listener = std::move(made).value();
-    attempt = a->host().net.connect({"10.0.0.2", 7}, 1s, [this](Result<std::unique_ptr<Socket>> socket) {
-      client = std::move(socket).value();
-      ask();
-    });
+    attempt =
+        a->host().net.connect({"10.0.0.2", 7}, 1s, [this](Result<std::unique_ptr<Socket>> socket) {
+          client = std::move(socket).value();
+          ask();
+        });
   }
   void serve() {
     server->receive(in.mutable_bytes(), [this](Result<size_t> size) {
@@ -87,13 +88,16 @@ struct OneDisk {
   void open() { disk = std::move(host->host().disks.open(path, {})).value(); }
   Status write(uint64_t block, uint64_t stamp) {
     const Buffer data = pattern(4096, stamp);
-    return run_status(world, [&](DiskDone done) { disk->write(block * 4096, data.bytes(), std::move(done)); });
+    return run_status(
+        world, [&](DiskDone done) { disk->write(block * 4096, data.bytes(), std::move(done)); });
   }
   Status flush() {
     return run_status(world, [&](DiskDone done) { disk->flush(std::move(done)); });
   }
   Status read(uint64_t block, const Buffer& into) {
-    return run_status(world, [&](DiskDone done) { disk->read(block * 4096, into.mutable_bytes(), std::move(done)); });
+    return run_status(world, [&](DiskDone done) {
+      disk->read(block * 4096, into.mutable_bytes(), std::move(done));
+    });
   }
   // How many sectors of the block on the medium are those of `stamp`.
   int sectors_of(uint64_t block, uint64_t stamp) {
@@ -101,7 +105,8 @@ struct OneDisk {
     const Buffer seen = Buffer::zeroed(4096);
     world.disks().peek(path, block * 4096, seen.mutable_bytes());
     int count = 0;
-    for (size_t at = 0; at < 4096; at += 512) count += std::memcmp(data.data() + at, seen.data() + at, 512) == 0;
+    for (size_t at = 0; at < 4096; at += 512)
+      count += std::memcmp(data.data() + at, seen.data() + at, 512) == 0;
     return count;
   }
   std::string path = "/dev/d";
@@ -167,10 +172,14 @@ TEST_CASE("what was flushed survives power loss, what was not meets every fate")
     const int after = one.sectors_of(1, 3);
     const int before = one.sectors_of(1, 2);
     CHECK(after + before <= 8);
-    if (after == 8) ++fates["kept"];
-    else if (before == 8) ++fates["dropped"];
-    else if (after + before == 8) ++fates["torn"];
-    else ++fates["garbage"];
+    if (after == 8)
+      ++fates["kept"];
+    else if (before == 8)
+      ++fates["dropped"];
+    else if (after + before == 8)
+      ++fates["torn"];
+    else
+      ++fates["garbage"];
     // Each write has a fate of its own: any subset.
     if (after == 8 && one.sectors_of(2, 4) == 0) ++fates["first only"];
     if (before == 8 && one.sectors_of(2, 4) == 8) ++fates["second only"];
@@ -184,7 +193,9 @@ TEST_CASE("what was flushed survives power loss, what was not meets every fate")
   }
 }
 
-TEST_CASE("overlapping writes that were not flushed leave one of their states per sector, in their order") {
+TEST_CASE(
+    "overlapping writes that were not flushed leave one of their states per sector, in their "
+    "order") {
   SimOptions options;
   options.disk.crash_garbage = 0;
   std::set<int> seen;
@@ -221,14 +232,16 @@ TEST_CASE("nothing that was in flight when the crash point came completes") {
   OneDisk one(1);
   const Buffer data = pattern(4096, 1);
   int done = 0;
-  for (uint64_t i = 0; i < 10; ++i) one.disk->write(i * 4096, data.bytes(), [&](Status) { ++done; });
+  for (uint64_t i = 0; i < 10; ++i)
+    one.disk->write(i * 4096, data.bytes(), [&](Status) { ++done; });
   one.world.disks().fail_after(one.path, 1);
   one.disk->flush([&](Status) { ++done; });
   one.world.run_for(10s);
   CHECK(done == 0);
 }
 
-TEST_CASE("kill -9 loses nothing that was completed, and both orders of kill and destruction are safe") {
+TEST_CASE(
+    "kill -9 loses nothing that was completed, and both orders of kill and destruction are safe") {
   for (const bool destroy_first : {false, true}) {
     Busy busy(3);
     busy.world.run_for(100ms);
@@ -269,7 +282,9 @@ TEST_CASE("a killed host runs nothing more, even through objects that its owner 
   timer.arm(1ms, [&] { ++calls; });
   host.post([&] { ++calls; });
   disk->write(0, data.bytes(), [&](Status) { ++calls; });
-  auto listener = std::move(host.host().net.listen({"10.0.0.1", 1}, [&](std::unique_ptr<Socket>) { ++calls; })).value();
+  auto listener = std::move(host.host().net.listen({"10.0.0.1", 1}, [&](std::unique_ptr<Socket>) {
+                    ++calls;
+                  })).value();
   host.kill();
   zombie.arm(1ms, [&] { ++calls; });
   host.post([&] { ++calls; });
@@ -451,21 +466,25 @@ TEST_CASE("a paused host does nothing, then everything in its order") {
   CHECK_FALSE(host.paused());
 }
 
-TEST_CASE("several hosts of one node share its address, its unix sockets and its fate in partitions") {
+TEST_CASE(
+    "several hosts of one node share its address, its unix sockets and its fate in partitions") {
   SimWorld world(1);
   SimHost& server = world.add_host("server", "10.0.0.1");
   SimHost& beside = world.add_host("beside", "10.0.0.1");
   SimHost& away = world.add_host("away", "10.0.0.2");
   std::vector<std::unique_ptr<Socket>> accepted;
-  const auto accept = [&](std::unique_ptr<Socket> socket) { accepted.push_back(std::move(socket)); };
+  const auto accept = [&](std::unique_ptr<Socket> socket) {
+    accepted.push_back(std::move(socket));
+  };
   auto tcp = std::move(server.host().net.listen({"0.0.0.0", 9}, accept)).value();
   auto local = std::move(server.host().net.listen({"/run/x", 0}, accept)).value();
   CHECK(beside.host().net.listen({"10.0.0.1", 9}, accept).error().code() == Code::exists);
   const auto outcome = [&](SimHost& from, const Address& address) -> std::string {
     std::string result;
-    auto attempt = from.host().net.connect(address, 2s, [&](Result<std::unique_ptr<Socket>> socket) {
-      result = socket.ok() ? "connected" : code_name(socket.error().code());
-    });
+    auto attempt =
+        from.host().net.connect(address, 2s, [&](Result<std::unique_ptr<Socket>> socket) {
+          result = socket.ok() ? "connected" : code_name(socket.error().code());
+        });
     REQUIRE(world.run_until([&] { return !result.empty(); }, 5s));
     return result;
   };
@@ -493,16 +512,19 @@ namespace {
 
 // A stream between two nodes on which one side writes numbered bytes and the other checks them.
 struct Stream {
-  explicit Stream(uint64_t seed, const SimNetOptions& net = {}) : world(seed, SimOptions{.net = net}) {
-    listener = std::move(b->host().net.listen({"10.0.0.2", 7}, [this](std::unique_ptr<Socket> socket) {
-                 to = std::move(socket);
-                 receive();
-               })).value();
-    attempt = a->host().net.connect({"10.0.0.2", 7}, 5s, [this](Result<std::unique_ptr<Socket>> socket) {
-      REQUIRE(socket.ok());
-      from = std::move(socket).value();
-      send();
-    });
+  explicit Stream(uint64_t seed, const SimNetOptions& net = {})
+      : world(seed, SimOptions{.net = net}) {
+    listener =
+        std::move(b->host().net.listen({"10.0.0.2", 7}, [this](std::unique_ptr<Socket> socket) {
+          to = std::move(socket);
+          receive();
+        })).value();
+    attempt =
+        a->host().net.connect({"10.0.0.2", 7}, 5s, [this](Result<std::unique_ptr<Socket>> socket) {
+          REQUIRE(socket.ok());
+          from = std::move(socket).value();
+          send();
+        });
     REQUIRE(world.run_until([&] { return to && from && received > 1000; }, 10s));
   }
   void send() {
@@ -519,7 +541,8 @@ struct Stream {
         receive_status = std::move(size).error();
         return;
       }
-      for (size_t i = 0; i < *size; ++i) in_order = in_order && in[i] == std::byte(received++ % 251);
+      for (size_t i = 0; i < *size; ++i)
+        in_order = in_order && in[i] == std::byte(received++ % 251);
       if (*size > 0) receive();
     });
   }
@@ -623,7 +646,8 @@ TEST_CASE("a paused receiver holds nothing up but itself") {
   CHECK(stream.in_order);
 }
 
-TEST_CASE("every kill, cut, pause and restart at random moments leaves the world sound and repeatable") {
+TEST_CASE(
+    "every kill, cut, pause and restart at random moments leaves the world sound and repeatable") {
   const auto run = [](uint64_t seed) {
     SimOptions options;
     options.net.loss = 0.01;
@@ -644,12 +668,14 @@ TEST_CASE("every kill, cut, pause and restart at random moments leaves the world
       void start() {
         auto opened = host->host().disks.open("/d" + std::to_string(index), {});
         if (opened.ok()) disk = std::move(opened).value();
-        listener = std::move(host->host().net.listen({host->ip(), 1}, [this](std::unique_ptr<Socket> socket) {
-                     sockets.push_back(std::move(socket));
-                     const Bytes parts[] = {page.bytes()};
-                     sockets.back()->send(parts, [](Status) {});
-                     if (sockets.size() > 5) sockets.pop_front();
-                   })).value();
+        listener =
+            std::move(host->host().net.listen({host->ip(), 1}, [this](
+                                                                   std::unique_ptr<Socket> socket) {
+              sockets.push_back(std::move(socket));
+              const Bytes parts[] = {page.bytes()};
+              sockets.back()->send(parts, [](Status) {});
+              if (sockets.size() > 5) sockets.pop_front();
+            })).value();
         timer = std::make_unique<Timer>(*host);
         tick();
       }
@@ -660,7 +686,8 @@ TEST_CASE("every kill, cut, pause and restart at random moments leaves the world
                                            [this](Result<std::unique_ptr<Socket>> socket) {
                                              if (!socket.ok()) return;
                                              sockets.push_back(std::move(socket).value());
-                                             sockets.back()->receive(in.mutable_bytes(), [](Result<size_t>) {});
+                                             sockets.back()->receive(in.mutable_bytes(),
+                                                                     [](Result<size_t>) {});
                                              if (sockets.size() > 5) sockets.pop_front();
                                            });
         timer->arm(1ms, [this] { tick(); });

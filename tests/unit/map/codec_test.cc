@@ -17,31 +17,54 @@ Map full_map() {
   map.cluster.name = "c";
   map.cluster.active_mgmt = ServiceId{ServiceKind::mgmt, 2, 1};
   map.nodes[1] = {1, "one", "rack", true, true, "10.0.0.1:1"};
-  map.services[{ServiceKind::server, 1, 2}] = {{ServiceKind::server, 1, 2}, true, ~0ull, "a", "v", -5};
-  map.disks[10] = {10, {ServiceKind::server, 1, 2}, true, "", 9, 1u << 30, "/dev/x", "m", "s", "d", false};
+  map.services[{ServiceKind::server, 1, 2}] = {
+      {ServiceKind::server, 1, 2}, true, ~0ull, "a", "v", -5};
+  map.disks[10] = {
+      10, {ServiceKind::server, 1, 2}, true, "", 9, 1u << 30, "/dev/x", "m", "s", "d", false};
   map.placement_groups["ssd"] = {"ssd", {10, 11}};
   map.templates["t"] = {"t", 3, 2, "ssd", "", "", 4096, {1, 2}, 1};
   map.groups[1] = {1, "t", 64, 3, 2, "warning"};
   map.sets[{1, 3}] = {{1, 3}, 4, 9, true, {10}, {11}, {10, 12}, {10, 11, 12}};
   map.volumes[3] = {3, "v", 8192, "t", 1, 3, 1234, {5, 6}, {{"k", "v"}}};
-  map.attachments[{3, 1}] = {3, 1, Rights::read_only, AttachmentState::ready, 8, 1023, "/dev/storpool/v"};
+  map.attachments[{3, 1}] = {3, 1,    Rights::read_only, AttachmentState::ready,
+                             8, 1023, "/dev/storpool/v"};
   map.buckets["b"] = {"b", 2, {{"x", "y"}, {"z", ""}}};
   return map;
 }
 
 std::vector<Command> samples() {
-  std::vector<Command> all{InitCluster{1, "c"}, PutNode{{1, "n", "f", true, false, "a"}}, NodeUp{3}, NodeDown{4},
-                           ServiceUp{{{ServiceKind::server, 1, 1}, true, 5, "a", "v", 6}, {Disk{}, Disk{}}}, ServiceDown{{ServiceKind::client, 2, 1}, 7},
-                           DiskFailed{1, 2, "why"}, DiskReturned{{}, 3}, DescribeDisk{1, "d"}, ForgetDisk{9}, SetActivated{{1, 2}, 3},
-                           SetPromote{{1, 2}, 3, 4}, SetEvict{{1, 2}, 3, 4}, UpdatePlacementGroup{"g", "h", {1}, {2, 3}}, DeletePlacementGroup{"g"},
-                           PutTemplate{{"t"}, 64, false, "old"}, DeleteTemplate{"t"}, CreateVolume{"v", 4096, "t", {1, 2}, {{"a", "b"}}, 5},
-                           UpdateVolume{1, "n", 4096, true, Limits{1, 2}, {{"a", ""}}}, DeleteVolume{1},
-                           Reassign{{{1, {1, 2}, {3}, {4}, true}}, true}, AttachmentReady{1, 2, 3, "d"}, AttachmentGone{1, 2, 3},
-                           CreateBucket{"b"}, DeleteBucket{"b"}, SetBucket{"b", 4, {{"k", "v"}}}};
+  std::vector<Command> all{
+      InitCluster{1, "c"},
+      PutNode{{1, "n", "f", true, false, "a"}},
+      NodeUp{3},
+      NodeDown{4},
+      ServiceUp{{{ServiceKind::server, 1, 1}, true, 5, "a", "v", 6}, {Disk{}, Disk{}}},
+      ServiceDown{{ServiceKind::client, 2, 1}, 7},
+      DiskFailed{1, 2, "why"},
+      DiskReturned{{}, 3},
+      DescribeDisk{1, "d"},
+      ForgetDisk{9},
+      SetActivated{{1, 2}, 3},
+      SetPromote{{1, 2}, 3, 4},
+      SetEvict{{1, 2}, 3, 4},
+      UpdatePlacementGroup{"g", "h", {1}, {2, 3}},
+      DeletePlacementGroup{"g"},
+      PutTemplate{{"t"}, 64, false, "old"},
+      DeleteTemplate{"t"},
+      CreateVolume{"v", 4096, "t", {1, 2}, {{"a", "b"}}, 5},
+      UpdateVolume{1, "n", 4096, true, Limits{1, 2}, {{"a", ""}}},
+      DeleteVolume{1},
+      Reassign{{{1, {1, 2}, {3}, {4}, true}}, true},
+      AttachmentReady{1, 2, 3, "d"},
+      AttachmentGone{1, 2, 3},
+      CreateBucket{"b"},
+      DeleteBucket{"b"},
+      SetBucket{"b", 4, {{"k", "v"}}}};
   for (Command& command : all)
     if (auto* up = std::get_if<ServiceUp>(&command)) up->disks[1].id = 7;
   for (Command& command : all)
-    if (auto* returned = std::get_if<DiskReturned>(&command)) returned->disk.server = {ServiceKind::server, 1, 1};
+    if (auto* returned = std::get_if<DiskReturned>(&command))
+      returned->disk.server = {ServiceKind::server, 1, 1};
   for (Command& command : all)
     if (auto* up = std::get_if<ServiceUp>(&command))
       for (Disk& disk : up->disks) disk.server = up->service.id;

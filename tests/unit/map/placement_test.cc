@@ -21,7 +21,8 @@ struct Random {
   }
 };
 
-PlacementRequest request_of(std::vector<PlacementDisk> disks, uint32_t set_count, uint32_t copies = 3) {
+PlacementRequest request_of(std::vector<PlacementDisk> disks, uint32_t set_count,
+                            uint32_t copies = 3) {
   PlacementRequest request;
   request.set_count = set_count;
   request.copies = copies;
@@ -31,11 +32,13 @@ PlacementRequest request_of(std::vector<PlacementDisk> disks, uint32_t set_count
 }
 
 // nodes x disks_per_node disks; weights between 1 and spread times 1 TB.
-std::vector<PlacementDisk> cluster(uint32_t nodes, uint32_t disks_per_node, uint64_t spread, Random& random) {
+std::vector<PlacementDisk> cluster(uint32_t nodes, uint32_t disks_per_node, uint64_t spread,
+                                   Random& random) {
   std::vector<PlacementDisk> disks;
   for (uint32_t node = 1; node <= nodes; ++node)
     for (uint32_t d = 0; d < disks_per_node; ++d)
-      disks.push_back({static_cast<DiskId>(node * 64 + d), (1 + random.next(spread)) << 40, static_cast<NodeId>(node), "node" + std::to_string(node)});
+      disks.push_back({static_cast<DiskId>(node * 64 + d), (1 + random.next(spread)) << 40,
+                       static_cast<NodeId>(node), "node" + std::to_string(node)});
   return disks;
 }
 
@@ -57,7 +60,8 @@ int moved(const PlacementResult& before, const PlacementResult& after) {
   int count = 0;
   for (size_t i = 0; i < after.sets.size(); ++i)
     for (const DiskId disk : after.sets[i])
-      count += std::find(before.sets[i].begin(), before.sets[i].end(), disk) == before.sets[i].end();
+      count +=
+          std::find(before.sets[i].begin(), before.sets[i].end(), disk) == before.sets[i].end();
   return count;
 }
 
@@ -79,20 +83,24 @@ void check_shares(const PlacementRequest& request, const PlacementResult& result
   for (const PlacementDisk& disk : request.all) total += static_cast<double>(disk.weight);
   auto load = loads(result);
   for (const PlacementDisk& disk : request.all) {
-    const double ideal = static_cast<double>(disk.weight) / total * request.set_count * request.copies;
+    const double ideal =
+        static_cast<double>(disk.weight) / total * request.set_count * request.copies;
     CHECK(std::abs(load[disk.id] - ideal) <= std::max(1.0, 0.02 * ideal));
   }
 }
 
 }  // namespace
 
-TEST_CASE("random clusters get copies in different fault sets, by capacity, with primaries as evenly") {
+TEST_CASE(
+    "random clusters get copies in different fault sets, by capacity, with primaries as evenly") {
   Random random{1};
   for (int round = 0; round < 60; ++round) {
     CAPTURE(round);
     const auto nodes = static_cast<uint32_t>(6 + random.next(8));
-    auto request = request_of(cluster(nodes, static_cast<uint32_t>(1 + random.next(8)), 1, random), 256u << random.next(3));
-    for (auto& disk : request.all) disk.weight += random.next(disk.weight / 2);  // no node above a third
+    auto request = request_of(cluster(nodes, static_cast<uint32_t>(1 + random.next(8)), 1, random),
+                              256u << random.next(3));
+    for (auto& disk : request.all)
+      disk.weight += random.next(disk.weight / 2);  // no node above a third
     request.tail = request.head = request.all;
     const auto result = place(request);
     CHECK_EQ(result.warning, "");
@@ -121,7 +129,8 @@ TEST_CASE("a new disk takes its share and little else moves") {
   Random random{3};
   for (int round = 0; round < 20; ++round) {
     CAPTURE(round);
-    auto request = request_of(cluster(static_cast<uint32_t>(5 + random.next(4)), 3, 1, random), 1024);
+    auto request =
+        request_of(cluster(static_cast<uint32_t>(5 + random.next(4)), 3, 1, random), 1024);
     const auto before = place(request);
     request.all.push_back({4000, uint64_t{1} << 40, 3, "node3"});
     request.tail = request.head = request.all;
@@ -139,7 +148,8 @@ TEST_CASE("a removed disk moves only what it held") {
   Random random{4};
   for (int round = 0; round < 20; ++round) {
     CAPTURE(round);
-    auto request = request_of(cluster(static_cast<uint32_t>(6 + random.next(4)), 4, 1, random), 1024);
+    auto request =
+        request_of(cluster(static_cast<uint32_t>(6 + random.next(4)), 4, 1, random), 1024);
     const auto before = place(request);
     const DiskId gone = request.all[random.next(request.all.size())].id;
     std::erase_if(request.all, [gone](const PlacementDisk& disk) { return disk.id == gone; });
@@ -153,7 +163,8 @@ TEST_CASE("a removed disk moves only what it held") {
   }
 }
 
-TEST_CASE("a fault set that is too large is held to one copy of each set, and the warning says so") {
+TEST_CASE(
+    "a fault set that is too large is held to one copy of each set, and the warning says so") {
   std::vector<PlacementDisk> disks;
   for (NodeId node = 1; node <= 4; ++node)
     disks.push_back({node, (node == 1 ? uint64_t{10} : 1) << 40, node, "f" + std::to_string(node)});
@@ -168,13 +179,16 @@ TEST_CASE("a fault set that is too large is held to one copy of each set, and th
 
 TEST_CASE("too few fault sets, nodes or disks are served as well as can be, with a warning") {
   std::vector<PlacementDisk> disks;
-  for (DiskId id = 1; id <= 6; ++id) disks.push_back({id, uint64_t{1} << 40, static_cast<NodeId>((id + 1) / 2), id <= 4 ? "a" : "b"});
+  for (DiskId id = 1; id <= 6; ++id)
+    disks.push_back(
+        {id, uint64_t{1} << 40, static_cast<NodeId>((id + 1) / 2), id <= 4 ? "a" : "b"});
   auto request = request_of(disks, 64);
   auto result = place(request);
   request.current = result.sets;
   CHECK(place(request).sets == result.sets);
   CHECK(result.warning.find("too few fault sets") != std::string::npos);
-  for (const auto& set : result.sets) CHECK_EQ(std::set<int>({(set[0] + 1) / 2, (set[1] + 1) / 2, (set[2] + 1) / 2}).size(), 3);
+  for (const auto& set : result.sets)
+    CHECK_EQ(std::set<int>({(set[0] + 1) / 2, (set[1] + 1) / 2, (set[2] + 1) / 2}).size(), 3);
   for (auto& disk : disks) disk.node = 1, disk.fault_set = "a";
   result = place(request_of(disks, 64));
   CHECK(result.warning.find("too few nodes") != std::string::npos);

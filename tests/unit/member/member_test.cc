@@ -31,11 +31,15 @@ struct Play {
   }
   void listen(NodeId node = 1) {
     auto& on = node == 1 ? beacon : other;
-    auto made = on.host().net.listen({"10.0.0." + std::to_string(node), 4100}, [this, &on, node](std::unique_ptr<io::Socket> socket) {
-      connection = wire::Connection::start(on.host(), std::move(socket), key, {7, 1, {ServiceKind::beacon, node, 1}, 5}, true,
-                                           {[this, node](const wire::Identity&) { connected_to = node; }, [this](Message m) { heard.push_back(std::move(m)); },
-                                            [this](const Error&) { ++lost; }});
-    });
+    auto made = on.host().net.listen(
+        {"10.0.0." + std::to_string(node), 4100},
+        [this, &on, node](std::unique_ptr<io::Socket> socket) {
+          connection = wire::Connection::start(
+              on.host(), std::move(socket), key, {7, 1, {ServiceKind::beacon, node, 1}, 5}, true,
+              {[this, node](const wire::Identity&) { connected_to = node; },
+               [this](Message m) { heard.push_back(std::move(m)); },
+               [this](const Error&) { ++lost; }});
+        });
     REQUIRE(made.ok());
     (node == 1 ? listener : other_listener) = std::move(made).value();
   }
@@ -63,21 +67,28 @@ struct Play {
     map::Map m;
     m.index = index;
     m.cluster.id = 7;
-    for (uint32_t i = 1; i <= nodes; ++i) m.nodes[static_cast<NodeId>(i)] = {static_cast<NodeId>(i), "n", "", true, true, ""};
+    for (uint32_t i = 1; i <= nodes; ++i)
+      m.nodes[static_cast<NodeId>(i)] = {static_cast<NodeId>(i), "n", "", true, true, ""};
     return m;
   }
   void say_map(uint64_t index, uint32_t nodes, size_t piece = SIZE_MAX) {
     const auto bytes = map::encode(a_map(index, nodes), false);
     for (size_t at = 0; at < bytes.size(); at += piece) {
       const size_t end = piece == SIZE_MAX ? bytes.size() : std::min(bytes.size(), at + piece);
-      say(MessageType::map_full, wire::MapPiece{0, index, at, bytes.size(), {bytes.begin() + static_cast<ptrdiff_t>(at), bytes.begin() + static_cast<ptrdiff_t>(end)}});
+      say(MessageType::map_full, wire::MapPiece{0,
+                                                index,
+                                                at,
+                                                bytes.size(),
+                                                {bytes.begin() + static_cast<ptrdiff_t>(at),
+                                                 bytes.begin() + static_cast<ptrdiff_t>(end)}});
       if (piece == SIZE_MAX) return;
     }
   }
   void say_delta(uint64_t from, uint64_t to, uint32_t nodes) {
     Writer out;
     for (const map::Change& change : map::rows(a_map(to, nodes))) map::encode(out, change);
-    say(MessageType::map_delta, wire::MapPiece{from, to, 0, out.size(), {out.view().begin(), out.view().end()}});
+    say(MessageType::map_delta,
+        wire::MapPiece{from, to, 0, out.size(), {out.view().begin(), out.view().end()}});
   }
 
   io::SimWorld world{11};
@@ -116,11 +127,12 @@ TEST_CASE("a member registers, takes the map in pieces, and changes of it") {
   play.say(MessageType::map_delta, wire::MapPiece{12, 13, 0, 0, {}});
   CHECK(play.map_changes == 2);  // only the index rose
   CHECK(play.member->map().index == 13);
-  play.say_delta(13, 11, 4);     // old news
+  play.say_delta(13, 11, 4);  // old news
   CHECK(play.member->map().nodes.size() == 3);
 }
 
-TEST_CASE("a gap, pieces out of order or damage in the map make a member ask for the whole map again") {
+TEST_CASE(
+    "a gap, pieces out of order or damage in the map make a member ask for the whole map again") {
   for (int what = 0; what < 3; ++what) {
     CAPTURE(what);
     Play play;
@@ -128,7 +140,9 @@ TEST_CASE("a gap, pieces out of order or damage in the map make a member ask for
     play.say_map(10, 2);
     if (what == 0) play.say_delta(11, 12, 3);
     if (what == 1) play.say(MessageType::map_full, wire::MapPiece{0, 20, 5, 50, {std::byte{1}}});
-    if (what == 2) play.say(MessageType::map_full, wire::MapPiece{0, 20, 0, 3, {std::byte{1}, std::byte{2}, std::byte{3}}});
+    if (what == 2)
+      play.say(MessageType::map_full,
+               wire::MapPiece{0, 20, 0, 3, {std::byte{1}, std::byte{2}, std::byte{3}}});
     REQUIRE(play.world.run_until([&] { return play.lost == 1; }, 1s));
     play.next(MessageType::register_);
   }
@@ -142,20 +156,25 @@ TEST_CASE("a lease counts from the sending of our own request and never longer t
   const io::Instant sent{static_cast<int64_t>(ask->sent_ns)};
   CHECK(play.member->lease_until() < sent);
   const auto length = static_cast<uint64_t>(io::Duration(limits::lease_length).count());
-  play.say(MessageType::lease_grant, wire::LeaseGrant{ask->sent_ns + 1, length, 0});  // nobody asked for that
+  play.say(MessageType::lease_grant,
+           wire::LeaseGrant{ask->sent_ns + 1, length, 0});  // nobody asked for that
   CHECK(play.member->lease_until() < sent);
   play.say(MessageType::lease_grant, wire::LeaseGrant{ask->sent_ns, 100 * length, 0});
   CHECK(play.member->lease_until() == sent + io::Duration(limits::lease_length));
 }
 
-TEST_CASE("a member that ends the connection itself stops serving first; one that is left keeps its lease") {
+TEST_CASE(
+    "a member that ends the connection itself stops serving first; one that is left keeps its "
+    "lease") {
   for (const bool left : {true, false}) {
     Play play;
     const auto ask = wire::decode<wire::LeaseRequest>(play.next(MessageType::lease_request).body);
     play.say(MessageType::lease_grant, wire::LeaseGrant{ask->sent_ns, 600'000'000, 0});
     REQUIRE(play.host.host().clock.now() < play.member->lease_until());
-    if (left) play.connection.reset();
-    else play.say(MessageType::lease_grant, wire::Confirmed{1});  // malformed
+    if (left)
+      play.connection.reset();
+    else
+      play.say(MessageType::lease_grant, wire::Confirmed{1});  // malformed
     play.world.run_for(5ms);
     CHECK((play.host.host().clock.now() < play.member->lease_until()) == left);
   }
@@ -169,14 +188,17 @@ TEST_CASE("a command is answered when the map has reached its index") {
   play.member->command(map::NodeUp{1}, [&](Result<uint64_t> r) { done = std::move(r); });
   const Message asked = play.next(MessageType::command);
   CHECK(map::decode(wire::decode<wire::CommandRequest>(asked.body)->command).has_value());
-  play.say(MessageType::command_reply, wire::CommandReply{true, Code::failed, 11, ""}, asked.request);
+  play.say(MessageType::command_reply, wire::CommandReply{true, Code::failed, 11, ""},
+           asked.request);
   CHECK_FALSE(done.has_value());
   play.say_delta(10, 11, 3);
   REQUIRE(done.has_value());
   CHECK(**done == 11);
 }
 
-TEST_CASE("refusals keep their code; a lost connection leaves the outcome unknown; nobody there is unreachable") {
+TEST_CASE(
+    "refusals keep their code; a lost connection leaves the outcome unknown; nobody there is "
+    "unreachable") {
   Play play;
   play.next(MessageType::register_);
   std::optional<Result<uint64_t>> done;
@@ -185,7 +207,8 @@ TEST_CASE("refusals keep their code; a lost connection leaves the outcome unknow
     play.member->command(map::NodeUp{1}, [&](Result<uint64_t> r) { done = std::move(r); });
   };
   ask();
-  play.say(MessageType::command_reply, wire::CommandReply{false, Code::stale, 0, "moved"}, play.next(MessageType::command).request);
+  play.say(MessageType::command_reply, wire::CommandReply{false, Code::stale, 0, "moved"},
+           play.next(MessageType::command).request);
   REQUIRE(done.has_value());
   CHECK(done->error().code() == Code::stale);
   ask();
@@ -225,8 +248,10 @@ TEST_CASE("a change is confirmed by the beacon's word or not in time") {
   int confirmed = 0;
   auto confirm = [&](uint64_t index) {
     play.member->confirm(index, 1s, [&](Status s) {
-      if (s.ok()) ++confirmed;
-      else codes.push_back(s.error().code());
+      if (s.ok())
+        ++confirmed;
+      else
+        codes.push_back(s.error().code());
     });
   };
   confirm(5);
@@ -242,19 +267,27 @@ TEST_CASE("a change is confirmed by the beacon's word or not in time") {
   CHECK(confirmed == 2);
 }
 
-TEST_CASE("fenced_index reaches the beacon soon after it rose, and passes over what does not concern the service") {
+TEST_CASE(
+    "fenced_index reaches the beacon soon after it rose, and passes over what does not concern the "
+    "service") {
   Play play;
   play.next(MessageType::register_);
   play.say_map(10, 2);
   play.report.fenced_index = 10;
   const auto start = play.world.now();
   uint64_t fenced = 0;
-  while (fenced < 10) fenced = wire::decode<wire::LeaseRequest>(play.next(MessageType::lease_request).body)->report.fenced_index;
+  while (fenced < 10)
+    fenced = wire::decode<wire::LeaseRequest>(play.next(MessageType::lease_request).body)
+                 ->report.fenced_index;
   CHECK(play.world.now() - start < 100ms);
   play.say(MessageType::map_delta, wire::MapPiece{10, 14, 0, 0, {}});
-  while (fenced < 14) fenced = wire::decode<wire::LeaseRequest>(play.next(MessageType::lease_request).body)->report.fenced_index;
+  while (fenced < 14)
+    fenced = wire::decode<wire::LeaseRequest>(play.next(MessageType::lease_request).body)
+                 ->report.fenced_index;
   play.say_delta(14, 15, 3);
-  for (int i = 0; i < 5; ++i) CHECK(wire::decode<wire::LeaseRequest>(play.next(MessageType::lease_request).body)->report.fenced_index == 14);
+  for (int i = 0; i < 5; ++i)
+    CHECK(wire::decode<wire::LeaseRequest>(play.next(MessageType::lease_request).body)
+              ->report.fenced_index == 14);
 }
 
 TEST_CASE("a member may be destroyed inside its events") {

@@ -1,4 +1,5 @@
-// A single follower, and what it may say and do for each message: cases that random runs meet too rarely.
+// A single follower, and what it may say and do for each message: cases that random runs meet too
+// rarely.
 #include <doctest/doctest.h>
 
 #include "base/checksum.h"
@@ -24,11 +25,15 @@ Raft follower(bool abstain = false) {
   return Raft(options, restored, 0);
 }
 
-Message from_leader(MessageType type) { return {.type = type, .from = 2, .to = 1, .from_log = 22, .to_log = 11, .term = 2}; }
+Message from_leader(MessageType type) {
+  return {.type = type, .from = 2, .to = 1, .from_log = 22, .to_log = 11, .term = 2};
+}
 
 }  // namespace
 
-TEST_CASE("an append commits no further than what it proves equal, though the leader has committed more") {
+TEST_CASE(
+    "an append commits no further than what it proves equal, though the leader has committed "
+    "more") {
   Raft raft = follower();
   Message m = from_leader(MessageType::append);
   m.index = 1;
@@ -38,7 +43,9 @@ TEST_CASE("an append commits no further than what it proves equal, though the le
   CHECK(raft.commit_index() == 1);
 }
 
-TEST_CASE("a snapshot is acknowledged only when it is durable, and entries written before it count no more") {
+TEST_CASE(
+    "a snapshot is acknowledged only when it is durable, and entries written before it count no "
+    "more") {
   Raft raft = follower();
   Message entry = from_leader(MessageType::append);
   entry.index = 2;
@@ -84,7 +91,12 @@ TEST_CASE("votes of a node that has another log than the configuration names do 
   const int64_t now = raft.deadline_ns();
   raft.step(now, Tick{});
   REQUIRE(raft.role() == Role::pre_candidate);
-  Message grant{.type = MessageType::pre_vote_answer, .from = 2, .to = 1, .from_log = 99, .to_log = 11, .term = 3};
+  Message grant{.type = MessageType::pre_vote_answer,
+                .from = 2,
+                .to = 1,
+                .from_log = 99,
+                .to_log = 11,
+                .term = 3};
   raft.step(now, Receive{grant});
   CHECK(raft.role() == Role::pre_candidate);
   grant.from_log = 22;

@@ -39,7 +39,8 @@ struct Pair {
     while (!messages.empty()) {
       std::vector<Message> next;
       for (Message& m : messages)
-        for (Message& answer : give(m.to == 1 ? one : two, Receive{m})) next.push_back(std::move(answer));
+        for (Message& answer : give(m.to == 1 ? one : two, Receive{m}))
+          next.push_back(std::move(answer));
       messages = std::move(next);
     }
   }
@@ -64,7 +65,8 @@ TEST_CASE("a confirmed round counts from its sending, however late the answer co
   pair.now += 90 * ms;
   std::optional<int64_t> confirmed;
   for (const Message& answer : answers)
-    if (const Output out = pair.one.step(pair.now, Receive{answer}); out.round_confirmed_ns) confirmed = out.round_confirmed_ns;
+    if (const Output out = pair.one.step(pair.now, Receive{answer}); out.round_confirmed_ns)
+      confirmed = out.round_confirmed_ns;
   CHECK(confirmed == sent);
   CHECK(pair.one.round_confirmed_ns() == sent);
 }
@@ -85,24 +87,38 @@ TEST_CASE("an answer to an old round confirms no newer one") {
   CHECK(out.round_confirmed_ns == pair.now - 100 * ms);
 }
 
-TEST_CASE("a leader elected by transfer waits out the lease of the one before, an elected one need not") {
+TEST_CASE(
+    "a leader elected by transfer waits out the lease of the one before, an elected one need not") {
   Pair pair;
   pair.elect();
   CHECK(pair.one.leases_before_end_ns() == pair.now);
   pair.now += 10 * ms;
   pair.exchange(pair.give(pair.one, Transfer{1, 2}));
   REQUIRE(pair.two.role() == Role::leader);
-  CHECK(pair.two.leases_before_end_ns() == pair.now + std::chrono::nanoseconds(limits::election_timeout_min).count());
+  CHECK(pair.two.leases_before_end_ns() ==
+        pair.now + std::chrono::nanoseconds(limits::election_timeout_min).count());
 }
 
 TEST_CASE("a leader that steps down refuses votes as long as its last round may carry a lease") {
   Pair pair;
   pair.elect();
   pair.now += 50 * ms;
-  Message newer{.type = MessageType::heartbeat_answer, .from = 2, .to = 1, .from_log = 2, .to_log = 1, .term = pair.one.term() + 1};
+  Message newer{.type = MessageType::heartbeat_answer,
+                .from = 2,
+                .to = 1,
+                .from_log = 2,
+                .to_log = 1,
+                .term = pair.one.term() + 1};
   pair.give(pair.one, Receive{newer});
   REQUIRE(pair.one.role() == Role::follower);
-  Message vote{.type = MessageType::vote, .from = 2, .to = 1, .from_log = 2, .to_log = 1, .term = pair.one.term() + 1, .index = 99, .log_term = 99};
+  Message vote{.type = MessageType::vote,
+               .from = 2,
+               .to = 1,
+               .from_log = 2,
+               .to_log = 1,
+               .term = pair.one.term() + 1,
+               .index = 99,
+               .log_term = 99};
   CHECK(pair.give(pair.one, Receive{vote}).empty());
   pair.now += 700 * ms;
   const auto answers = pair.give(pair.one, Receive{vote});
@@ -110,7 +126,8 @@ TEST_CASE("a leader that steps down refuses votes as long as its last round may 
   CHECK_FALSE(answers[0].refused);
 }
 
-TEST_CASE("an abstaining voter answers no vote, no pre-vote and no transfer, and does not campaign") {
+TEST_CASE(
+    "an abstaining voter answers no vote, no pre-vote and no transfer, and does not campaign") {
   Options options;
   options.self = 1;
   options.log_id = 1;
@@ -120,7 +137,15 @@ TEST_CASE("an abstaining voter answers no vote, no pre-vote and no transfer, and
   Raft raft(options, restored, 0);
   for (const MessageType type : {MessageType::vote, MessageType::pre_vote})
     for (const bool transfer : {false, true}) {
-      Message m{.type = type, .from = 2, .to = 1, .from_log = 2, .to_log = 1, .term = 5, .index = 99, .log_term = 4, .transfer = transfer};
+      Message m{.type = type,
+                .from = 2,
+                .to = 1,
+                .from_log = 2,
+                .to_log = 1,
+                .term = 5,
+                .index = 99,
+                .log_term = 4,
+                .transfer = transfer};
       const Output out = raft.step(5000 * ms, Receive{m});
       CHECK_FALSE(out.persist.has_value());
       CHECK(out.messages.empty());

@@ -11,7 +11,15 @@ namespace {
 Config three() { return {{{1, 11, true}, {2, 22, true}, {5, 55, false}}}; }
 
 Message append() {
-  Message m{.type = MessageType::append, .from = 3, .to = 4, .from_log = 33, .to_log = 44, .term = 9, .index = 100, .log_term = 7, .commit = 99};
+  Message m{.type = MessageType::append,
+            .from = 3,
+            .to = 4,
+            .from_log = 33,
+            .to_log = 44,
+            .term = 9,
+            .index = 100,
+            .log_term = 7,
+            .commit = 99};
   m.entries.push_back({101, 7, EntryKind::command, {std::byte{1}, std::byte{2}}});
   m.entries.push_back({102, 9, EntryKind::noop, {}});
   m.entries.push_back({103, 9, EntryKind::configuration, three().encoded()});
@@ -19,16 +27,39 @@ Message append() {
 }
 
 Message chunk() {
-  return {.type = MessageType::snapshot_chunk, .from = 3, .to = 4, .from_log = 33, .to_log = 44, .term = 9, .index = 100, .log_term = 7,
-          .offset = 4, .total = 9, .checksum = 77, .config = three(), .data = {5, std::byte{6}}};
+  return {.type = MessageType::snapshot_chunk,
+          .from = 3,
+          .to = 4,
+          .from_log = 33,
+          .to_log = 44,
+          .term = 9,
+          .index = 100,
+          .log_term = 7,
+          .offset = 4,
+          .total = 9,
+          .checksum = 77,
+          .config = three(),
+          .data = {5, std::byte{6}}};
 }
 
 }  // namespace
 
 TEST_CASE("a message of any type reads back as it was") {
   for (int type = 1; type <= static_cast<int>(MessageType::wrong_log); ++type) {
-    Message m{.type = static_cast<MessageType>(type), .from = 1, .to = 2, .from_log = 3, .to_log = 4, .term = 5, .index = 6, .log_term = 5,
-              .commit = 8, .round = 9, .nonce = 10, .offset = 0, .refused = true, .transfer = true};
+    Message m{.type = static_cast<MessageType>(type),
+              .from = 1,
+              .to = 2,
+              .from_log = 3,
+              .to_log = 4,
+              .term = 5,
+              .index = 6,
+              .log_term = 5,
+              .commit = 8,
+              .round = 9,
+              .nonce = 10,
+              .offset = 0,
+              .refused = true,
+              .transfer = true};
     const auto decoded = Message::decode(m.encode());
     REQUIRE(decoded.ok());
     CHECK(*decoded == m);
@@ -43,13 +74,16 @@ TEST_CASE("a message of any type reads back as it was") {
 TEST_CASE("a message cut short anywhere, or with a byte more, is refused") {
   for (const Message& m : {append(), chunk()}) {
     auto bytes = m.encode();
-    for (size_t size = 0; size < bytes.size(); ++size) CHECK_FALSE(Message::decode(Bytes(bytes).first(size)).ok());
+    for (size_t size = 0; size < bytes.size(); ++size)
+      CHECK_FALSE(Message::decode(Bytes(bytes).first(size)).ok());
     bytes.push_back(std::byte{0});
     CHECK_FALSE(Message::decode(bytes).ok());
   }
 }
 
-TEST_CASE("a message with any byte changed is refused or read as a message that encodes to the same bytes") {
+TEST_CASE(
+    "a message with any byte changed is refused or read as a message that encodes to the same "
+    "bytes") {
   for (const Message& m : {append(), chunk()}) {
     const auto bytes = m.encode();
     for (size_t i = 0; i < bytes.size(); ++i)

@@ -18,7 +18,8 @@ TEST_CASE("an operation is found under its own attachment only") {
   CHECK_FALSE(operations.find(other, 5).has_value());
 }
 
-TEST_CASE("what a client will not retry any more is forgotten, and refused as obsolete from then on") {
+TEST_CASE(
+    "what a client will not retry any more is forgotten, and refused as obsolete from then on") {
   Operations operations;
   operations.add(one, 5, Version(1, 1));
   operations.add(one, 6, Version(1, 2));

@@ -17,7 +17,8 @@ TEST_CASE("nothing is applied before the cluster is initialised, and it is initi
   CHECK_EQ(state->applied_index(), 6);
 }
 
-TEST_CASE("nodes have ids from 1 to 63, unique names, and keep being up when they are described anew") {
+TEST_CASE(
+    "nodes have ids from 1 to 63, unique names, and keep being up when they are described anew") {
   World world;
   world.refused(put_node(0), Code::invalid, "1 to 63");
   world.refused(put_node(64), Code::invalid, "1 to 63");
@@ -58,7 +59,9 @@ TEST_CASE("a node that goes down takes its services, disks and copies with it") 
   world.refused(service_up(server(1), 5), Code::transient, "node is down");
 }
 
-TEST_CASE("a server that starts again brings its disks back in a new epoch, also when nobody saw it stop") {
+TEST_CASE(
+    "a server that starts again brings its disks back in a new epoch, also when nobody saw it "
+    "stop") {
   World world;
   const auto with_disk = [&world](DiskId disk) {
     for (const auto& [id, set] : world.map().sets)
@@ -169,7 +172,8 @@ TEST_CASE("primaries report activations, promotions and complaints") {
   world.done(SetEvict{id, 1, copy});
   CHECK(world.set().recovering == std::vector<DiskId>{copy});
   world.refused(SetEvict{id, 2, world.set().acting[1]}, Code::refused, "too few");
-  world.refused(SetPromote{id, world.set().revision, copy}, Code::refused, "not recovering in an activated");
+  world.refused(SetPromote{id, world.set().revision, copy}, Code::refused,
+                "not recovering in an activated");
   world.done(SetActivated{id, 2});
   CHECK_EQ(world.set().base.size(), 2);
   world.refused(SetPromote{id, world.set().revision - 1, copy}, Code::stale, "revision");
@@ -193,13 +197,15 @@ TEST_CASE("placement groups are made, changed, renamed and deleted") {
   world.refused(UpdatePlacementGroup{"hdd", {}, {999}, {}}, Code::not_found, "disk 999");
   world.refused(UpdatePlacementGroup{"hdd", {}, {}, {11}}, Code::not_found, "disk 11");
   world.refused(UpdatePlacementGroup{"hdd", "ssd", {}, {}}, Code::exists, "ssd");
-  world.refused(UpdatePlacementGroup{"ssd", {}, {}, {10, 11, 20, 21, 30, 31, 40}}, Code::refused, "needs at least 2");
+  world.refused(UpdatePlacementGroup{"ssd", {}, {}, {10, 11, 20, 21, 30, 31, 40}}, Code::refused,
+                "needs at least 2");
   world.refused(DeletePlacementGroup{"ssd"}, Code::refused, "template 't'");
   world.refused(DeletePlacementGroup{"none"}, Code::not_found, "none");
   world.done(UpdatePlacementGroup{"ssd", "fast", {}, {}});
   CHECK_EQ(world.map().templates.at("t").place_all, "fast");
   world.done(UpdatePlacementGroup{"fast", {}, {}, {10}});
-  for (const auto& [id, set] : world.map().sets) CHECK(std::find(set.target.begin(), set.target.end(), 10) == set.target.end());
+  for (const auto& [id, set] : world.map().sets)
+    CHECK(std::find(set.target.begin(), set.target.end(), 10) == set.target.end());
   world.done(DeletePlacementGroup{"hdd"});
 }
 
@@ -275,7 +281,8 @@ TEST_CASE("volumes are made, changed and deleted") {
   world.done(create_volume("#a.b:c"));
   CHECK_EQ(world.map().volumes.at(1).root, 1);
   world.refused(create_volume("#a.b:c"), Code::exists, "exists already");
-  for (const char* name : {"", "a b", "list", "status", "a#b", "#"}) world.refused(create_volume(name), Code::invalid, "name");
+  for (const char* name : {"", "a b", "list", "status", "a#b", "#"})
+    world.refused(create_volume(name), Code::invalid, "name");
   world.refused(create_volume(std::string(200, 'x')), Code::invalid, "too long");
   world.refused(create_volume("x", "none"), Code::not_found, "'none'");
   auto command = create_volume("x");
@@ -294,9 +301,11 @@ TEST_CASE("volumes are made, changed and deleted") {
   world.refused(update, Code::not_found, "~9");
   update.volume = 2, update.rename = "#a.b:c";
   world.refused(update, Code::exists, "#a.b:c");
-  update.rename = "y", update.size_bytes = 8192, update.limits = Limits{5, 6}, update.tags = {{"a", ""}, {"c", "3"}};
+  update.rename = "y", update.size_bytes = 8192, update.limits = Limits{5, 6},
+  update.tags = {{"a", ""}, {"c", "3"}};
   world.done(update);
-  CHECK(world.map().volumes.at(2).tags == std::map<std::string, std::string>{{"b", "2"}, {"c", "3"}});
+  CHECK(world.map().volumes.at(2).tags ==
+        std::map<std::string, std::string>{{"b", "2"}, {"c", "3"}});
   CHECK_EQ(world.map().find_volume("y")->size_bytes, 8192);
   CHECK_EQ(world.map().find_volume("~2")->limits.iops, 5);
   update = {};
@@ -348,10 +357,13 @@ TEST_CASE("one client writes at a time, unless several are asked for at once or 
   Reassign all;
   all.volumes.push_back({1, {}, {}, {}, true});
   world.done(all);
-  for (const auto& [key, row] : world.map().attachments) CHECK(row.state == AttachmentState::detaching);
+  for (const auto& [key, row] : world.map().attachments)
+    CHECK(row.state == AttachmentState::detaching);
 }
 
-TEST_CASE("a reassignment of several volumes is all or none, and positions on a client are the lowest free ones") {
+TEST_CASE(
+    "a reassignment of several volumes is all or none, and positions on a client are the lowest "
+    "free ones") {
   World world;
   for (const char* name : {"a", "b", "c"}) world.done(create_volume(name));
   Reassign command = reassign(1, {1});
@@ -387,7 +399,8 @@ TEST_CASE("buckets count versions and compare them") {
   world.refused(SetBucket{"b", 0, {{"k", "w"}}}, Code::stale, "version 1");
   world.refused(SetBucket{"b", {}, {{"", "w"}}}, Code::invalid, "keys");
   world.refused(SetBucket{"b", {}, {{std::string(1024, 'x'), "w"}}}, Code::invalid, "keys");
-  world.refused(SetBucket{"b", {}, {{"k", std::string((1u << 20) + 1, 'x')}}}, Code::invalid, "1 MiB");
+  world.refused(SetBucket{"b", {}, {{"k", std::string((1u << 20) + 1, 'x')}}}, Code::invalid,
+                "1 MiB");
   world.done(SetBucket{"b", 1, {{"l", ""}}});
   CHECK_EQ(world.map().buckets.at("b").pairs.size(), 1);
   CHECK_EQ(world.map().buckets.at("b").version, 2);

@@ -22,7 +22,9 @@ TEST_CASE("disks that a running server opens later come up, and only they change
   CHECK(world.map().disks.at(11).up);
 }
 
-TEST_CASE("a disk that a running server no longer names is down, and one that it reported as failed stays so") {
+TEST_CASE(
+    "a disk that a running server no longer names is down, and one that it reported as failed "
+    "stays so") {
   World world;
   const ServiceId id = server(1);
   world.done(service_up(id, 500, {disk(10, id), disk(11, id)}));
@@ -32,11 +34,14 @@ TEST_CASE("a disk that a running server no longer names is down, and one that it
   world.done(service_up(id, 500, {disk(10, id), disk(11, id)}));  // sent before it noticed
   CHECK(world.map().disks.at(10).up);
   CHECK(!world.map().disks.at(11).up);
-  world.done(service_up(id, 501, {disk(10, id), disk(11, id)}));  // a new process has opened it well
+  world.done(
+      service_up(id, 501, {disk(10, id), disk(11, id)}));  // a new process has opened it well
   CHECK(world.map().disks.at(11).up);
 }
 
-TEST_CASE("a server that starts anew without its disks, and opens one later that its predecessor reported as failed, gets it back") {
+TEST_CASE(
+    "a server that starts anew without its disks, and opens one later that its predecessor "
+    "reported as failed, gets it back") {
   World world;
   const ServiceId id = server(1);
   world.done(service_up(id, 500, {disk(10, id), disk(11, id)}));

@@ -1,4 +1,5 @@
-// The state as it is kept: equal commands are equal content everywhere, across snapshots and reopening; damage is noticed.
+// The state as it is kept: equal commands are equal content everywhere, across snapshots and
+// reopening; damage is noticed.
 #include "unit/state/world.h"
 
 #include <filesystem>
@@ -16,8 +17,10 @@ namespace {
 struct File {
   File() {
     static int count = 0;
-    path = (std::filesystem::temp_directory_path() / ("state_test_" + std::to_string(reinterpret_cast<uintptr_t>(&count)) + "_" +
-                                                      std::to_string(++count) + ".db")).string();
+    path = (std::filesystem::temp_directory_path() /
+            ("state_test_" + std::to_string(reinterpret_cast<uintptr_t>(&count)) + "_" +
+             std::to_string(++count) + ".db"))
+               .string();
     remove();
   }
   ~File() { remove(); }
@@ -53,18 +56,28 @@ Command draw(const map::Map& now, Random& random) {
     case 4:
     case 5: {
       const DiskId first = node * 10, second = node * 10 + 1;
-      return service_up(server(node), random.below(1u << 20), {disk(first, server(node)), disk(second, server(node))});
+      return service_up(server(node), random.below(1u << 20),
+                        {disk(first, server(node)), disk(second, server(node))});
     }
     case 6: return service_up({ServiceKind::mgmt, node, 1}, random.below(3));
-    case 7: return ServiceDown{server(node), now.services.contains(server(node)) ? now.services.at(server(node)).start_id : 0};
-    case 8: return DiskFailed{pick, now.server_of(pick) ? now.server_of(pick)->start_id : 0, "worn"};
-    case 9: return DiskReturned{disk(pick, server(node)), now.server_of(pick) ? now.server_of(pick)->start_id : 0};
-    case 10: return random.below(8) == 0 ? Command(ForgetDisk{pick}) : Command(DescribeDisk{pick, name});
+    case 7:
+      return ServiceDown{server(node), now.services.contains(server(node))
+                                           ? now.services.at(server(node)).start_id
+                                           : 0};
+    case 8:
+      return DiskFailed{pick, now.server_of(pick) ? now.server_of(pick)->start_id : 0, "worn"};
+    case 9:
+      return DiskReturned{disk(pick, server(node)),
+                          now.server_of(pick) ? now.server_of(pick)->start_id : 0};
+    case 10:
+      return random.below(8) == 0 ? Command(ForgetDisk{pick}) : Command(DescribeDisk{pick, name});
     case 11:
     case 12:
     case 13: return SetActivated{set.id, set.epoch};
     case 14:
-    case 15: return SetPromote{set.id, set.revision, set.recovering.empty() ? pick : set.recovering.front()};
+    case 15:
+      return SetPromote{set.id, set.revision,
+                        set.recovering.empty() ? pick : set.recovering.front()};
     case 16: return SetEvict{set.id, set.epoch, member};
     case 17: {
       UpdatePlacementGroup group{random.below(2) == 0 ? "ssd" : "hdd", {}, {}, {}};
@@ -78,9 +91,14 @@ Command draw(const map::Map& now, Random& random) {
       return row;
     }
     case 19: return create_volume(name);
-    case 20: return random.below(2) == 0 ? Command(DeleteVolume{volume}) : Command(UpdateVolume{volume, name, {}, false, {}, {{"tag", name}}});
+    case 20:
+      return random.below(2) == 0
+                 ? Command(DeleteVolume{volume})
+                 : Command(UpdateVolume{volume, name, {}, false, {}, {{"tag", name}}});
     case 21: return reassign(volume, {node}, {}, random.below(2) == 0);
-    case 22: return random.below(2) == 0 ? Command(CreateBucket{"b"}) : Command(SetBucket{"b", {}, {{name, "\"" + name + "\n"}}});
+    case 22:
+      return random.below(2) == 0 ? Command(CreateBucket{"b"})
+                                  : Command(SetBucket{"b", {}, {{name, "\"" + name + "\n"}}});
     default: {
       auto row = put_node(node);
       row.node.fault_set = random.below(2) == 0 ? "" : "f" + std::to_string(random.below(4));
@@ -97,7 +115,9 @@ uint64_t summed(const map::Map& map) {
 
 }  // namespace
 
-TEST_CASE("thousands of random commands leave file, memory, a reopened and a restored instance, and a follower of changes, equal") {
+TEST_CASE(
+    "thousands of random commands leave file, memory, a reopened and a restored instance, and a "
+    "follower of changes, equal") {
   for (uint64_t seed = 1; seed <= 3; ++seed) {
     CAPTURE(seed);
     Random random{seed};
@@ -109,7 +129,9 @@ TEST_CASE("thousands of random commands leave file, memory, a reopened and a res
     uint64_t index = 0;
     auto founders = founding();
     for (int n = 0; n < 1500; ++n) {
-      const Command command = static_cast<size_t>(n) < founders.size() ? founders[static_cast<size_t>(n)] : draw(memory->map(), random);
+      const Command command = static_cast<size_t>(n) < founders.size()
+                                  ? founders[static_cast<size_t>(n)]
+                                  : draw(memory->map(), random);
       index += 1 + random.below(2);
       const Applied a = filed->apply(index, command);
       const Applied b = memory->apply(index, *decode(encode(command)));
@@ -144,7 +166,8 @@ TEST_CASE("a snapshot that is cut short or changed anywhere is refused and chang
   world.done(create_volume("v"));
   auto target = std::move(State::open(":memory:")).value();
   const auto snapshot = world.state().snapshot();
-  for (size_t size = 0; size < snapshot.size(); size += 7) CHECK_EQ(target->restore(Bytes(snapshot).first(size)).error().code(), Code::damaged);
+  for (size_t size = 0; size < snapshot.size(); size += 7)
+    CHECK_EQ(target->restore(Bytes(snapshot).first(size)).error().code(), Code::damaged);
   for (size_t at = 0; at < snapshot.size(); at += 5) {
     auto changed = snapshot;
     changed[at] ^= std::byte{4};
@@ -153,7 +176,8 @@ TEST_CASE("a snapshot that is cut short or changed anywhere is refused and chang
   CHECK_EQ(target->applied_index(), 0);
   REQUIRE(target->restore(snapshot).ok());
   CHECK_EQ(target->content_hash(), world.state().content_hash());
-  CHECK_EQ(target->apply(target->applied_index() + 1, create_volume("v")).status.error().code(), Code::exists);
+  CHECK_EQ(target->apply(target->applied_index() + 1, create_volume("v")).status.error().code(),
+           Code::exists);
 }
 
 TEST_CASE("a changed byte in the database is found at open, or changes nothing") {
@@ -193,7 +217,9 @@ TEST_CASE("a changed byte in the database is found at open, or changes nothing")
   CHECK_EQ(fresh.value()->applied_index(), 0);
 }
 
-TEST_CASE("a file that is no database, and a path that cannot be opened, are errors that say what to do") {
+TEST_CASE(
+    "a file that is no database, and a path that cannot be opened, are errors that say what to "
+    "do") {
   File file;
   std::ofstream(file.path) << std::string(5000, 'x');
   auto state = State::open(file.path);

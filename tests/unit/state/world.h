@@ -1,4 +1,5 @@
-// A small cluster for tests of the state: commands with sensible defaults, and one instance they are applied to.
+// A small cluster for tests of the state: commands with sensible defaults, and one instance they
+// are applied to.
 #pragma once
 #include <doctest/doctest.h>
 
@@ -22,7 +23,8 @@ inline map::Disk disk(DiskId id, ServiceId server = {}) {
 
 inline ServiceId server(NodeId node) { return {ServiceKind::server, node, 1}; }
 
-inline map::ServiceUp service_up(ServiceId id, uint64_t start_id, std::vector<map::Disk> disks = {}) {
+inline map::ServiceUp service_up(ServiceId id, uint64_t start_id,
+                                 std::vector<map::Disk> disks = {}) {
   map::ServiceUp command;
   command.service.id = id;
   command.service.start_id = start_id;
@@ -45,7 +47,8 @@ inline map::PutTemplate put_template(const std::string& name, uint32_t set_count
   return command;
 }
 
-inline map::CreateVolume create_volume(const std::string& name, const std::string& template_name = "t") {
+inline map::CreateVolume create_volume(const std::string& name,
+                                       const std::string& template_name = "t") {
   map::CreateVolume command;
   command.name = name;
   command.size_bytes = 1u << 20;
@@ -53,7 +56,8 @@ inline map::CreateVolume create_volume(const std::string& name, const std::strin
   return command;
 }
 
-inline map::Reassign reassign(VolumeId volume, std::vector<ClientId> read_write, std::vector<ClientId> detach = {}, bool force = false) {
+inline map::Reassign reassign(VolumeId volume, std::vector<ClientId> read_write,
+                              std::vector<ClientId> detach = {}, bool force = false) {
   map::Reassign command;
   command.force = force;
   map::Reassignment one;
@@ -64,7 +68,8 @@ inline map::Reassign reassign(VolumeId volume, std::vector<ClientId> read_write,
   return command;
 }
 
-// The commands that make a cluster of `nodes` nodes, each with a server of two disks (10 * node, and the next), group "ssd" and template "t".
+// The commands that make a cluster of `nodes` nodes, each with a server of two disks (10 * node,
+// and the next), group "ssd" and template "t".
 inline std::vector<map::Command> founding(NodeId nodes = 4, uint32_t set_count = 16) {
   std::vector<map::Command> commands{map::InitCluster{7, "c"}};
   map::UpdatePlacementGroup group;
@@ -73,7 +78,8 @@ inline std::vector<map::Command> founding(NodeId nodes = 4, uint32_t set_count =
     const auto first = static_cast<DiskId>(node * 10), second = static_cast<DiskId>(node * 10 + 1);
     commands.emplace_back(put_node(node));
     commands.emplace_back(map::NodeUp{node});
-    commands.emplace_back(service_up(server(node), node, {disk(first, server(node)), disk(second, server(node))}));
+    commands.emplace_back(
+        service_up(server(node), node, {disk(first, server(node)), disk(second, server(node))}));
     group.add.push_back(first);
     group.add.push_back(second);
   }
@@ -84,7 +90,8 @@ inline std::vector<map::Command> founding(NodeId nodes = 4, uint32_t set_count =
 
 class World {
  public:
-  explicit World(NodeId nodes = 4, uint32_t set_count = 16) : state_(std::move(State::open(":memory:")).value()) {
+  explicit World(NodeId nodes = 4, uint32_t set_count = 16)
+      : state_(std::move(State::open(":memory:")).value()) {
     for (const map::Command& command : founding(nodes, set_count)) done(command);
   }
   Applied apply(const map::Command& command) {
@@ -108,7 +115,8 @@ class World {
     CAPTURE(part);
     REQUIRE_FALSE(applied.status.ok());
     CHECK_EQ(code_name(applied.status.error().code()), code_name(code));
-    CHECK_MESSAGE(applied.status.error().message().find(part) != std::string::npos, applied.status.error().message());
+    CHECK_MESSAGE(applied.status.error().message().find(part) != std::string::npos,
+                  applied.status.error().message());
     CHECK(applied.changes.empty());
     CHECK_EQ(state_->content_hash(), hash);
     auto after = map();

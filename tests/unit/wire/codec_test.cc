@@ -25,7 +25,9 @@ map::DiskSet a_set() {
   set.target = {1, 2, 4};
   return set;
 }
-CopyRecord a_record() { return {true, {7, 3}, Version(3, 9), {5, 6}, 10, 20, {3, 77}, 123456789012ull}; }
+CopyRecord a_record() {
+  return {true, {7, 3}, Version(3, 9), {5, 6}, 10, 20, {3, 77}, 123456789012ull};
+}
 Report a_report() {
   Report report;
   report.fenced_index = 91;
@@ -36,7 +38,19 @@ Report a_report() {
   report.requests_waiting = {{4, 5000}};
   return report;
 }
-map::Disk a_disk() { return {17, {ServiceKind::server, 2, 1}, true, "", 0x1234, 1ull << 40, "/dev/nvme0n1", "model", "serial", "top slot", false}; }
+map::Disk a_disk() {
+  return {17,
+          {ServiceKind::server, 2, 1},
+          true,
+          "",
+          0x1234,
+          1ull << 40,
+          "/dev/nvme0n1",
+          "model",
+          "serial",
+          "top slot",
+          false};
+}
 std::vector<std::byte> some_bytes() { return {std::byte{1}, std::byte{255}, std::byte{0}}; }
 
 // Calls check(name, encoded, decode-and-encode-again) for each message.
@@ -70,7 +84,8 @@ std::vector<Example> examples() {
   return {
       example("ReadRequest", ReadRequest{{1, 2}, 3, {4, 5}, 6, 7, {8, 9}, true}),
       example("ReadReply", ReadReply{DataStatus::stale_epoch, crcs, a_set(), "why"}),
-      example("WriteRequest", WriteRequest{{1, 2}, 3, {4, 5}, 6, 7, {8, 9}, 10, 11, true, Version(1, 5), crcs}),
+      example("WriteRequest",
+              WriteRequest{{1, 2}, 3, {4, 5}, 6, 7, {8, 9}, 10, 11, true, Version(1, 5), crcs}),
       example("WriteReply", WriteReply{DataStatus::busy, a_set(), "why"}),
       example("BeginEpoch", BeginEpoch{{1, 2}, 3, 4, true}),
       example("BeginEpochReply", begun),
@@ -79,28 +94,48 @@ std::vector<Example> examples() {
       example("Decided", Decided{{1, 2}, 3, 4, Version(5, 6), Version(5, 1)}),
       example("FetchUndecided", FetchUndecided{{1, 2}, 3, 4, Version(5, 6)}),
       example("FetchUndecidedReply", FetchUndecidedReply{true, crcs, "text"}),
-      example("RecoverObject", RecoverObject{{1, 2}, 3, 4, {5, 6}, Version(7, 8), {{9, Version(1, 1), 5}}, {9, 10}, true, Version(7, 9)}),
+      example("RecoverObject", RecoverObject{{1, 2},
+                                             3,
+                                             4,
+                                             {5, 6},
+                                             Version(7, 8),
+                                             {{9, Version(1, 1), 5}},
+                                             {9, 10},
+                                             true,
+                                             Version(7, 9)}),
       example("RecoverObjectReply", RecoverObjectReply{true, "text"}),
       example("FetchBlock", FetchBlock{{1, 2}, 3, 4, {5, 6}, 7, Version(8, 9)}),
       example("FetchBlockReply", FetchBlockReply{true, 77, "text"}),
       example("Digest", Digest{{1, 2}, 3}),
       example("DigestReply", DigestReply{true, 1, 2, "text"}),
       example("Report", a_report()),
-      example("Register", Register{{{ServiceKind::server, 2, 1}, true, 5, "10.0.0.2:4101", "0.1.0", 1700000000000}, {a_disk(), a_disk()}, true}),
+      example(
+          "Register",
+          Register{{{ServiceKind::server, 2, 1}, true, 5, "10.0.0.2:4101", "0.1.0", 1700000000000},
+                   {a_disk(), a_disk()},
+                   true}),
       example("MapPiece", MapPiece{1, 2, 3, 4, some_bytes()}),
       example("LeaseRequest", LeaseRequest{1, 2, a_report()}),
       example("LeaseGrant", LeaseGrant{1, 2, 3}),
       example("Confirmed", Confirmed{9}),
       example("CommandRequest", CommandRequest{some_bytes()}),
       example("CommandReply", CommandReply{false, Code::stale, 7, "the epoch moved"}),
-      example("ReportsReply", ReportsReply{true, Code::failed, "", true, {{{ServiceKind::client, 3, 1}, a_report(), 40}}}),
+      example("ReportsReply",
+              ReportsReply{
+                  true, Code::failed, "", true, {{{ServiceKind::client, 3, 1}, a_report(), 40}}}),
       example("BeaconHello", BeaconHello{77}),
       example("ForwardCommand", ForwardCommand{3, 4, 5, 6, true, some_bytes()}),
       example("ForwardReply", ForwardReply{5, 6, Code::transient, "later"}),
-      example("NodeLeaseRequest", NodeLeaseRequest{1, 2, 3, {{{ServiceKind::server, 1, 1}, 5, true, a_report()}}}),
+      example("NodeLeaseRequest",
+              NodeLeaseRequest{1, 2, 3, {{{ServiceKind::server, 1, 1}, 5, true, a_report()}}}),
       example("NodeLeaseGrant", NodeLeaseGrant{1, 2, 3, {{ServiceKind::server, 1, 1}}}),
       example("NodeConfirmed", NodeConfirmed{8}),
-      example("NodeReportsReply", NodeReportsReply{false, Code::unreachable, "no leader", true, {{{ServiceKind::client, 3, 1}, a_report(), 40}}}),
+      example("NodeReportsReply",
+              NodeReportsReply{false,
+                               Code::unreachable,
+                               "no leader",
+                               true,
+                               {{{ServiceKind::client, 3, 1}, a_report(), 40}}}),
   };
 }
 
@@ -116,7 +151,8 @@ TEST_CASE("every message comes back from its bytes as it was") {
 }
 
 TEST_CASE("fields keep their values across the wire") {
-  const auto write = decode<WriteRequest>(encode(WriteRequest{{1, 2}, 3, {4, 5}, 6, 7, {8, 9}, 10, 11, true, Version(1, 5), {12, 13}}));
+  const auto write = decode<WriteRequest>(
+      encode(WriteRequest{{1, 2}, 3, {4, 5}, 6, 7, {8, 9}, 10, 11, true, Version(1, 5), {12, 13}}));
   REQUIRE(write.has_value());
   CHECK(write->set == SetId{1, 2});
   CHECK(write->epoch == 3);
@@ -130,7 +166,8 @@ TEST_CASE("fields keep their values across the wire") {
   CHECK(write->discard);
   CHECK(write->writer_version == Version(1, 5));
   CHECK(write->crcs == std::vector<uint64_t>{12, 13});
-  const auto reply = decode<ReadReply>(encode(ReadReply{DataStatus::stale_epoch, {}, a_set(), "moved"}));
+  const auto reply =
+      decode<ReadReply>(encode(ReadReply{DataStatus::stale_epoch, {}, a_set(), "moved"}));
   REQUIRE((reply && reply->current));
   CHECK(reply->current->id == SetId{7, 300});
   CHECK(reply->current->acting == std::vector<DiskId>{1, 2, 3});
@@ -176,7 +213,8 @@ TEST_CASE("counts beyond what a message may hold are refused before anything is 
   CHECK_FALSE(decode<ReadRequest>(encode(read)).has_value());
 }
 
-TEST_CASE("a report that is too long is cut so that the reports of a whole node fit into a message") {
+TEST_CASE(
+    "a report that is too long is cut so that the reports of a whole node fit into a message") {
   Report report;
   report.unreachable.resize(10'000);
   report.disks.resize(10'000);
@@ -190,9 +228,11 @@ TEST_CASE("a report that is too long is cut so that the reports of a whole node 
 }
 
 TEST_CASE("the worked example of sp-protocol(7) is what goes over the wire") {
-  const Message m{MessageType::lease_grant, 0, encode(LeaseGrant{1'000'000'000, 600'000'000, 42}), {}};
+  const Message m{
+      MessageType::lease_grant, 0, encode(LeaseGrant{1'000'000'000, 600'000'000, 42}), {}};
   const FrameHeader header = frame_header(m, 3);
   CHECK(to_hex(struct_bytes(header)) + to_hex(m.body) ==
-        "5350464d01006400180000000000000000000000000000000300000000000000305cc75f000000003107cff00ee05c8b"
+        "5350464d01006400180000000000000000000000000000000300000000000000305cc75f000000003107cff00e"
+        "e05c8b"
         "00ca9a3b000000000046c323000000002a00000000000000");
 }

@@ -21,7 +21,9 @@ ClusterKey key_of(uint8_t seed) {
   return key;
 }
 
-Identity identity(ServiceKind kind, NodeId node) { return {0xc1u, 1, {kind, node, 1}, 1000u + node}; }
+Identity identity(ServiceKind kind, NodeId node) {
+  return {0xc1u, 1, {kind, node, 1}, 1000u + node};
+}
 
 Message message(MessageType type, uint64_t request, size_t body = 0, size_t data = 0) {
   Message m{type, request, std::vector<std::byte>(body, static_cast<std::byte>(request)), {}};
@@ -41,7 +43,8 @@ struct End {
   int ready = 0;
 
   Connection::Events events() {
-    return {[this](const Identity&) { ++ready; }, [this](Message m) { messages.push_back(std::move(m)); },
+    return {[this](const Identity&) { ++ready; },
+            [this](Message m) { messages.push_back(std::move(m)); },
             [this](const Error& why) {
               closed.push_back(why.message());
               codes.push_back(why.code());
@@ -54,18 +57,21 @@ struct Pair {
 
   // What connects: a Connection, or a bare socket in the hands of an attacker.
   void listen() {
-    auto made = host_b.host().net.listen({"10.0.0.2", 4100}, [this](std::unique_ptr<io::Socket> socket) {
-      b.connection = Connection::start(host_b.host(), std::move(socket), key_b, self_b, true, b.events());
-    });
+    auto made =
+        host_b.host().net.listen({"10.0.0.2", 4100}, [this](std::unique_ptr<io::Socket> socket) {
+          b.connection =
+              Connection::start(host_b.host(), std::move(socket), key_b, self_b, true, b.events());
+        });
     REQUIRE(made.ok());
     listener = std::move(made).value();
   }
   void connect_raw() {
-    attempt = host_a.host().net.connect({"10.0.0.2", 4100}, 1s, [this](Result<std::unique_ptr<io::Socket>> socket) {
-      REQUIRE(socket.ok());
-      raw = std::move(socket).value();
-      receive_raw();
-    });
+    attempt = host_a.host().net.connect({"10.0.0.2", 4100}, 1s,
+                                        [this](Result<std::unique_ptr<io::Socket>> socket) {
+                                          REQUIRE(socket.ok());
+                                          raw = std::move(socket).value();
+                                          receive_raw();
+                                        });
     REQUIRE(world.run_until([this] { return raw != nullptr && b.connection; }, 1s));
   }
   void receive_raw() {
@@ -74,7 +80,8 @@ struct Pair {
         raw_ended = true;
         return;
       }
-      raw_in.insert(raw_in.end(), raw_buffer.begin(), raw_buffer.begin() + static_cast<ptrdiff_t>(*size));
+      raw_in.insert(raw_in.end(), raw_buffer.begin(),
+                    raw_buffer.begin() + static_cast<ptrdiff_t>(*size));
       receive_raw();
     });
   }
@@ -86,10 +93,12 @@ struct Pair {
     REQUIRE(world.run_until([&done] { return done; }, 1s));
   }
   void connect() {
-    attempt = host_a.host().net.connect({"10.0.0.2", 4100}, 1s, [this](Result<std::unique_ptr<io::Socket>> socket) {
-      REQUIRE(socket.ok());
-      a.connection = Connection::start(host_a.host(), std::move(socket).value(), key_a, self_a, false, a.events());
-    });
+    attempt = host_a.host().net.connect(
+        {"10.0.0.2", 4100}, 1s, [this](Result<std::unique_ptr<io::Socket>> socket) {
+          REQUIRE(socket.ok());
+          a.connection = Connection::start(host_a.host(), std::move(socket).value(), key_a, self_a,
+                                           false, a.events());
+        });
   }
   void join() {
     listen();
@@ -97,7 +106,8 @@ struct Pair {
     REQUIRE(world.run_until([this] { return a.ready == 1 && b.ready == 1; }, 2s));
   }
   bool refused() {
-    return world.run_until([this] { return !a.closed.empty() && !b.closed.empty(); }, 3s) && a.ready + b.ready <= 1;
+    return world.run_until([this] { return !a.closed.empty() && !b.closed.empty(); }, 3s) &&
+           a.ready + b.ready <= 1;
   }
 
   io::SimWorld world;
@@ -115,7 +125,8 @@ struct Pair {
   bool raw_ended = false;
 };
 
-// The handshake of an attacker who does know the key, over a bare socket: afterwards frames may be sent by hand.
+// The handshake of an attacker who does know the key, over a bare socket: afterwards frames may be
+// sent by hand.
 void handshake_raw(Pair& pair) {
   pair.listen();
   pair.connect_raw();
@@ -147,7 +158,8 @@ TEST_CASE("both ends learn who the other is, and messages arrive whole and in or
     constexpr size_t bodies[] = {0, 60, 4096, 4097, 300'000, limits::message_body_bytes_max};
     uint64_t number = 0;
     for (const size_t data : sizes) {
-      for (const size_t body : bodies) pair.a.connection->send(message(MessageType::prepare, ++number, body, data));
+      for (const size_t body : bodies)
+        pair.a.connection->send(message(MessageType::prepare, ++number, body, data));
     }
     REQUIRE(pair.world.run_until([&] { return pair.b.messages.size() == number; }, 10s));
     size_t i = 0;
@@ -165,7 +177,8 @@ TEST_CASE("both ends learn who the other is, and messages arrive whole and in or
   }
 }
 
-TEST_CASE("a client that attaches for itself is a further instance on its node, and is known as such") {
+TEST_CASE(
+    "a client that attaches for itself is a further instance on its node, and is known as such") {
   Pair pair;
   pair.self_a.service.instance = client_instance_max;
   pair.self_a.service.kind = ServiceKind::client;
@@ -192,7 +205,8 @@ TEST_CASE("another key, cluster or incarnation is refused with a text that says 
     pair.connect();
     REQUIRE(pair.refused());
     CHECK(pair.a.ready + pair.b.ready == 0);
-    CHECK((pair.b.closed[0] + pair.a.closed[0]).find("does not know the cluster key") != std::string::npos);
+    CHECK((pair.b.closed[0] + pair.a.closed[0]).find("does not know the cluster key") !=
+          std::string::npos);
   }
   SUBCASE("cluster") {
     Pair pair;
@@ -200,7 +214,8 @@ TEST_CASE("another key, cluster or incarnation is refused with a text that says 
     pair.listen();
     pair.connect();
     REQUIRE(pair.refused());
-    CHECK((pair.b.closed[0] + pair.a.closed[0]).find("belongs to cluster 00000000000000c") != std::string::npos);
+    CHECK((pair.b.closed[0] + pair.a.closed[0]).find("belongs to cluster 00000000000000c") !=
+          std::string::npos);
   }
   SUBCASE("incarnation") {
     Pair pair;
@@ -208,7 +223,8 @@ TEST_CASE("another key, cluster or incarnation is refused with a text that says 
     pair.listen();
     pair.connect();
     REQUIRE(pair.refused());
-    CHECK((pair.b.closed[0] + pair.a.closed[0]).find("belongs to incarnation") != std::string::npos);
+    CHECK((pair.b.closed[0] + pair.a.closed[0]).find("belongs to incarnation") !=
+          std::string::npos);
   }
 }
 
@@ -231,7 +247,8 @@ TEST_CASE("a peer that sends back the hello as of the other side, and the proof,
   auto hello = load<Hello>(pair.raw_in);
   hello.side = 1;
   pair.send_raw(struct_bytes(hello));
-  REQUIRE(pair.world.run_until([&] { return pair.raw_in.size() >= sizeof(Hello) + sizeof(Digest256); }, 1s));
+  REQUIRE(pair.world.run_until(
+      [&] { return pair.raw_in.size() >= sizeof(Hello) + sizeof(Digest256); }, 1s));
   pair.send_raw(Bytes(pair.raw_in).subspan(sizeof(Hello), sizeof(Digest256)));
   REQUIRE(pair.world.run_until([&] { return pair.b.closed.size() == 1; }, 500ms));
   CHECK(pair.b.closed[0].find("does not know the cluster key") != std::string::npos);
@@ -297,7 +314,8 @@ TEST_CASE("a peer that does not finish the handshake is cut off in time") {
   CHECK(pair.world.now() - start < 1200ms);
 }
 
-TEST_CASE("frames that are damaged in any bit of header or body end the connection and deliver nothing") {
+TEST_CASE(
+    "frames that are damaged in any bit of header or body end the connection and deliver nothing") {
   const Message good = message(MessageType::prepare, 9, 24);
   const auto bytes = frame(good, 0);
   for (size_t bit = 0; bit < bytes.size() * 8; ++bit) {
@@ -344,12 +362,18 @@ TEST_CASE("a role may only say what is its to say") {
     bool fine;
   };
   constexpr Row rows[] = {
-      {K::client, K::server, MessageType::write, true},        {K::client, K::server, MessageType::prepare, false},
-      {K::server, K::server, MessageType::prepare, true},      {K::client, K::client, MessageType::read, false},
-      {K::mgmt, K::server, MessageType::read, false},          {K::client, K::beacon, MessageType::command, true},
-      {K::beacon, K::client, MessageType::map_full, true},     {K::client, K::beacon, MessageType::raft, false},
-      {K::server, K::beacon, MessageType::forward_command, false}, {K::beacon, K::beacon, MessageType::raft, true},
-      {K::beacon, K::beacon, MessageType::command, false},     {K::server, K::server, MessageType::map_delta, false},
+      {K::client, K::server, MessageType::write, true},
+      {K::client, K::server, MessageType::prepare, false},
+      {K::server, K::server, MessageType::prepare, true},
+      {K::client, K::client, MessageType::read, false},
+      {K::mgmt, K::server, MessageType::read, false},
+      {K::client, K::beacon, MessageType::command, true},
+      {K::beacon, K::client, MessageType::map_full, true},
+      {K::client, K::beacon, MessageType::raft, false},
+      {K::server, K::beacon, MessageType::forward_command, false},
+      {K::beacon, K::beacon, MessageType::raft, true},
+      {K::beacon, K::beacon, MessageType::command, false},
+      {K::server, K::server, MessageType::map_delta, false},
       {K::mgmt, K::client, MessageType::ping, true},
   };
   for (const Row& row : rows) {
@@ -371,9 +395,11 @@ TEST_CASE("a role may only say what is its to say") {
 TEST_CASE("a send queue that overflows ends the connection instead of growing") {
   Pair pair;
   pair.join();
-  for (uint32_t i = 0; i <= limits::send_queue_messages_max; ++i) pair.a.connection->send(message(MessageType::ping, i));
+  for (uint32_t i = 0; i <= limits::send_queue_messages_max; ++i)
+    pair.a.connection->send(message(MessageType::ping, i));
   CHECK(pair.a.closed.empty());  // never inside the call
-  REQUIRE(pair.world.run_until([&] { return pair.a.closed.size() == 1 && pair.b.closed.size() == 1; }, 1s));
+  REQUIRE(pair.world.run_until(
+      [&] { return pair.a.closed.size() == 1 && pair.b.closed.size() == 1; }, 1s));
   CHECK(pair.a.closed[0].find("send queue") != std::string::npos);
   pair.a.connection->send(message(MessageType::ping, 1));  // dropped
   CHECK(pair.a.connection->queued_bytes() == 0);
@@ -390,14 +416,18 @@ TEST_CASE("a Connection may be destroyed inside each of its events, which are th
       ++inside;
       pair.b.connection.reset();
     };
-    auto made = pair.host_b.host().net.listen({"10.0.0.2", 4100}, [&](std::unique_ptr<io::Socket> socket) {
-      pair.b.connection = Connection::start(pair.host_b.host(), std::move(socket), pair.key_b, pair.self_b, true,
-                                            {[&](const Identity&) { destroy(0); }, [&](Message) { destroy(1); }, [&](const Error&) { destroy(2); }});
-    });
+    auto made =
+        pair.host_b.host().net.listen({"10.0.0.2", 4100}, [&](std::unique_ptr<io::Socket> socket) {
+          pair.b.connection = Connection::start(
+              pair.host_b.host(), std::move(socket), pair.key_b, pair.self_b, true,
+              {[&](const Identity&) { destroy(0); }, [&](Message) { destroy(1); },
+               [&](const Error&) { destroy(2); }});
+        });
     REQUIRE(made.ok());
     pair.connect();
     REQUIRE(pair.world.run_until([&] { return pair.a.connection != nullptr; }, 1s));
-    for (int i = 0; i < 10; ++i) pair.a.connection->send(message(MessageType::prepare, 1, 100, 8192));
+    for (int i = 0; i < 10; ++i)
+      pair.a.connection->send(message(MessageType::prepare, 1, 100, 8192));
     pair.world.run_for(100ms);
     pair.a.connection.reset();
     pair.world.run_for(100ms);
@@ -409,7 +439,8 @@ TEST_CASE("a Connection may be destroyed inside each of its events, which are th
 TEST_CASE("an end of the stream reaches the other end after all messages before it") {
   Pair pair(3);
   pair.join();
-  for (uint64_t i = 0; i < 50; ++i) pair.a.connection->send(message(MessageType::prepare, i, 10, 4096));
+  for (uint64_t i = 0; i < 50; ++i)
+    pair.a.connection->send(message(MessageType::prepare, i, 10, 4096));
   REQUIRE(pair.world.run_until([&] { return pair.a.connection->queued_bytes() == 0; }, 1s));
   pair.a.connection.reset();
   REQUIRE(pair.world.run_until([&] { return pair.b.closed.size() == 1; }, 1s));
