@@ -28,5 +28,7 @@ for operation in read write; do
   load --operation "$operation" --depth 8 --block 1M --seconds 4
 done
 echo
-awk '/VmRSS/ { rss += $2 } END { printf "servers resident: %.0f MiB together\n", rss / 1024 }' $(sed 's#.*#/proc/&/status#' "$dir"/cluster/run/serve*.pid)
+for pid in "$dir"/cluster/run/serve*.pid; do
+  cat "/proc/$(cat "$pid")/status"
+done | awk '/VmRSS/ { rss += $2 } END { printf "servers resident: %.0f MiB together\n", rss / 1024 }'
 sp-status

@@ -59,7 +59,7 @@ kill -TERM $daemon; wait_for 'grep -q "^detached ok" "$work/out.log"'; wait $dae
 wait_for "! kill -0 $holder 2>/dev/null"
 [ ! -e "/sys/block/${node#/dev/}/loop/backing_file" ] || fail "the loop device is still set up"
 ! grep -q "$work" /proc/self/mountinfo || fail "a mount is left"
-[ -z "$(ls "$work/run/by-name" "$work/run/by-id" "$work/run/fuse" | grep -v :$)" ] || fail "links or folders are left"
+[ -z "$(find "$work/run/by-name" "$work/run/by-id" "$work/run/fuse" -mindepth 1)" ] || fail "links or folders are left"
 [ ! -e "$work/run/holder.socket" ] || fail "the holder's socket is left"
 
 # Forced: whoever has it open gets errors, and nothing is left after that.
