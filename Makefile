@@ -18,6 +18,7 @@ help:
 	@echo "make sanitize   clang++ with address and undefined-behaviour sanitizers: build and run the tests"
 	@echo "make bench      benchmarks, as ratios to floors of the same run"
 	@echo "make soak       SEEDS=$(SEEDS) fresh simulator seeds, then a long run on real processes"
+	@echo "make guest-test GUEST=RUNNER  kernel drivers (ublk, NBD) in a virtual machine: tests/system/guest.sh"
 	@echo "make install    DESTDIR=, PREFIX=$(PREFIX): programs, units, man pages, completions"
 	@echo "make deps       install what is missing from Debian's packages (root)"
 	@echo "make format     clang-format on all sources"
@@ -56,8 +57,7 @@ soak: build
 	$(Q)BUILD=$(BUILD) SEEDS=$(SEEDS) tests/system/soak.sh
 
 guest-test: build
-	$(Q)test -n "$(GUEST)" || { echo "make guest-test GUEST=path-of-a-virtual-machine-runner: runs a script as root on a stock kernel" >&2; exit 2; }
-	$(Q)BUILD=$(BUILD) GUEST=$(GUEST) tests/system/guest_attach.sh
+	$(Q)BUILD=$(BUILD) GUEST=$(GUEST) tests/system/guest.sh
 
 install: build
 	$(Q)DESTDIR=$(DESTDIR) PREFIX=$(PREFIX) BUILD=$(BUILD) tests/style/install.sh

@@ -84,6 +84,7 @@ int main(int argc, char** argv) {
   service.add(options);
   options.duration("--timeout", timeout, "How long to wait for answers (default 60s).");
   options.run([&] {
+    service.once = true;
     return cli::run_daemon("sp-compare", service, [&](cli::Daemon& daemon) {
       return start(daemon, cluster, output, timeout);
     });

@@ -4,7 +4,7 @@ _sp_options() { # command, verb: its options, one a line
   case "$1 $2" in
     "sp-attach ") printf '%s\n' '--client=N' '--config=PATH' --detach --exact --force '--format=table|tsv|json' --help --here --json --list --no-header '--node=N' --read-only --show-config '--socket=PATH' '--spin=DURATION' '--timeout=DURATION' --verbose --version ;;
     "sp-beacon ") printf '%s\n' --bootstrap '--config=PATH' --help '--node=N' --show-config '--spin=DURATION' --verbose --version ;;
-    "sp-block ") printf '%s\n' '--config=PATH' --help '--node=N' --show-config '--spin=DURATION' --verbose --version '--way=ublk|nbd|fuse' ;;
+    "sp-block ") printf '%s\n' '--config=PATH' --help '--node=N' --release --show-config '--spin=DURATION' --verbose --version '--way=ublk|nbd|fuse' ;;
     "sp-compare ") printf '%s\n' '--config=PATH' --exact '--format=table|tsv|json' --help --json --no-header '--node=N' --show-config '--spin=DURATION' '--timeout=DURATION' --verbose --version ;;
     "sp-disk ") printf '%s\n' '--config=PATH' --exact '--format=table|tsv|json' --help --json --no-header '--node=N' --show-config '--timeout=DURATION' --version ;;
     "sp-disk list") printf '%s\n' --help ;;

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # local-cluster.sh: a whole cluster on this machine, of the sp-* commands and nothing else: one address 127.0.0.N a node, disks in files.
 #
-#   local-cluster.sh up     [--nodes N] [--disks M] [--size S] [--port-base P] [--witness] [--memory] [--dir D]
+#   local-cluster.sh up     [--nodes N] [--disks M] [--size S] [--port-base P] [--devices D] [--witness] [--memory] [--dir D]
 #   local-cluster.sh status | down | kill NODE|all | start NODE|all | flip VOLUME   [--only SERVICE] [--dir D]
 #
 # up       makes key, token, sp.toml and disks in D (once), starts all services, waits until all is well, makes placement group and template "demo"
 # --witness a further node that only votes; --memory: disks in memory (tmpfs), which survive the death of a process, not of the machine
+# --devices folder of the block devices of node 1 (/dev/storpool); those of node N are in FOLDER-nodeN
 # kill     ends all processes of a node with SIGKILL (or those of one SERVICE: beacon, serve, mgmt, block); start brings them back
 # flip     damages blocks of one disk that holds the volume's data, and says how many
 # down     stops everything and removes D
@@ -13,7 +14,7 @@
 set -euo pipefail
 
 dir=${SP_CLUSTER_DIR:-${TMPDIR:-/tmp}/sp-local-cluster}
-nodes=3 disks=2 size=1G port_base=4700 witness='' memory='' only=''
+nodes=3 disks=2 size=1G port_base=4700 devices=/dev/storpool witness='' memory='' only=''
 
 usage() { sed -n 's/^# \{0,1\}//; 2,/^$/p' "$0" >&2; exit 2; }
 fail() { echo "local-cluster.sh: $1" >&2; exit 1; }
@@ -36,6 +37,7 @@ while [ $# -gt 0 ]; do
     --dir) dir=${2:?}; shift ;;
     --only) only=${2:?}; shift ;;
     --port-base) port_base=${2:?}; shift ;;
+    --devices) devices=${2:?}; shift ;;
     --witness) witness=1 ;;
     --memory) memory=1 ;;
     *) usage ;;
@@ -156,7 +158,7 @@ write_config() {
       mkdir -p "$dir/state$node"
       printf '\n[node.%d]\nname = "node%d"\naddress = "127.0.0.%d"\nbeacon_port = %d\n' "$node" "$node" "$node" "$port_base"
       printf 'state_dir = "%s/state%d"\n' "$dir" "$node"
-      [ "$node" -eq 1 ] || printf 'block_dir = "/dev/storpool-node%d"\n' "$node"
+      printf 'block_dir = "%s"\n' "$devices$([ "$node" -eq 1 ] || echo "-node$node")"
       [ "$node" -le "$nodes" ] || continue
       printf 'mgmt = true\n[node.%d.server.1]\nport = %d\ndisks = [' "$node" $((port_base + 11))
       for disk in $(seq "$disks"); do
@@ -220,22 +222,15 @@ flip() {
 
 # Block devices outlive sp-block on purpose; here nobody is to take them over. In order while the cluster answers, then by force what is left.
 release_devices() {
-  local volume client device target pid
+  local volume client node
   while IFS=$'\t' read -r volume client _; do
     timeout 20 sp-attach "$volume" --detach --client "$client" --force --timeout 5s >/dev/null 2>&1 || true
   done < <(timeout 10 sp-attach --list --format=tsv --no-header --timeout 2s 2>/dev/null || true)
   stop TERM all
   [ "$(id -u)" -eq 0 ] || return 0
-  for device in /sys/block/loop*; do
-    [[ $(cat "$device/loop/backing_file" 2>/dev/null) == "$dir"/* ]] && timeout 5 losetup -d "/dev/${device##*/}" 2>/dev/null || true
-  done
-  while read -r _ target _; do
-    [[ $target == "$dir"/* ]] || continue
-    timeout 5 umount -f "$target" 2>/dev/null || timeout 5 umount -f -l "$target" 2>/dev/null || true
-  done </proc/self/mounts
-  # The process that keeps descriptors for a successor of sp-block.
-  for pid in $(pgrep -f -- '^/proc/self/exe --holder' || true); do
-    tr '\0' '\n' <"/proc/$pid/environ" 2>/dev/null | grep -qx "SP_CONFIG=$SP_CONFIG" && kill -9 "$pid" 2>/dev/null || true
+  for node in $(all_nodes); do
+    has_disks "$node" || continue
+    timeout 60 sp-block --node "$node" --release >/dev/null 2>"$run/release$node.log" || cat "$run/release$node.log" >&2
   done
 }
 

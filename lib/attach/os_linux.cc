@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -87,6 +88,29 @@ Status make_folder(const std::string& path) {
       return system_error("make folder " + part, errno);
     if (slash == std::string::npos) return ok_status();
   }
+}
+
+Result<Fd> lock_folder(const std::string& folder, std::chrono::milliseconds patience) {
+  SP_CHECK(make_folder(folder));
+  const std::string path = folder + "/lock";
+  SP_TRY(Fd file, open_fd(path, O_RDWR | O_CREAT | O_CLOEXEC));
+  constexpr std::chrono::milliseconds step{50};
+  while (::flock(file.number(), LOCK_EX | LOCK_NB) != 0) {
+    if (errno != EWOULDBLOCK && errno != EINTR) return system_error("lock " + path, errno);
+    if (patience <= step) {
+      const auto owner = read_small_file(path);
+      return Error(Code::refused, folder + " is in use by process " +
+                                      (owner.ok() && !owner->empty() ? *owner : "(unknown)") +
+                                      ": stop it first");
+    }
+    ::usleep(static_cast<useconds_t>(std::chrono::microseconds(step).count()));
+    patience -= step;
+  }
+  const std::string pid = std::to_string(::getpid());
+  if (::ftruncate(file.number(), 0) != 0 ||
+      ::pwrite(file.number(), pid.data(), pid.size(), 0) != static_cast<ssize_t>(pid.size()))
+    return system_error("write " + path, errno);
+  return file;
 }
 
 std::vector<std::string> protect_from_memory_pressure() {

@@ -2,6 +2,7 @@
 // descriptors, errors with the system's text, and threads for calls that block: opening a device
 // that this very process serves would hang the reactor. Below the seam: never used in simulation.
 #pragma once
+#include <chrono>
 #include <deque>
 #include <functional>
 #include <memory>
@@ -45,6 +46,9 @@ Result<std::string> read_small_file(const std::string& path);  // without the li
 Status write_small_file(const std::string& path, std::string_view text);
 std::vector<std::string> list_folder(const std::string& path);  // sorted; empty when there is none
 Status make_folder(const std::string& path);                    // and those above it
+// This process's alone until the Fd closes (flock(2) on FOLDER/lock, made with the folder). Waits
+// up to `patience` for a holder that is on its way out. Code::refused, saying who has it.
+Result<Fd> lock_folder(const std::string& folder, std::chrono::milliseconds patience);
 
 // Keeps write-back of dirty pages from waiting for this process while it waits for memory:
 // everything locked into memory, marked as an I/O flusher (before other threads start: they inherit

@@ -67,7 +67,9 @@ int run_daemon(const std::string& name, const DaemonOptions& options,
                const std::function<Result<std::shared_ptr<void>>(Daemon&)>& start) {
   io::RealHostOptions host_options;
   host_options.name = name;
-  host_options.log_least = options.verbose ? LogLevel::debug : LogLevel::info;
+  host_options.log_least = options.verbose ? LogLevel::debug
+                           : options.once  ? LogLevel::warning
+                                           : LogLevel::info;
   host_options.spin = options.spin;
   auto real = io::RealHost::create(std::move(host_options));
   if (!real.ok()) return fail(name, real.error());

@@ -31,6 +31,7 @@ namespace sp::cli {
 // --verbose, --spin: what all services share.
 struct DaemonOptions {
   bool verbose = false;
+  bool once = false;  // ends by itself, used like a command: logs warnings only
   std::chrono::milliseconds spin{0};
   void add(Options& options);
 };

@@ -17,7 +17,7 @@ echo "== one disk: the store on a memory disk"
 "$build/tests/bench/store_bench" "$dir/store.disk"
 echo
 echo "== three servers, three copies, memory disks, client library (no device in between)"
-cluster up --nodes 3 --disks 1 --size 2G --memory --port-base $((20000 + RANDOM % 20000)) >/dev/null
+cluster up --nodes 3 --disks 1 --size 2G --memory --port-base $((20000 + RANDOM % 20000)) --devices "$dir/dev" >/dev/null
 sp-volume create bench --size 1G --template demo >/dev/null
 servers=$(cat "$dir"/cluster/run/serve*.pid | paste -sd,)
 load() { "$build/tests/bench/volume_bench" --volume bench --servers "$servers" "$@" 2>/dev/null; }

@@ -4,11 +4,11 @@ set -euo pipefail
 
 packages=(
   g++ cmake ninja-build make git pkg-config ccache mold
-  libfmt-dev libisal-dev liburing-dev libnvme-dev libsqlite3-dev libssl-dev libfuse3-dev libcli11-dev
+  libfmt-dev libisal-dev liburing-dev libnvme-dev libsqlite3-dev libssl-dev libcli11-dev
   libtomlplusplus-dev libcpp-httplib-dev nlohmann-json3-dev doctest-dev
   clang libclang-rt-14-dev clang-tidy clang-format
   bats bats-assert bats-support bats-file shellcheck mandoc systemd
-  fio qemu-utils libnbd-bin jq curl sqlite3 e2fsprogs fuse3 util-linux procps psmisc iproute2
+  fio qemu-utils libnbd-bin jq curl sqlite3 e2fsprogs util-linux procps psmisc iproute2
 )
 
 # One query for all: a package that is not known prints nothing.

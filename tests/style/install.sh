@@ -12,7 +12,7 @@ done
 for unit in cmd/systemd/*.service; do
   install -m 644 "$unit" "$root/lib/systemd/system/"
 done
-for page in man/*.[578]; do
+for page in man/*.[1578]; do
   section=${page##*.}
   install -d "$root/share/man/man$section"
   install -m 644 "$page" "$root/share/man/man$section/"

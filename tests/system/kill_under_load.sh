@@ -36,7 +36,7 @@ serve_volume() { # name: an NBD socket at $dir/NAME.sock
   return 1
 }
 
-cluster up --nodes 3 --disks 2 --size 1G --witness --port-base $((20000 + RANDOM % 20000)) >/dev/null
+cluster up --nodes 3 --disks 2 --size 1G --witness --port-base $((20000 + RANDOM % 20000)) --devices "$dir/dev" >/dev/null
 sp-status --wait healthy --timeout 60s >/dev/null
 sp-volume create load --size 1G --template demo >/dev/null
 sp-volume create image --size 256M --template demo >/dev/null
