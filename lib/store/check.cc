@@ -75,6 +75,11 @@ class Checker : public std::enable_shared_from_this<Checker> {
     report_.log_tail = store_->log_position().tail_lsn;
     report_.log_next = store_->log_position().next_lsn;
     report_.stats = store_->stats();
+    if (const uint64_t lsn = store_->log_position().void_lsn; lsn != 0)
+      report_.add(Severity::note, "log page " + std::to_string(lsn),
+                  "the last round is not whole and does not count: a crash tore it",
+                  "nothing after a crash or loss of power; if there was none, the device has lost "
+                  "an acknowledged write: wipe the disk and let it recover from the other copies");
     for (uint32_t page = 0; page < state.table().page_count(); page++)
       if (state.table().state(page).sequence > 0) report_.table_pages_used++;
     older_home(0);
@@ -225,7 +230,8 @@ std::optional<Location> locate(const Store& store, ObjectId id, uint16_t block) 
     return std::nullopt;
   const uint32_t slot = object->slot(block);
   const Descriptor& owner = state.table().descriptor(slot);
-  return Location{state.table().slot_offset(slot), Version::from_packed(owner.version), owner.crc};
+  return Location{state.table().slot_offset(slot), Version::from_packed(owner.version), owner.crc,
+                  impl.is_proven(slot)};
 }
 
 Result<BlockName> parse_block_name(std::string_view text) {

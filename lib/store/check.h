@@ -60,6 +60,9 @@ struct Location {
   uint64_t device_offset = 0;
   Version version;
   uint64_t crc = 0;
+  // False for the blink between a write and the proof that its round was whole: damage that falls
+  // on the block then, before a crash, is taken for a torn write (sp-disk-format(5)).
+  bool proven = true;
 };
 struct BlockName {
   ObjectId object;

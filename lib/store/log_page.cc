@@ -16,6 +16,23 @@ uint64_t page_crc(Bytes page) {
   return crc64(page.subspan(at + sizeof zero), head);
 }
 
+bool place_possible(const LogPageHeader& header) {
+  return header.lsn != 0 && header.lsn <= lsn_max && header.round_first != 0 &&
+         header.round_first <= header.lsn && header.stable_lsn <= header.round_first &&
+         header.session != 0;
+}
+
+bool possible(const LogPageHeader& header) {
+  return place_possible(header) && header.round_pages != 0 &&
+         header.lsn - header.round_first < header.round_pages && header.tail_lsn != 0 &&
+         header.tail_lsn <= header.lsn && header.record_bytes <= log_payload_bytes;
+}
+
+bool of_this_disk(const LogPageHeader& header, const disk::Superblock& superblock) {
+  return header.magic == log_page_magic && header.cluster == superblock.cluster &&
+         header.uuid == superblock.uuid;
+}
+
 }  // namespace
 
 void seal_log_page(MutableBytes page, const disk::Superblock& superblock, LogPageHeader header) {
@@ -35,17 +52,17 @@ void seal_log_page(MutableBytes page, const disk::Superblock& superblock, LogPag
 Result<LogPageHeader> open_log_page(Bytes page, const disk::Superblock& superblock) {
   SP_ASSERT_OP(page.size(), ==, page_bytes);
   const auto header = load<LogPageHeader>(page);
-  if (header.magic != log_page_magic || header.cluster != superblock.cluster ||
-      header.uuid != superblock.uuid)
-    return Error(Code::not_found, "no log page of this disk");
+  if (!of_this_disk(header, superblock)) return Error(Code::not_found, "no log page of this disk");
   if (header.crc != page_crc(page))
     return Error(Code::damaged, "a log page whose checksum does not match");
-  if (header.lsn == 0 || header.round_first == 0 || header.round_first > header.lsn ||
-      header.round_pages == 0 || header.lsn - header.round_first >= header.round_pages ||
-      header.tail_lsn == 0 || header.tail_lsn > header.lsn ||
-      header.stable_lsn > header.round_first || header.record_bytes > log_payload_bytes ||
-      header.session == 0)
-    return Error(Code::damaged, "a log page with an impossible header");
+  if (!possible(header)) return Error(Code::damaged, "a log page with an impossible header");
+  return header;
+}
+
+std::optional<LogPageHeader> broken_log_page(Bytes page, const disk::Superblock& superblock) {
+  const auto header = load<LogPageHeader>(page);
+  if (!of_this_disk(header, superblock) || !place_possible(header) || header.crc == page_crc(page))
+    return std::nullopt;
   return header;
 }
 

@@ -3,6 +3,7 @@
 // Encoding seals, decoding checks everything that a single page can prove of itself.
 #pragma once
 #include <cstdint>
+#include <optional>
 
 #include "base/bytes.h"
 #include "base/result.h"
@@ -28,6 +29,8 @@ struct LogPageHeader {
 };
 static_assert(sizeof(LogPageHeader) == 80);
 constexpr uint64_t log_page_magic = 0x3130474f4c50532f;  // "/SPLOG01"
+// More pages than any disk writes in its life; so sums of lsns and counts of pages never wrap.
+constexpr uint64_t lsn_max = uint64_t{1} << 56;
 constexpr size_t log_payload_bytes = page_bytes - sizeof(LogPageHeader);
 
 void seal_log_page(MutableBytes page, const disk::Superblock& superblock, LogPageHeader header);
@@ -35,6 +38,10 @@ void seal_log_page(MutableBytes page, const disk::Superblock& superblock, LogPag
 // Code::not_found: not a log page of this disk (never written, or of an earlier life of the
 // device); Code::damaged: of this disk but broken.
 Result<LogPageHeader> open_log_page(Bytes page, const disk::Superblock& superblock);
+
+// What a broken page of this disk says of itself, as far as it is possible. Good for nothing but to
+// tell that its round was begun, and so that the rounds before stable_lsn were not torn.
+std::optional<LogPageHeader> broken_log_page(Bytes page, const disk::Superblock& superblock);
 
 inline Bytes log_payload(Bytes page, const LogPageHeader& header) {
   return page.subspan(sizeof(LogPageHeader), header.record_bytes);

@@ -94,9 +94,16 @@ void Recovery::scan_log() {
   const disk::Layout& layout = superblock_.layout;
   const auto chunk = [this](uint64_t offset, Bytes bytes) -> Status {
     for (size_t at = 0; at < bytes.size(); at += page_bytes) {
-      const auto header = open_log_page(bytes.subspan(at, page_bytes), superblock_);
+      const Bytes page = bytes.subspan(at, page_bytes);
+      const auto header = open_log_page(page, superblock_);
       const uint64_t position = (offset + at - superblock_.layout.log_offset) / page_bytes;
-      if (!header.ok() || header->lsn % pages_.size() != position) continue;
+      if (!header.ok()) {
+        const auto broken = broken_log_page(page, superblock_);
+        if (broken && broken->lsn % pages_.size() == position)
+          broken_.push_back({broken->lsn, broken->stable_lsn, broken->session});
+        continue;
+      }
+      if (header->lsn % pages_.size() != position) continue;
       pages_[position] = {header->lsn,     header->round_first,      header->tail_lsn,
                           header->session, header->previous_session, header->round_pages};
     }
@@ -114,6 +121,14 @@ bool Recovery::round_whole(const PageInfo& round) const {
   return true;
 }
 
+// A later round is begun only when this one is durable.
+bool Recovery::proven_by_broken_page(const PageInfo& round) const {
+  return std::any_of(broken_.begin(), broken_.end(), [&](const BrokenPage& page) {
+    return page.session >= round.session && page.lsn - round.round_first <= pages_.size() &&
+           page.lsn > round.lsn && page.stable_lsn >= round.round_first + round.round_pages;
+  });
+}
+
 void Recovery::choose_round() {
   const auto newest =
       std::max_element(pages_.begin(), pages_.end(), [](const PageInfo& a, const PageInfo& b) {
@@ -124,8 +139,18 @@ void Recovery::choose_round() {
     look_for_lost_log();
     return;
   }
+  const bool proven = proven_by_broken_page(last_);
   if (!round_whole(last_)) {
-    round_is_void();
+    if (proven)
+      fail(damaged("the round of " + place_of(last_.lsn, page_offset(last_.lsn)) +
+                   " is not what was written"));
+    else
+      round_is_void();
+    return;
+  }
+  if (proven) {
+    void_lsn_ = last_.round_first + last_.round_pages;
+    accept_round();
     return;
   }
   expected_.clear();
@@ -181,6 +206,7 @@ void Recovery::round_is_void() {
   host_.log.info("the last round was torn by a crash and is void",
                  {{"disk", superblock_.disk}, {"lsn", last_.round_first}});
   const PageInfo torn = last_;
+  void_lsn_ = torn.round_first;
   if (torn.round_first == 1) {
     // The very first round of the disk.
     last_ = PageInfo{};
@@ -433,6 +459,7 @@ void Recovery::start() {
   StoreImpl::LogPosition position;
   position.tail_lsn = tail_;
   position.session = last_.session;
+  position.void_lsn = void_lsn_;
   position.next_lsn = last_.lsn == 0 ? 1 : last_.round_first + last_.round_pages;
   const auto started = [this](Status status) {
     if (!status.ok())

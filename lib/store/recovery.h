@@ -3,9 +3,9 @@
 //   superblock -> all log pages -> the last whole round -> what the log says of slots and table
 //   pages -> table pages -> the log's records -> start
 //
-// Only the last round can be torn by a crash; it is then void as a whole. Anything else that is not
-// as it was written is damage, and said. One Recovery opens one disk; it keeps itself alive until
-// it has called `opened`.
+// Only the last round can be torn by a crash; it is then void as a whole. A page of a later round,
+// even a broken one, proves that it was not. Anything else that is not as it was written is damage,
+// and said. One Recovery opens one disk; it keeps itself alive until it has called `opened`.
 #pragma once
 #include <functional>
 #include <memory>
@@ -53,6 +53,7 @@ class Recovery : public std::enable_shared_from_this<Recovery> {
   void scan_log();
   void choose_round();
   bool round_whole(const PageInfo& round) const;
+  bool proven_by_broken_page(const PageInfo& round) const;
   void verify_round();
   void verify_data();
   void verify_data_step(Status status);
@@ -82,7 +83,13 @@ class Recovery : public std::enable_shared_from_this<Recovery> {
   Bounds bounds_;
 
   std::vector<PageInfo> pages_;
-  PageInfo last_;  // the accepted round; lsn 0: the log is empty
+  struct BrokenPage {
+    uint64_t lsn, stable_lsn;
+    uint32_t session;
+  };
+  std::vector<BrokenPage> broken_;  // broken, but they say where they belong
+  PageInfo last_;                   // the accepted round; lsn 0: the log is empty
+  uint64_t void_lsn_ = 0;           // of the round that was torn; 0: none was
   struct Expected {
     uint32_t slot;
     uint64_t crc;

@@ -36,6 +36,9 @@ class RoundBuilder {
   void add_page();  // an empty page, when nothing else made one
   void add_data(uint32_t slot, const std::byte* from);
 
+  // The data of the round, for keeping; what is given takes their place.
+  void swap_pieces(std::vector<DataPiece>& pieces) { pieces_.swap(pieces); }
+
   // Writes headers and checksums into all pages. `header`: session, tail and stable lsn; the rest
   // is filled in.
   void seal(const disk::Superblock& superblock, LogPageHeader header);

@@ -350,6 +350,12 @@ void StoreImpl::round_step(Status status) {
   disk_->flush([this, keeper = keeper_.lock()](Status flushed) { round_step(std::move(flushed)); });
 }
 
+bool StoreImpl::is_proven(uint32_t slot) const {
+  return std::none_of(unproven_.begin(), unproven_.end(), [slot](const DataPiece& piece) {
+    return slot >= piece.slot && slot - piece.slot < piece.count;
+  });
+}
+
 void StoreImpl::settle_commits() {
   for (const Commit& commit : round_commits_) {
     const uint32_t freed = state_.settle(commit);
@@ -413,6 +419,7 @@ void StoreImpl::round_durable() {
     stable_tail_ = round_tail_;
     previous_session_ = session_;
     next_lsn_ += builder_.pages();
+    builder_.swap_pieces(unproven_);
   }
   settle_commits();
   bool acknowledged = false;

@@ -67,7 +67,8 @@ struct SetRecord {
   uint32_t epoch = 0;       // newest epoch in which this disk acknowledges
   bool recovering = false;  // newer writes are taken, older ones may be missing
   Version complete_to;      // while recovering: every decided write up to here is on this disk.
-                            // Otherwise decided_to() says so.
+                            // Otherwise decided_to() says so, and tombstones up to here may have
+                            // been forgotten.
 };
 
 struct BlockState {

@@ -61,9 +61,13 @@ class StoreImpl final : public Store {
   struct LogPosition {
     uint64_t next_lsn = 1;
     uint64_t tail_lsn = 1;
-    uint32_t session = 0;  // of the last round
+    uint32_t session = 0;   // of the last round
+    uint64_t void_lsn = 0;  // of the round that a crash tore; 0: none
   };
   const LogPosition& log_position() const { return recovered_; }
+  // False while a crash would leave it open whether the round that wrote this slot was torn: until
+  // a later round is durable. What happens to its content meanwhile cannot be told from that.
+  bool is_proven(uint32_t slot) const;
   // Takes up the log behind what recovery found; `started` once the new session's first round is
   // durable (at once when read-only). `keeper` lives as long as the first round's device
   // operations, so that a reactor that ends meanwhile ends it too.
@@ -159,6 +163,7 @@ class StoreImpl final : public Store {
   uint64_t round_tail_ = 0;
   std::vector<Operation*> round_operations_;
   std::vector<Commit> round_commits_;
+  std::vector<DataPiece> unproven_;  // of the last durable round
   std::vector<Buffer> staging_;
   std::vector<SetId> decides_pending_;
   std::vector<SetId> forgets_pending_;

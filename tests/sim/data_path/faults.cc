@@ -99,14 +99,9 @@ void Faults::spoil_block() {
     const auto location =
         store::locate(*store, object, static_cast<uint16_t>(block % limits::blocks_per_object));
     if (!location) return;
-    // Not of the newest rounds: after a crash the store takes damage in the very last one for a
-    // torn write that was never acknowledged.
-    const auto set = store->object_state(object).set;
-    const Version decided = store->decided_to(set);
-    constexpr uint64_t newest_rounds = 64;
-    if (location->version.epoch() == decided.epoch() &&
-        location->version.sequence() + newest_rounds > decided.sequence())
-      return;
+    // Not in the blink before the block's round is proven: damage there, then a crash, cannot be
+    // told from a torn write that was never acknowledged (sp-disk-format(5)).
+    if (!location->proven) return;
     cluster_.world.disks().corrupt(path, location->device_offset + 512 * below(8), 512);
     if (spoiled_.empty()) spoiled_.push_back(path);
     return;
