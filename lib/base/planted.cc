@@ -5,23 +5,23 @@ namespace sp {
 namespace {
 
 constexpr PlantedBugRow rows[] = {
-    {PlantedBug::none, "none", "no bug"},
-#define SP_BUG(name, what) {PlantedBug::name, #name, what},
+#define SP_BUG(name, what) {#name, what},
 #include "base/planted_bugs.def"
 #undef SP_BUG
+    {"", ""},
 };
 
 }  // namespace
 
 #ifdef SP_PLANTED
-PlantedBug planted_bug = PlantedBug::none;
+std::string_view planted_bug;
 #endif
 
-std::span<const PlantedBugRow> planted_bugs() { return std::span(rows).subspan(1); }
+std::span<const PlantedBugRow> planted_bugs() { return std::span(rows).first(std::size(rows) - 1); }
 
-std::optional<PlantedBug> planted_bug_of(std::string_view name) {
-  for (const PlantedBugRow& row : rows)
-    if (row.name == name) return row.bug;
+std::optional<std::string_view> planted_bug_of(std::string_view name) {
+  for (const PlantedBugRow& row : planted_bugs())
+    if (row.name == name) return row.name;
   return std::nullopt;
 }
 

@@ -14,22 +14,21 @@
 
 namespace sp {
 
-enum class Probe : uint16_t {
-#define SP_PROBE_ROW(name, what) name,
-#include "base/probes.def"
-#undef SP_PROBE_ROW
-  count
-};
-
-constexpr size_t probe_count = static_cast<size_t>(Probe::count);
-extern std::atomic<uint64_t> probe_hits[probe_count + 1];
+inline constexpr size_t probe_max = 512;
+extern std::atomic<uint64_t> probe_hits[probe_max];
 
 struct ProbeText {
   std::string_view name, what;
 };
-ProbeText probe_text(size_t probe);  // below probe_count
+// Those of base/probes.def, which names each once (`make tidy` holds it to the code).
+size_t probes_known();
+ProbeText probe_text(size_t probe);         // below probes_known()
+size_t probe_index(std::string_view name);  // an unknown name stops the process
 
-#define SP_PROBE(name) \
-  ::sp::probe_hits[static_cast<size_t>(::sp::Probe::name)].fetch_add(1, std::memory_order_relaxed)
+#define SP_PROBE(name)                                                        \
+  do {                                                                        \
+    static const size_t sp_probe_index = ::sp::probe_index(#name);            \
+    ::sp::probe_hits[sp_probe_index].fetch_add(1, std::memory_order_relaxed); \
+  } while (false)
 
 }  // namespace sp
