@@ -55,7 +55,10 @@ constexpr uint32_t operations_per_attachment_max =
 constexpr uint32_t repair_attempts_max =
     4;  // of one read that meets damage, while the block keeps changing
 constexpr uint32_t space_margin_blocks =
-    64;  // a primary refuses writes with less free space on its own disk
+    64;  // a primary refuses writes with less free space on one of the copies' disks
+constexpr uint32_t space_reserve_divisor =
+    64;  // the share of a disk that is kept for writes under way when several primaries fill it
+constexpr uint64_t space_low_blocks = 1u << 16;  // a disk with less is asked more often
 
 // Agreement. A message fits in message_body_bytes_max.
 constexpr uint32_t raft_command_bytes_max =
@@ -120,8 +123,12 @@ constexpr auto retry_backoff_min = 2ms;
 constexpr auto retry_backoff_max = 200ms;
 constexpr auto decided_delay =
     5ms;  // until copies are told of decisions that no Prepare has carried
-constexpr auto server_tick = 50ms;     // overdue copies, failed disks, parked requests
-constexpr auto command_retry = 300ms;  // of a command whose outcome is open
+constexpr auto server_tick = 50ms;       // overdue copies, failed disks, parked requests
+constexpr auto command_retry = 300ms;    // of a command whose outcome is open
+constexpr auto space_count_interval = 5ms;  // a disk's free blocks are not counted more often
+constexpr auto space_known_for = 100ms;  // a refusal for a full disk is not older
+constexpr auto space_low_known_for = 1s;
+constexpr auto space_high_known_for = 30s;
 constexpr auto tombstone_interval = 10s;
 constexpr auto beacon_silent_after = 3000ms;  // a service goes to another beacon
 constexpr auto command_connect_timeout =

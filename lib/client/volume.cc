@@ -3,6 +3,7 @@
 
 #include "base/checksum.h"
 #include "base/client_id.h"
+#include "base/planted.h"
 #include "client/volume_impl.h"
 
 namespace sp::client {
@@ -179,7 +180,8 @@ bool VolumeImpl::route(const Piece& piece, Route& route) {
   const auto agreed = map.sets.find(route.set);
   const map::DiskSet* row = agreed == map.sets.end() ? nullptr : &agreed->second;
   if (const auto newer = newer_rows_.find(route.set); newer != newer_rows_.end()) {
-    if (row == nullptr || newer->second.revision > row->revision)
+    if (row == nullptr || newer->second.revision > row->revision ||
+        SP_PLANTED_BUG(client_keeps_learnt_rows))
       row = &newer->second;
     else
       newer_rows_.erase(newer);
@@ -232,6 +234,7 @@ wire::Message VolumeImpl::make_request(Piece& piece, const Route& route) {
   body.block_count = piece.block_count;
   body.attachment = {client_, options_.generation};
   body.operation = piece.number;
+  if (SP_PLANTED_BUG(client_numbers_retries_anew)) body.operation += uint64_t{piece.attempts} << 32;
   body.oldest_open_operation = oldest_open_;
   body.discard = operation.kind == Kind::discard;
   body.crcs = piece.crcs;

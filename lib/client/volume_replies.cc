@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "base/checksum.h"
+#include "base/probe.h"
 #include "client/volume_impl.h"
 
 namespace sp::client {
@@ -11,7 +12,10 @@ void VolumeImpl::replied(uint64_t id, Result<wire::Message> message) {
   const auto found = pieces_.find(id);
   if (found == pieces_.end()) return;
   Piece& piece = found->second;
-  if (!message.ok()) return rest(piece, piece.attempts == 0);
+  if (!message.ok()) {
+    SP_PROBE(client_loses_connection_with_requests_open);
+    return rest(piece, piece.attempts == 0);
+  }
   if (piece.operation->kind == Kind::read) {
     const auto reply = wire::decode<wire::ReadReply>(message->body);
     if (message->type != wire::MessageType::read_reply || !reply) return rest(piece, false);
@@ -37,6 +41,7 @@ void VolumeImpl::outcome(Piece& piece, wire::DataStatus status,
     case wire::DataStatus::stale_epoch:
       if (current) {
         map::DiskSet& known = newer_rows_[current->id];
+        SP_PROBE(client_learns_row_from_refusal);
         if (known.revision < current->revision) known = *current;
       }
       return rest(piece, piece.attempts == 0);
@@ -100,6 +105,7 @@ void VolumeImpl::check_attachment() {
 
 void VolumeImpl::fence(const std::string& why) {
   if (fenced_) return;
+  if (!pieces_.empty()) SP_PROBE(client_fenced_with_requests_open);
   fenced_ = true;
   fenced_why_ = why.empty() ? "the volume was attached elsewhere" : why;
   host_.log.warning("volume is fenced",

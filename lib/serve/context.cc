@@ -23,4 +23,16 @@ Place Context::place(DiskId id) {
   return place;
 }
 
+void Context::ask_space(DiskId id) {
+  const Place to = place(id);
+  if (to.local != nullptr || to.server.node == 0 || !peers.ready(to.server)) return;
+  if (!space.may_ask(id, now())) return;
+  peers.request(to.server, wire::MessageType::ask_space, encode(wire::AskSpace{id}), {},
+                [this, id](const Result<wire::Message>& message) {
+                  if (!message.ok()) return;
+                  const auto reply = wire::decode<wire::AskSpaceReply>(message->body);
+                  if (reply && reply->ok) space.told(id, reply->blocks_free, now());
+                });
+}
+
 }  // namespace sp::serve

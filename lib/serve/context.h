@@ -11,6 +11,8 @@
 #include "member/member.h"
 #include "serve/peers.h"
 #include "serve/replica.h"
+#include "serve/space.h"
+#include "store/bounds.h"
 #include "store/store.h"
 
 namespace sp::serve {
@@ -20,10 +22,22 @@ struct LocalDisk {
   uint64_t uuid = 0;
   std::string path;
   std::unique_ptr<store::Store> store;
-  uint64_t blocks_free = 0;  // as counted now and then, less what was ordered since
-  void count_space() {
+  // That writes may still take: as counted now and then, less what has come since.
+  uint64_t blocks_free = 0;
+  io::Instant counted;
+  void count_space(io::Instant now) {
     const auto stats = store->stats();
-    blocks_free = stats.blocks_total - std::min(stats.blocks_used, stats.blocks_total);
+    const uint64_t share = stats.blocks_total * store::share_for_users_percent / 100;
+    const uint64_t taken = stats.blocks_used + share / limits::space_reserve_divisor;
+    blocks_free = share - std::min(taken, share);
+    counted = now;
+  }
+  void take_space(uint64_t blocks) { blocks_free -= std::min(blocks, blocks_free); }
+  // What was written over in between is free again: counted anew when it matters.
+  uint64_t space_to_tell(io::Instant now) {
+    if (blocks_free < limits::space_low_blocks && now - counted >= limits::space_count_interval)
+      count_space(now);
+    return blocks_free;
   }
   bool failed = false;        // nothing is asked of it any more; it stays until the server ends
   bool failure_told = false;  // the cluster has agreed that it is failed
@@ -58,6 +72,7 @@ struct Context {
   Peers peers;
   std::map<DiskId, std::unique_ptr<LocalDisk>> disks;
   std::function<void(uint64_t link, wire::Message message)> reply;
+  Space space;  // of disks of other servers
   uint32_t recoveries = 0;
   Counters counters;
 
@@ -80,6 +95,7 @@ struct Context {
   bool holds(DiskId id) const;
   bool serves(DiskId id) const { return now() < member.lease_until() && holds(id); }
   Place place(DiskId id);
+  void ask_space(DiskId id);
 };
 
 }  // namespace sp::serve

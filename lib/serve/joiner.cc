@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/planted.h"
+#include "base/probe.h"
 #include "serve/copies.h"
 #include "serve/repair.h"
 
@@ -70,6 +72,7 @@ void Joiner::fail(const std::string& why) {
   SP_ASSERT(step_ != Step::promoting);
   primary_.context_.host.log.info("recovery of a copy begins again",
                                   {{"set", primary_.set().index}, {"disk", disk_}, {"why", why}});
+  SP_PROBE(serve_recovery_begins_again);
   leave();
   ++round_;
   if (Primary::Copy* copy = primary_.find_copy(disk_)) primary_.remove_copy(*copy);
@@ -93,6 +96,11 @@ void Joiner::begin() {
   scanned_ = false;
   objects_in_flight_ = 0;
   objects_all_ = objects_done_ = 0;
+  ask_begin(false);
+}
+
+void Joiner::ask_begin(bool clear) {
+  Context& context = primary_.context_;
   wire::BeginEpoch request;
   request.set = primary_.set();
   request.disk = disk_;
@@ -100,24 +108,37 @@ void Joiner::begin() {
   // In base it is complete, and may hold records that nobody else has: nothing is dropped, and it
   // is not sent anything.
   const auto& base = primary_.row_.base;
-  request.recovering = std::find(base.begin(), base.end(), disk_) == base.end();
+  request.recovering = std::find(base.begin(), base.end(), disk_) == base.end() ||
+                       SP_PLANTED_BUG(serve_drops_in_base);
+  request.create = clear;
   begin_epoch(context, context.place(disk_), request,
               [weak = primary_.weak_from_this(), disk = disk_, round = round_,
-               recovering = request.recovering](Result<wire::BeginEpochReply> reply) {
+               recovering = request.recovering, clear](Result<wire::BeginEpochReply> reply) {
                 SP_JOINER_OR_RETURN(joiner);
-                if (reply.ok() && reply->ok && !recovering) return joiner->start_promotion();
-                joiner->began(std::move(reply));
+                if (reply.ok() && reply->ok && !recovering) {
+                  SP_PROBE(serve_complete_copy_joins);
+                  return joiner->start_promotion();
+                }
+                joiner->began(std::move(reply), clear);
               });
 }
 
-void Joiner::began(Result<wire::BeginEpochReply> reply) {
+void Joiner::began(Result<wire::BeginEpochReply> reply, bool cleared) {
   if (!reply.ok()) return fail(reply.error().message());
   if (!reply->ok) {
     if (reply->epoch > primary_.epoch()) primary_.superseded_ = true;
     return fail(reply->text);
   }
+  // A copy that had left the set may hold blocks whose discards nobody remembers any more.
+  const auto own = primary_.disk_.store->set_record(primary_.set());
+  const bool too_old = own && reply->complete_to < own->complete_to;
+  if (!cleared && too_old && !SP_PLANTED_BUG(serve_completes_from_any_age)) {
+    SP_PROBE(serve_copy_too_old_is_cleared);
+    return ask_begin(true);
+  }
   Primary::Copy* const copy = primary_.add_copy(disk_, false);
   if (copy == nullptr) return fail("too many copies of the set");
+  primary_.context_.space.told(disk_, reply->blocks_free, primary_.context_.now());
   after_ = reply->complete_to;
   step_ = Step::sending;
   primary_.pump(*copy);
@@ -157,6 +178,10 @@ void Joiner::start_object(ObjectId object) {
   for (size_t i = 0; i < chunk->state.blocks.size(); ++i) {
     if (chunk->state.blocks[i].version > after_) chunk->wanted.push_back(static_cast<uint16_t>(i));
   }
+  if (chunk->wanted.empty() && SP_PLANTED_BUG(serve_recovers_content_only)) {
+    --objects_in_flight_;
+    return;
+  }
   read_chunk(std::move(chunk));
 }
 
@@ -194,6 +219,8 @@ void Joiner::read_run(std::shared_ptr<Chunk> chunk) {
       const store::BlockRead& block = (*read)[i];
       if (block.version < chunk->state.blocks[index].version)
         continue;  // discarded meanwhile: the copy hears of that by itself
+      if (block.version > chunk->state.blocks[index].version)
+        SP_PROBE(serve_recovered_block_written_meanwhile);
       if (kept != i)
         std::copy_n(into.data() + i * limits::block_bytes, limits::block_bytes,
                     into.data() + kept * limits::block_bytes);
@@ -270,7 +297,7 @@ void Joiner::drain() {
   Primary::Copy* const copy = primary_.find_copy(disk_);
   if (copy == nullptr) return fail("the copy is gone");
   step_ = Step::draining;
-  copy->counted = true;
+  copy->counted = !SP_PLANTED_BUG(serve_promotes_uncounted);
   // All that was ordered until now: what was decided without it, and what waits.
   drain_to_ = copy->sent_to;
   if (!primary_.undecided_.empty())
@@ -281,7 +308,8 @@ void Joiner::drain() {
 void Joiner::progress() {
   if (step_ != Step::draining) return;
   const Primary::Copy* const copy = primary_.find_copy(disk_);
-  if (copy == nullptr || copy->acked_to < drain_to_) return;
+  if (copy == nullptr) return;
+  if (copy->acked_to < drain_to_ && !SP_PLANTED_BUG(serve_promotes_without_drain)) return;
   finish();
 }
 
@@ -312,6 +340,11 @@ void Joiner::start_promotion() {
 
 void Joiner::row_changed() {
   if (step_ != Step::promoting || primary_.row_.revision == promote_revision_) return;
+  if (SP_PLANTED_BUG(serve_promotes_at_any_revision)) {
+    promote_revision_ = primary_.row_.revision;
+    return;
+  }
+  SP_PROBE(serve_promotion_overtaken);
   --primary_.open_commands_;
   step_ = Step::finishing;
   fail("the set changed while its promotion was asked for");

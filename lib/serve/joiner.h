@@ -46,7 +46,8 @@ class Joiner {
                       std::shared_ptr<Primary>& keep);
 
   void begin();
-  void began(Result<wire::BeginEpochReply> reply);
+  void ask_begin(bool clear);
+  void began(Result<wire::BeginEpochReply> reply, bool cleared);
   void send_more();
   void start_object(ObjectId object);
   void read_chunk(std::shared_ptr<Chunk> chunk);

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/planted.h"
+#include "base/probe.h"
 #include "serve/joiner.h"
 
 namespace sp::serve {
@@ -20,6 +22,7 @@ Primary::Primary(Context& context, LocalDisk& disk, const map::DiskSet& row, uin
       min_copies_(min_copies),
       operations_(std::move(earlier.operations)),
       fenced_volumes_(std::move(earlier.fenced)),
+      knows_fences_(earlier.knows_fences),
       decided_timer_(context.host.reactor) {
   copies_.resize(copy_places);
   for (const DiskId id : row_.acting) add_copy(id, true);
@@ -28,6 +31,22 @@ Primary::Primary(Context& context, LocalDisk& disk, const map::DiskSet& row, uin
 Primary::~Primary() = default;
 
 void Primary::start() { drive(); }
+
+bool Primary::may_decide() const {
+  if (SP_PLANTED_BUG(serve_decides_below_min_copies)) return row_.activated;
+  return map::may_decide(row_, min_copies_);
+}
+
+bool Primary::leads() const {
+  if (SP_PLANTED_BUG(serve_reads_after_promise)) return context_.serves(disk_.id);
+  if (SP_PLANTED_BUG(serve_ignores_lease))
+    return !superseded_ && replica_.epoch() == epoch() && context_.holds(disk_.id);
+  return !superseded_ && replica_.epoch() == epoch() && context_.serves(disk_.id);
+}
+
+bool Primary::holds_reads() const {
+  return open_commands_ > 0 && !SP_PLANTED_BUG(serve_reads_during_commands);
+}
 
 Primary::Copy* Primary::add_copy(DiskId disk, bool counted) {
   for (Copy& copy : copies_) {
@@ -120,6 +139,7 @@ void Primary::evict(Copy& copy, const std::string& why) {
   const io::Instant now = context_.now();
   if (copy.disk == disk_.id) {
     if (evicting_self_) return;
+    SP_PROBE(serve_primary_evicts_itself);
     evicting_self_ = true;
     ++open_commands_;
     evict_self_next_ = now;
@@ -130,6 +150,7 @@ void Primary::evict(Copy& copy, const std::string& why) {
   context_.host.log.warning("copy is complained of",
                             {{"set", set().index}, {"disk", copy.disk}, {"why", why}});
   ++context_.counters.evictions;
+  SP_PROBE(serve_copy_complained_of);
   map::SetEvict command;
   command.set = set();
   command.epoch = epoch();
@@ -164,11 +185,13 @@ void Primary::fence(VolumeId volume) {
 }
 
 void Primary::attachments_changed() {
-  fenced_records_ = std::any_of(undecided_.begin(), undecided_.end(), [&](const Write* write) {
-    const wire::CopyRecord& record = write->prepare.record;
-    return record.attachment.client != 0 &&
-           !attachment_valid(record.object.volume, record.attachment);
-  });
+  fenced_records_ = !SP_PLANTED_BUG(serve_shows_fenced_writes) &&
+                    std::any_of(undecided_.begin(), undecided_.end(), [&](const Write* write) {
+                      const wire::CopyRecord& record = write->prepare.record;
+                      return record.attachment.client != 0 &&
+                             !attachment_valid(record.object.volume, record.attachment);
+                    });
+  if (fenced_records_) SP_PROBE(serve_fence_with_writes_open);
   retry_parked();
 }
 
@@ -238,6 +261,8 @@ SetMemory Primary::stop() {
   phase_ = Phase::stopped;
   decided_timer_.cancel();
   for (auto& joiner : joiners_) joiner->stop();
+  if (!undecided_.empty()) SP_PROBE(serve_epoch_ends_with_writes_open);
+  if (!parked_.empty()) SP_PROBE(serve_epoch_ends_with_requests_waiting);
   for (Write* write : undecided_) {
     if (write->link != 0)
       reply_write(write->link, write->request, wire::DataStatus::stale_epoch,
@@ -250,6 +275,7 @@ SetMemory Primary::stop() {
   SetMemory memory;
   memory.operations.inherit(operations_, decided_to_);
   memory.fenced = std::move(fenced_volumes_);
+  memory.knows_fences = knows_fences_;
   return memory;
 }
 

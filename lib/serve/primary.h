@@ -51,6 +51,8 @@ struct ClientRequest {
 struct SetMemory {
   Operations operations;
   std::set<VolumeId> fenced;  // lost by force while the set could not decide
+  bool knows_fences = false;  // fenced is complete: the process has seen everything since the set
+                              // had decided all that there was
 };
 
 class Primary : public std::enable_shared_from_this<Primary> {
@@ -113,15 +115,13 @@ class Primary : public std::enable_shared_from_this<Primary> {
   // primary.cc
   uint32_t bit(const Copy& copy) const { return 1u << (&copy - copies_.data()); }
   uint32_t counted() const;
-  bool may_decide() const { return map::may_decide(row_, min_copies_); }
+  bool may_decide() const;
   // Undecided records of earlier epochs: they may have been decided and read then.
   bool inherits() const {
     return !undecided_.empty() && undecided_.front()->prepare.record.version.epoch() < epoch();
   }
-  bool leads() const {
-    return !superseded_ && replica_.epoch() == epoch() && context_.serves(disk_.id);
-  }
-  bool holds_reads() const { return open_commands_ > 0; }
+  bool leads() const;
+  bool holds_reads() const;
   Copy* add_copy(DiskId disk, bool counted);
   void remove_copy(Copy& copy);
   Copy* find_copy(DiskId disk);
@@ -141,12 +141,14 @@ class Primary : public std::enable_shared_from_this<Primary> {
   void ask_activation();
   // primary_write.cc
   void admit_write(ClientRequest request);
+  Space::Room room_for(uint32_t blocks, DiskId& disk);
   void order(ClientRequest request);
   void pump(Copy& copy);
   void load(Write& write);
   void send(Copy& copy, Write& write);
   void prepared(size_t index, uint32_t round, Version version,
                 const Result<wire::PrepareReply>& reply);
+  bool is_everywhere(const Write& write, uint32_t needed) const;
   void advance();
   void answer(const Write& write);
   Write* find_write(Version version);
@@ -156,6 +158,7 @@ class Primary : public std::enable_shared_from_this<Primary> {
   void pass_tombstones();
   // primary_read.cc
   void admit_read(ClientRequest request);
+  bool may_read(const wire::ReadRequest& request) const;
   void read_done(ReadCall* call, Result<std::vector<store::BlockRead>> read);
   // primary_requests.cc
   bool refuse_bad(ClientRequest& request);
@@ -179,6 +182,8 @@ class Primary : public std::enable_shared_from_this<Primary> {
   uint64_t sequence_ = 0;
   Operations operations_;
   std::set<VolumeId> fenced_volumes_;
+  bool knows_fences_;                // see SetMemory
+  uint32_t generation_decided_ = 0;  // newest attachment of which a write is known to be decided
   bool fenced_records_ = false;  // an undecided write of an attachment that is gone: its blocks are
                                  // not read until it is decided
   std::deque<ClientRequest> parked_;

@@ -2,6 +2,8 @@
 #include <algorithm>
 #include <map>
 
+#include "base/planted.h"
+#include "base/probe.h"
 #include "serve/copies.h"
 #include "serve/joiner.h"
 #include "serve/primary.h"
@@ -32,7 +34,7 @@ void Primary::drive() {
     const bool equal = std::all_of(undecided_.begin(), undecided_.end(), [&](const Write* write) {
       return (write->acked & needed) == needed;
     });
-    if (!equal) return;
+    if (!equal && !SP_PLANTED_BUG(serve_activates_unequal)) return;
     phase_ = Phase::asking;
     activation_next_ = {};
   }
@@ -69,10 +71,12 @@ void Primary::begin_replied(size_t index, uint32_t round, Result<wire::BeginEpoc
   if (reply->ok) {
     copy.begin = Begin::agreed;
     copy.reply = std::move(*reply);
+    context_.space.told(copy.disk, copy.reply.blocks_free, context_.now());
     copy.trouble.clear();
     copy.told = copy.reply.decided_to;
   } else if (reply->epoch > epoch()) {
     superseded_ = true;
+    SP_PROBE(serve_superseded_while_collecting);
     copy.begin = Begin::idle;
     copy.begin_next = context_.now() + limits::copy_timeout;
   } else if (!reply->known) {
@@ -99,7 +103,8 @@ bool Primary::settle_unknown() {
   if (!any_unknown) return true;
   for (Copy& copy : copies_) {
     if (copy.disk == 0 || copy.begin != Begin::unknown) continue;
-    if (any_content) {
+    if (any_content && !SP_PLANTED_BUG(serve_believes_lost_copy)) {
+      SP_PROBE(serve_copy_lost_its_record);
       evict(copy, "has lost what it held of the set");
     } else {
       copy.create = true;
@@ -125,6 +130,8 @@ void Primary::merge_records() {
     if (copy.disk == 0) continue;
     for (const auto& record : copy.reply.undecided) {
       if (record.version <= decided_to_) continue;
+      const bool foreign = copy.disk != disk_.id && records.count(record.version) == 0;
+      if (foreign && SP_PLANTED_BUG(serve_takes_own_records_only)) continue;
       Write*& write = records[record.version];
       if (write == nullptr) {
         write = writes_.take();
@@ -138,17 +145,23 @@ void Primary::merge_records() {
     }
   }
   for (const auto& [version, write] : records) undecided_.push_back(write);
+  if (!undecided_.empty()) SP_PROBE(serve_primary_inherits_records);
   for (Copy& copy : copies_) {
     for (const auto& known : copy.reply.operations) {
+      if (SP_PLANTED_BUG(serve_forgets_operations)) break;
       if (known.version <= decided_to_ || records.count(known.version) != 0)
         operations_.add(known.attachment, known.operation, known.version);
+      if (known.version <= decided_to_)
+        generation_decided_ = std::max(generation_decided_, known.attachment.generation);
     }
     copy.reply = {};
   }
   for (const auto& [version, write] : records) {
     const auto& record = write->prepare.record;
     operations_.add(record.attachment, record.operation, version);
-    if ((write->acked & counted()) != counted()) ++context_.counters.records_equalized;
+    if ((write->acked & counted()) == counted()) continue;
+    ++context_.counters.records_equalized;
+    SP_PROBE(serve_record_equalized);
   }
 }
 

@@ -1,4 +1,6 @@
 // Reads: decided data only, and only while nobody else can lead.
+#include "base/planted.h"
+#include "base/probe.h"
 #include "serve/primary.h"
 #include "serve/repair.h"
 
@@ -10,13 +12,34 @@ struct Primary::ReadCall {
   bool careful = false;
 };
 
+// While the set may not decide, a copy that is away may bring back a write that nobody here knows.
+// It may be of a client that has been fenced since, and then it must not appear after the volume
+// was read elsewhere. Fences that this process has seen are in fenced_volumes_. After a restart, or
+// a change of the primary, that memory is gone. Then only attachments are served that are no newer
+// than one of which a decided write is known: that write was ordered under a map that had the
+// reader's attachment and the fences that came with it, so what was ordered before them has a lower
+// version and is decided too.
+bool Primary::may_read(const wire::ReadRequest& r) const {
+  const bool unsure = (!may_decide() && !SP_PLANTED_BUG(serve_reads_beside_undecided)) ||
+                      fenced_records_ ||
+                      (inherits() && !SP_PLANTED_BUG(serve_reads_before_inherited));
+  if (unsure && disk_.store->has_undecided(r.object, r.first_block, r.block_count)) {
+    SP_PROBE(serve_read_waits_for_decision);
+    return false;
+  }
+  if (fenced_volumes_.count(r.object.volume) != 0) {
+    SP_PROBE(serve_read_waits_for_fence);
+    return false;
+  }
+  if (may_decide() || knows_fences_ || r.attachment.generation <= generation_decided_) return true;
+  if (SP_PLANTED_BUG(serve_forgets_fences)) return true;
+  SP_PROBE(serve_read_waits_for_unknown_fence);
+  return false;
+}
+
 void Primary::admit_read(ClientRequest request) {
   const wire::ReadRequest& r = request.read;
-  if (!leads() || holds_reads()) return park(std::move(request));
-  if ((!may_decide() || fenced_records_ || inherits()) &&
-      disk_.store->has_undecided(r.object, r.first_block, r.block_count))
-    return park(std::move(request));
-  if (fenced_volumes_.count(r.object.volume) != 0) return park(std::move(request));
+  if (!leads() || holds_reads() || !may_read(r)) return park(std::move(request));
   ++context_.counters.reads;
   auto call = std::make_unique<ReadCall>();
   call->data = Buffer::allocate(size_t{r.block_count} * limits::block_bytes);
@@ -54,8 +77,13 @@ void Primary::read_done(ReadCall* raw, Result<std::vector<store::BlockRead>> rea
                  "the set has moved to another epoch");
   // Lease, epoch and fences are looked at after the versions were chosen: nobody can have decided
   // newer ones before.
-  if (!leads() || holds_reads()) return park(std::move(call->request));
-  if (!read.ok() && read.error().code() == Code::damaged && !call->careful && !disk_.failed) {
+  if ((!leads() || holds_reads()) && !SP_PLANTED_BUG(serve_read_not_looked_at_again)) {
+    SP_PROBE(serve_read_overtaken);
+    return park(std::move(call->request));
+  }
+  const bool repairs = !call->careful && !disk_.failed && !SP_PLANTED_BUG(serve_answers_damage);
+  if (!read.ok() && read.error().code() == Code::damaged && repairs) {
+    SP_PROBE(serve_read_meets_damage);
     call->careful = true;
     tell_decided();
     const wire::ReadRequest& body = call->request.read;

@@ -1,4 +1,5 @@
 // Requests of clients at a primary: what is refused at once, what waits, and for how long.
+#include "base/planted.h"
 #include "serve/primary.h"
 
 namespace sp::serve {
@@ -29,13 +30,13 @@ bool Primary::refuse_bad(ClientRequest& request) {
       request.is_write ? request.write.attachment : request.read.attachment;
   const map::Map& map = context_.map();
 
-  if (!attachment_valid(object.volume, id)) {
+  if (!attachment_valid(object.volume, id) && !SP_PLANTED_BUG(serve_takes_fenced_writes)) {
     if (id.generation > map.cluster.generation_last)
       return refuse(DataStatus::not_ready, "the attachment is newer than this server's map");
     return refuse(DataStatus::fenced, "the volume is not attached with this generation any more");
   }
-  if (request.is_write &&
-      map.attachment(object.volume, id.client)->rights != map::Rights::read_write)
+  const map::Attachment* row = map.attachment(object.volume, id.client);
+  if (request.is_write && row != nullptr && row->rights != map::Rights::read_write)
     return refuse(DataStatus::invalid, "the volume is attached read-only");
   const auto volume = map.volumes.find(object.volume);
   if (volume == map.volumes.end()) return refuse(DataStatus::fenced, "the volume does not exist");

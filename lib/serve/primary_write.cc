@@ -1,6 +1,9 @@
 // Writes: ordering, copies, decision, answer.
 #include <algorithm>
+#include <bit>
 
+#include "base/planted.h"
+#include "base/probe.h"
 #include "serve/copies.h"
 #include "serve/joiner.h"
 #include "serve/primary.h"
@@ -16,11 +19,13 @@ void Primary::admit_write(ClientRequest request) {
   if (const auto version = operations_.find(w.attachment, w.operation)) {
     ++context_.counters.duplicates;
     if (*version <= decided_to_) {
+      SP_PROBE(serve_retry_answered_from_memory);
       if (!leads()) return park(std::move(request));
       return reply(request, wire::DataStatus::ok, "");
     }
     Write* const write = find_write(*version);
     SP_ASSERT(write != nullptr);
+    SP_PROBE(serve_retry_of_undecided);
     write->link = request.link;
     write->request = request.request;
     return;
@@ -31,19 +36,41 @@ void Primary::admit_write(ClientRequest request) {
     return reply(request, wire::DataStatus::busy,
                  "too many operations of this attachment are remembered");
   if (!w.discard) {
-    // What was written over in between is free again: looked at anew before a refusal.
-    const uint64_t needed = w.block_count + limits::space_margin_blocks;
-    if (disk_.blocks_free < needed) disk_.count_space();
-    if (disk_.blocks_free < needed)
+    DiskId disk = 0;
+    const Space::Room room = room_for(w.block_count, disk);
+    if (room == Space::Room::unknown) return park(std::move(request));
+    if (room == Space::Room::full)
       return reply(request, wire::DataStatus::no_space,
-                   "disk " + std::to_string(disk_.id) + " is full");
+                   "disk " + std::to_string(disk) +
+                       " is full: delete volumes, add disks, or move disk sets to other disks");
   }
   order(std::move(request));
 }
 
+// Whether every copy has room for so many more blocks; else which disk has not, or has to be asked.
+Space::Room Primary::room_for(uint32_t blocks, DiskId& disk) {
+  if (SP_PLANTED_BUG(serve_orders_without_room)) return Space::Room::enough;
+  const uint64_t needed = blocks + limits::space_margin_blocks;
+  const io::Instant now = context_.now();
+  for (const Copy& copy : copies_) {
+    if (copy.disk == 0 || !copy.counted) continue;
+    disk = copy.disk;
+    if (LocalDisk* const local = context_.disk(copy.disk)) {
+      // What was written over in between is free again: looked at anew before a refusal.
+      if (local->blocks_free < needed) local->count_space(now);
+      if (local->blocks_free < needed) return Space::Room::full;
+      continue;
+    }
+    const Space::Room room = context_.space.room(copy.disk, needed, now);
+    if (room == Space::Room::enough) continue;
+    if (room == Space::Room::unknown) context_.ask_space(copy.disk);
+    return room;
+  }
+  return Space::Room::enough;
+}
+
 void Primary::order(ClientRequest request) {
   ++context_.counters.writes;
-  if (!request.write.discard) disk_.blocks_free -= request.write.block_count;
   wire::WriteRequest& w = request.write;
   Write* const write = writes_.take();
   wire::Prepare& prepare = write->prepare;
@@ -108,6 +135,7 @@ void Primary::pump(Copy& copy) {
 // Fetches the content of a record that this leadership has inherited, from any copy that holds it.
 void Primary::load(Write& write) {
   if (write.loading) return;
+  SP_PROBE(serve_record_content_fetched);
   Copy* holder = nullptr;
   for (Copy& copy : copies_) {
     if (copy.disk != 0 && (write.acked & bit(copy)) != 0 &&
@@ -158,10 +186,12 @@ void Primary::send(Copy& copy, Write& write) {
   const uint32_t round = copy.round;
   const Version version = write.prepare.record.version;
   write.prepare.disk = copy.disk;
-  write.prepare.decided_to = decided_to_;
+  write.prepare.decided_to = SP_PLANTED_BUG(serve_tells_decided_early) ? version : decided_to_;
   copy.told = decided_to_;
   const Place place = context_.place(copy.disk);
+  const uint32_t blocks = write.prepare.record.discard ? 0 : write.prepare.record.block_count;
   if (place.local != nullptr) {
+    place.local->take_space(blocks);
     place.local->replica(context_.host, set())
         .prepare(write.prepare, write.data, true,
                  [weak = weak_from_this(), index, round](const wire::PrepareReply& reply) {
@@ -170,13 +200,20 @@ void Primary::send(Copy& copy, Write& write) {
                  });
     return;
   }
+  context_.space.sent(copy.disk, blocks);
   context_.peers.request(
       place.server, wire::MessageType::prepare, encode(write.prepare), write.data,
-      [weak = weak_from_this(), index, round, version](Result<wire::Message> message) {
+      [weak = weak_from_this(), &context = context_, disk = copy.disk, blocks, index, round,
+       version](Result<wire::Message> message) {
+        context.space.ended(disk, blocks);
         const auto self = weak.lock();
-        if (!self) return;
-        if (!message.ok()) return self->prepared(index, round, version, message.error());
+        if (!message.ok()) {
+          if (self) self->prepared(index, round, version, message.error());
+          return;
+        }
         auto reply = wire::decode<wire::PrepareReply>(message->body);
+        if (reply && reply->ok) context.space.told(disk, reply->blocks_free, context.now());
+        if (!self) return;
         if (!reply || reply->version != version)
           return self->prepared(index, round, version, Error(Code::damaged, "a malformed reply"));
         self->prepared(index, round, version, std::move(*reply));
@@ -198,15 +235,19 @@ void Primary::prepared(size_t index, uint32_t round, Version version,
     return;
   }
   std::string why = reply.ok() ? reply->text : reply.error().message();
-  if (reply.ok() && reply->epoch > epoch()) superseded_ = true;
+  if (reply.ok() && reply->epoch > epoch()) {
+    superseded_ = true;
+    SP_PROBE(serve_superseded_while_active);
+  }
   const DiskId disk = copy.disk;
   for (auto& joiner : joiners_) {
     if (joiner->disk() == disk && !joiner->promotion_open()) return joiner->fail(why);
   }
   // A lost connection: everything unacknowledged is sent again, in order, when there is a new one.
-  // A refusal: it is taken out.
+  // A refusal: it is taken out, unless it only had no room, which there may be with the next tick.
   copy.sent_to = {};
   copy.trouble = why;
+  if (reply.ok() && reply->no_space) return;
   if (reply.ok() && !superseded_) {
     context_.host.reactor.post([weak = weak_from_this(), index, round, why] {
       const auto self = weak.lock();
@@ -216,17 +257,26 @@ void Primary::prepared(size_t index, uint32_t round, Version version,
   }
 }
 
+bool Primary::is_everywhere(const Write& write, uint32_t needed) const {
+  if (SP_PLANTED_BUG(serve_decides_by_majority))
+    return std::popcount(write.acked & needed) >= static_cast<int>(min_copies_);
+  return (write.acked & needed) == needed;
+}
+
 void Primary::advance() {
   if (phase_ != Phase::active) return;
   const Version before = decided_to_;
   const uint32_t needed = counted();
   std::vector<Write*> decided;
-  while (may_decide() && !undecided_.empty() && (undecided_.front()->acked & needed) == needed) {
+  while (may_decide() && !undecided_.empty() && is_everywhere(*undecided_.front(), needed)) {
     decided.push_back(undecided_.front());
     undecided_.pop_front();
     decided_to_ = decided.back()->prepare.record.version;
   }
-  if (may_decide() && !inherits()) fenced_volumes_.clear();
+  if (may_decide() && !inherits()) {
+    fenced_volumes_.clear();
+    knows_fences_ = true;
+  }
   if (decided_to_ != before) {
     replica_.note_decided(decided_to_);
     for (Write* write : decided) {
@@ -279,6 +329,7 @@ void Primary::check_overdue() {
   if (undecided_.empty()) return;
   for (Copy& copy : copies_) {
     if (copy.disk == 0 || !copy.counted) continue;
+    if (!copy.trouble.empty()) pump(copy);
     if (std::find(row_.acting.begin(), row_.acting.end(), copy.disk) == row_.acting.end()) continue;
     const auto oldest = std::find_if(undecided_.begin(), undecided_.end(), [&](const Write* write) {
       return (write->acked & bit(copy)) == 0;

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "base/checksum.h"
+#include "base/probe.h"
 #include "serve/copies.h"
 #include "serve/records.h"
 
@@ -139,6 +140,7 @@ struct CarefulRead : std::enable_shared_from_this<CarefulRead> {
     std::memcpy(slice().data(), data.data(), limits::block_bytes);
     reads.push_back({wanted.version, wanted.crc});
     ++context.counters.blocks_repaired;
+    SP_PROBE(serve_block_repaired);
     context.host.log.warning("block repaired from another copy",
                              {{"disk", disk.id}, {"block", block_text(object, wanted.block)}});
     disk.store->repair(object, wanted.block, wanted.version, wanted.crc, data, [](Status) {});

@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "base/checksum.h"
+#include "base/planted.h"
+#include "base/probe.h"
 #include "serve/records.h"
 
 namespace sp::serve {
@@ -62,7 +64,11 @@ void Replica::next_change() {
 
 // Runs the change once nothing of the past is in flight.
 void Replica::ended() {
-  if (change_ == Change::none || change_started_ || working_ != 0) return;
+  if (change_ == Change::none || change_started_) return;
+  if (working_ != 0 && !SP_PLANTED_BUG(serve_begins_with_writes_in_flight)) {
+    SP_PROBE(serve_epoch_waits_for_writes);
+    return;
+  }
   change_started_ = true;
   if (change_ == Change::begin)
     begin_now();
@@ -73,13 +79,25 @@ void Replica::ended() {
 void Replica::begin_now() {
   apply_decided();
   const wire::BeginEpoch& request = begins_.front().request;
-  if (!request.recovering) return begin_put({});
   const auto record = store_.set_record(set_);
+  if (!request.recovering) return begin_put(record ? record->complete_to : Version());
+  if (request.create) {
+    return store_.remove_set(set_, [this](Status status) {
+      if (!status.ok()) return begin_answer(std::move(status));
+      begin_put({});
+    });
+  }
   Version complete_to;
-  if (record) complete_to = record->recovering ? record->complete_to : store_.decided_to(set_);
+  if (record) {
+    complete_to = record->complete_to;
+    if (!record->recovering || SP_PLANTED_BUG(serve_live_writes_complete))
+      complete_to = std::max(complete_to, store_.decided_to(set_));
+  }
   // Decisions are remembered lazily, complete_to at once: what it vouches for may be found
   // undecided after a crash, and is not to be dropped.
   if (complete_to > store_.decided_to(set_)) store_.decide(set_, complete_to);
+  if (SP_PLANTED_BUG(serve_returns_with_forks)) return begin_put(complete_to);
+  if (!store_.undecided(set_).empty()) SP_PROBE(serve_returning_copy_drops_records);
   store_.drop_undecided(set_, [this, complete_to](Status status) {
     if (!status.ok()) return begin_answer(std::move(status));
     begin_put(complete_to);
@@ -92,6 +110,10 @@ void Replica::begin_put(Version complete_to) {
   record.epoch = promised_;
   record.recovering = begins_.front().request.recovering;
   record.complete_to = complete_to;
+  if (SP_PLANTED_BUG(serve_promise_not_durable)) {
+    store_.put_set(record, [](const Status&) {});
+    return begin_answer({});
+  }
   store_.put_set(record, [this](Status status) { begin_answer(std::move(status)); });
 }
 
@@ -174,7 +196,10 @@ void Replica::prepare(const wire::Prepare& request, const Buffer& data, bool ver
     --working_;
     apply_decided();
     call->reply.ok = status.ok();
-    if (!status.ok()) call->reply.text = status.error().message();
+    if (!status.ok()) {
+      call->reply.text = status.error().message();
+      call->reply.no_space = status.error().code() == Code::no_space;
+    }
     const auto answer = std::move(call->reply);
     auto done = std::move(call->done);
     calls_.release(call);
@@ -186,8 +211,17 @@ void Replica::prepare(const wire::Prepare& request, const Buffer& data, bool ver
 void Replica::decided(const wire::Decided& request) {
   if (!is_current(request.epoch)) return;
   note_decided(request.decided_to);
-  if (!request.tombstones_passed.is_zero())
-    store_.forget_tombstones(set_, std::min(request.tombstones_passed, store_.decided_to(set_)));
+  const Version passed = std::min(request.tombstones_passed, store_.decided_to(set_));
+  auto record = store_.set_record(set_);
+  if (!record || record->recovering || passed <= record->complete_to) return;
+  // First it is on record that tombstones may be missing, then they are.
+  record->complete_to = passed;
+  ++working_;
+  store_.put_set(*record, [this, passed](const Status& status) {
+    if (status.ok()) store_.forget_tombstones(set_, passed);
+    --working_;
+    ended();
+  });
 }
 
 void Replica::note_decided(Version up_to) {

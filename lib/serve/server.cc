@@ -52,8 +52,11 @@ void ServerImpl::tick() {
   if (++ticks_ % sweep_ticks != 0) return;
   sweep();
   for (auto& [id, disk] : context_.disks) {
-    if (!disk->failed) disk->count_space();
+    if (!disk->failed) disk->count_space(context_.now());
   }
+  std::vector<DiskId> doubtful;
+  context_.space.each_doubtful(context_.now(), [&](DiskId disk) { doubtful.push_back(disk); });
+  for (const DiskId disk : doubtful) context_.ask_space(disk);
 }
 
 member::Report ServerImpl::make_report() {

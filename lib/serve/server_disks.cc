@@ -64,7 +64,7 @@ void ServerImpl::opened(const std::string& path, Result<OpenedDisk> opened) {
     for (const auto& record : disk->store->sets()) disk->replica(host_, record.set);
     host_.log.info("disk opened",
                    {{"disk", disk->id}, {"path", path}, {"sets", disk->replicas.size()}});
-    disk->count_space();
+    disk->count_space(context_.now());
     context_.disks.emplace(disk->id, std::move(disk));
   }
   register_disks();

@@ -115,9 +115,11 @@ void ServerImpl::prepare(uint64_t link, const wire::Message& message) {
     reply.text = "disk " + std::to_string(body->disk) + " is not held by this server";
     return answer(link, message.request, MessageType::prepare_reply, reply);
   }
+  if (!body->record.discard) disk->take_space(body->record.block_count);
   disk->replica(host_, body->record.set)
       .prepare(*body, message.data, false,
-               [this, link, request = message.request](const wire::PrepareReply& reply) {
+               [this, disk, link, request = message.request](wire::PrepareReply reply) {
+                 reply.blocks_free = disk->space_to_tell(context_.now());
                  answer(link, request, MessageType::prepare_reply, reply);
                });
 }
@@ -131,7 +133,8 @@ void ServerImpl::handle_copy(const Links::Peer& from, wire::Message message) {
     if (!body) return links_.close(link);
     if (LocalDisk* const disk = context_.disk(body->disk)) return work(*disk, *body);
     Reply reply;
-    reply.text = "disk " + std::to_string(body->disk) + " is not held by this server";
+    if constexpr (requires { reply.text; })
+      reply.text = "disk " + std::to_string(body->disk) + " is not held by this server";
     if constexpr (requires { reply.known; }) reply.known = true;
     answer(link, request, reply_type, reply);
   };
@@ -141,7 +144,8 @@ void ServerImpl::handle_copy(const Links::Peer& from, wire::Message message) {
       return with.operator()<wire::BeginEpoch, wire::BeginEpochReply>(
           MessageType::begin_epoch_reply, [&](LocalDisk& disk, const wire::BeginEpoch& body) {
             disk.replica(host_, body.set)
-                .begin_epoch(body, [this, link, request](wire::BeginEpochReply reply) {
+                .begin_epoch(body, [this, &disk, link, request](wire::BeginEpochReply reply) {
+                  reply.blocks_free = disk.space_to_tell(context_.now());
                   answer(link, request, MessageType::begin_epoch_reply, reply);
                 });
           });
@@ -182,6 +186,15 @@ void ServerImpl::handle_copy(const Links::Peer& from, wire::Message message) {
                   LocalDisk* const disk = context_.disk(id);
                   if (damaged && disk != nullptr) mend_block(context_, *disk, set, object, block);
                 });
+          });
+    case MessageType::ask_space:
+      return with.operator()<wire::AskSpace, wire::AskSpaceReply>(
+          MessageType::ask_space_reply, [&](LocalDisk& disk, const wire::AskSpace&) {
+            wire::AskSpaceReply reply;
+            reply.ok = true;
+            disk.count_space(context_.now());
+            reply.blocks_free = disk.blocks_free;
+            answer(link, request, MessageType::ask_space_reply, reply);
           });
     default: return links_.close(link);
   }

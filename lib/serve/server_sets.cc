@@ -48,6 +48,9 @@ void ServerImpl::fence() {
     const bool lost = before.second && (now == seen.end() || now->second.first != before.first);
     if (!lost) continue;
     for (auto& [set, primary] : primaries_) primary->fence(key.first);
+    for (auto& [set, memory] : memory_) {
+      if (memory.knows_fences) memory.fenced.insert(key.first);
+    }
   }
   attachments_ = std::move(seen);
   for (auto& [set, primary] : primaries_) primary->attachments_changed();

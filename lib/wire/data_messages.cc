@@ -68,6 +68,7 @@ SP_FIELDS(BeginEpochReply) {
   c(m.ok), c(m.known), c(m.epoch), c(m.decided_to), c(m.complete_to);
   c.list(m.undecided, limits::set_undecided_max);
   c.list(m.operations, limits::set_operations_max);
+  c(m.blocks_free);
   c.text(m.text, text_max);
 }
 
@@ -76,7 +77,10 @@ SP_FIELDS(Prepare) {
   crcs(c, m.crcs);
 }
 
-SP_FIELDS(PrepareReply) { c(m.ok), c(m.set), c(m.epoch), c(m.version), c.text(m.text, text_max); }
+SP_FIELDS(PrepareReply) {
+  c(m.ok), c(m.set), c(m.epoch), c(m.version), c(m.no_space), c(m.blocks_free);
+  c.text(m.text, text_max);
+}
 
 SP_FIELDS(Decided) { c(m.set), c(m.disk), c(m.epoch), c(m.decided_to), c(m.tombstones_passed); }
 
@@ -108,6 +112,10 @@ SP_FIELDS(FetchBlock) {
 }
 
 SP_FIELDS(FetchBlockReply) { c(m.ok), c(m.crc), c.text(m.text, text_max); }
+
+SP_FIELDS(AskSpace) { c(m.disk); }
+
+SP_FIELDS(AskSpaceReply) { c(m.ok), c(m.blocks_free); }
 
 SP_FIELDS(Digest) { c(m.set), c(m.disk); }
 

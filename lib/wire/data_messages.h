@@ -84,8 +84,9 @@ struct BeginEpoch {  // "I lead epoch; what do you hold?" The copy notes the epo
   DiskId disk = 0;  // the copy spoken to
   uint32_t epoch = 0;
   bool recovering = false;  // it joins as a recovering copy: drop undecided records first
-  bool create = false;  // acting, and nothing of the set exists anywhere: a disk without a record
-                        // of it may start one
+  // Acting: nothing of the set exists anywhere, so a disk without a record of it may start one.
+  // Recovering: what is here is too old to be completed, the copy clears it and starts anew.
+  bool create = false;
 };
 struct KnownOperation {  // decided or not: a retry of it is answered, not applied again
   AttachmentId attachment;
@@ -97,9 +98,10 @@ struct BeginEpochReply {
   bool known = false;  // false with ok = false: this disk has no record of the set
   uint32_t epoch = 0;  // the newest that the copy knows
   Version decided_to;
-  Version complete_to;  // recovering: where recovery has to begin
+  Version complete_to;  // recovering: where recovery has to begin; else see store::SetRecord
   std::vector<CopyRecord> undecided;
   std::vector<KnownOperation> operations;  // the newest of them
+  uint64_t blocks_free = 0;                // that the copy's disk will still take
   std::string text;
 };
 
@@ -115,6 +117,8 @@ struct PrepareReply {
   SetId set;
   uint32_t epoch = 0;
   Version version;
+  bool no_space = false;     // the only thing wrong: the same may be taken later
+  uint64_t blocks_free = 0;  // that the copy's disk will still take
   std::string text;
 };
 struct Decided {  // no reply; sent when no Prepare follows soon
@@ -172,6 +176,14 @@ struct FetchBlockReply {
   std::string text;
 };
 
+struct AskSpace {
+  DiskId disk = 0;
+};
+struct AskSpaceReply {
+  bool ok = false;
+  uint64_t blocks_free = 0;
+};
+
 struct Digest {  // of all decided blocks of a set on one disk, to compare copies at rest
   SetId set;
   DiskId disk = 0;
@@ -185,12 +197,13 @@ struct DigestReply {
 
 // encode(): the body. decode(): nullopt unless the whole body is well formed. One pair for each
 // struct above.
-#define SP_DATA_MESSAGES(X)                                                                      \
-  X(ReadRequest)                                                                                 \
-  X(ReadReply)                                                                                   \
-  X(WriteRequest) X(WriteReply) X(BeginEpoch) X(BeginEpochReply) X(Prepare) X(PrepareReply)      \
-      X(Decided) X(FetchUndecided) X(FetchUndecidedReply) X(RecoverObject) X(RecoverObjectReply) \
-          X(FetchBlock) X(FetchBlockReply) X(Digest) X(DigestReply)
+#define SP_DATA_MESSAGES(X)                                                            \
+  X(ReadRequest)                                                                       \
+  X(ReadReply)                                                                         \
+  X(WriteRequest)                                                                      \
+  X(WriteReply) X(BeginEpoch) X(BeginEpochReply) X(Prepare) X(PrepareReply) X(Decided) \
+      X(FetchUndecided) X(FetchUndecidedReply) X(RecoverObject) X(RecoverObjectReply)  \
+          X(FetchBlock) X(FetchBlockReply) X(AskSpace) X(AskSpaceReply) X(Digest) X(DigestReply)
 #define X(Name) std::vector<std::byte> encode(const Name& message);
 SP_DATA_MESSAGES(X)
 #undef X

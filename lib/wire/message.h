@@ -36,6 +36,8 @@ enum class MessageType : uint8_t {
   recover_object_reply = 74,
   fetch_block = 75,
   fetch_block_reply = 76,
+  ask_space = 77,
+  ask_space_reply = 78,
   // 96..: services and their beacon (wire/member_messages.h)
   register_ = 96,
   map_full = 97,

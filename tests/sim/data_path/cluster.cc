@@ -98,7 +98,9 @@ DataCluster::~DataCluster() {
 void DataCluster::format_disks() {
   for (auto& process : servers) {
     for (size_t i = 0; i < process.paths.size(); ++i) {
-      const Status added = world.disks().add(process.paths[i], options.disk_bytes);
+      const bool small = process.disks[i] == options.small_disk;
+      const Status added = world.disks().add(process.paths[i],
+                                             small ? options.small_disk_bytes : options.disk_bytes);
       SP_ASSERT(added.ok());
       format_disk(process, i);
     }
@@ -173,8 +175,6 @@ void DataCluster::start_client(ClientProcess& process) {
   member::Member::Events events;
   events.map_changed = [p](const std::vector<map::Change>&) {
     if (p->volume) p->volume->map_changed();
-    // The whole map is there with the first change: then work begins.
-    if (p->work && p->work->completed() == 0 && p->work->idle()) p->work->start();
   };
   process.member = control.join(process.host->host(), options_of_member, std::move(events));
   process.servers =
@@ -187,9 +187,27 @@ void DataCluster::start_client(ClientProcess& process) {
       client::Volume::open(process.host->host(), *process.member, process.servers, volume);
   WorkloadOptions work = options.work;
   work.volume = process.volume_id;
-  if (process.reader) work.reads = 1;
+  if (process.reader) {
+    work.reads = 1;
+  } else {
+    if (process.session != 0) process.earlier_sessions.push_back(process.session);
+    process.session = work.session = ++last_session_;
+  }
   process.work =
       std::make_unique<Workload>(process.host->host(), *process.volume, history, last_stamp, work);
+  confirm_client(process, control.map().index);
+}
+
+// Work begins once nothing of the earlier sessions can take effect any more.
+void DataCluster::confirm_client(ClientProcess& process, uint64_t index) {
+  process.member->confirm(index, std::chrono::seconds(5), [this, &process, index](Status status) {
+    if (!process.up) return;
+    if (!status.ok()) return confirm_client(process, index);
+    const uint64_t now = history.next();
+    for (const uint64_t session : process.earlier_sessions) history.session_fenced(session, now);
+    process.earlier_sessions.clear();
+    process.work->start();
+  });
 }
 
 void DataCluster::end_client(ClientProcess& process, io::SimHost::Death death) {

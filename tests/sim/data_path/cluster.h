@@ -20,6 +20,8 @@ struct ClusterOptions {
   uint32_t sets = 4;
   uint8_t copies = 3, min_copies = 2;
   uint64_t disk_bytes = 40u << 20;
+  DiskId small_disk = 0;  // one that has
+  uint64_t small_disk_bytes = 0;
   uint64_t volume_bytes = 16u << 20;
   uint32_t clients = 2;
   uint32_t readers = 0;  // further clients, that read the first one's volume
@@ -47,6 +49,8 @@ struct ClientProcess {
   VolumeId volume_id = 0;
   bool reader = false;
   bool up = false;
+  uint64_t session = 0;                    // of the process that is up; 0 for readers
+  std::vector<uint64_t> earlier_sessions;  // not known to be fenced yet
   std::unique_ptr<member::Member> member;
   std::shared_ptr<client::Servers> servers;
   std::unique_ptr<client::Volume> volume;
@@ -62,7 +66,8 @@ class DataCluster {
   void start_server(ServerProcess& process);
   void end_server(ServerProcess& process, io::SimHost::Death death);
   void format_disk(ServerProcess& process, size_t index);  // as new, under the same id
-  void start_client(ClientProcess& process);               // takes the volume with a new generation
+  void start_client(ClientProcess& process);               // takes the volume with a new
+                                              // generation; works when that is confirmed
   void end_client(ClientProcess& process, io::SimHost::Death death);
 
   bool settled() const;  // every set has all of its copies, active
@@ -87,8 +92,9 @@ class DataCluster {
 
  private:
   void format_disks();
+  void confirm_client(ClientProcess& process, uint64_t index);
   io::SimHost* tools_ = nullptr;
-  uint64_t last_start_id_ = 0;
+  uint64_t last_start_id_ = 0, last_session_ = 0;
   std::vector<std::unique_ptr<member::Member>> ended_;
 };
 

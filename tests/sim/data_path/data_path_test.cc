@@ -1,6 +1,6 @@
 // The whole data path under faults, many seeds. Without arguments: a fixed set of seeds. To search
 // or replay:
-//   sim_data_path --seed N --runs M [--verbose]
+//   sim_data_path --seed N --runs M [--until-failure] [--verbose]
 #include <doctest/doctest.h>
 
 #include <chrono>
@@ -17,7 +17,7 @@ namespace {
 struct Arguments {
   uint64_t seed = 1;
   uint64_t runs = 40;
-  bool verbose = false;
+  bool verbose = false, until_failure = false;
 };
 
 // The test runner owns argv; what it does not know is ours.
@@ -29,6 +29,7 @@ Arguments arguments() {
   while (std::getline(file, word, '\0')) words.push_back(word);
   for (size_t i = 0; i < words.size(); ++i) {
     if (words[i] == "--verbose") out.verbose = true;
+    if (words[i] == "--until-failure") out.until_failure = true;
     if (i + 1 == words.size()) continue;
     if (words[i] == "--seed") out.seed = std::stoull(words[i + 1]);
     if (words[i] == "--runs") out.runs = std::stoull(words[i + 1]);
@@ -51,6 +52,10 @@ TEST_CASE("whatever fails, acknowledged writes stay, reads are explained, and ev
     std::printf("seed %llu: %s\n  replay: sim_data_path --seed %llu --runs 1 --verbose\n",
                 static_cast<unsigned long long>(seed), result.failure.c_str(),
                 static_cast<unsigned long long>(seed));
+    if (!given.until_failure) continue;
+    std::printf("found by sim_data_path after %llu seeds\n",
+                static_cast<unsigned long long>(seed - given.seed + 1));
+    break;
   }
   const double real =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();

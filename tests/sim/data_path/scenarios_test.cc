@@ -3,79 +3,10 @@
 
 #include <algorithm>
 
-#include "cluster.h"
-#include "disk/superblock.h"
-#include "serve/context.h"
-#include "store/check.h"
+#include "rig.h"
 
 namespace sp::sim {
 namespace {
-
-using std::chrono::milliseconds;
-using std::chrono::seconds;
-using Death = io::SimHost::Death;
-
-ClusterOptions quiet(uint32_t servers = 3) {
-  ClusterOptions options;
-  options.servers = servers;
-  options.sets = 1;
-  options.clients = 1;
-  options.work.depth = 0;
-  options.control.unknown_outcome = 0;
-  return options;
-}
-
-struct Rig : DataCluster {
-  explicit Rig(ClusterOptions options) : DataCluster(7, std::move(options)) {
-    REQUIRE(world.run_until([&] { return settled(); }, seconds(10)));
-    REQUIRE(world.run_until([&] { return clients[0].volume->size_bytes() > 0; }, seconds(10)));
-  }
-  Status end_of(Status& status, bool& done) {
-    REQUIRE(world.run_until([&] { return done; }, seconds(30)));
-    return std::move(status);
-  }
-  Status write(uint64_t block, uint64_t stamp) {
-    Buffer data = Buffer::allocate(limits::block_bytes);
-    encode_stamp(data.mutable_bytes(), {clients[0].volume_id, block}, stamp);
-    Status outcome;
-    bool done = false;
-    clients[0].volume->write(block * limits::block_bytes, data.bytes(),
-                             [&](Status status) { outcome = std::move(status), done = true; });
-    return end_of(outcome, done);
-  }
-  Result<uint64_t> read(uint64_t block) {
-    Buffer data = Buffer::allocate(limits::block_bytes);
-    Status outcome;
-    bool done = false;
-    clients[0].volume->read(block * limits::block_bytes, data.mutable_bytes(),
-                            [&](Status status) { outcome = std::move(status), done = true; });
-    const Status status = end_of(outcome, done);
-    if (!status.ok()) return Error(status.error());
-    const auto stamp = decode_stamp(data.bytes(), {clients[0].volume_id, block});
-    if (!stamp) return Error(Code::damaged, "not what anybody wrote");
-    return *stamp;
-  }
-  void heal() {
-    for (auto& process : servers) start_server(process);
-    REQUIRE(world.run_until([&] { return settled(); }, seconds(30)));
-  }
-  void same_copies() {
-    world.run_for(milliseconds(100));
-    CHECK_EQ(compare_copies(), "");
-  }
-  uint64_t sum(uint64_t serve::Counters::*counter) {
-    uint64_t total = 0;
-    for (auto& process : servers) total += process.server ? process.server->counters().*counter : 0;
-    return total;
-  }
-  void corrupt(size_t server, uint64_t block) {
-    store::Store* const store = servers[server].server->store(servers[server].disks[0]);
-    const auto place =
-        store::locate(*store, {clients[0].volume_id, 0}, static_cast<uint16_t>(block));
-    REQUIRE(place.has_value());
-    world.disks().corrupt(servers[server].paths[0], place->device_offset, 512);
-  }
-};
 
 TEST_CASE("a block that decays on the primary is read from another copy and mended") {
   Rig rig(quiet());

@@ -80,6 +80,7 @@ std::vector<Example> examples() {
   begun.complete_to = Version(1, 1);
   begun.undecided = {a_record(), a_record()};
   begun.operations.emplace_back();
+  begun.blocks_free = 1ull << 33;
   begun.text = "text";
   return {
       example("ReadRequest", ReadRequest{{1, 2}, 3, {4, 5}, 6, 7, {8, 9}, true}),
@@ -90,7 +91,7 @@ std::vector<Example> examples() {
       example("BeginEpoch", BeginEpoch{{1, 2}, 3, 4, true}),
       example("BeginEpochReply", begun),
       example("Prepare", Prepare{1, 2, a_record(), Version(3, 4), crcs}),
-      example("PrepareReply", PrepareReply{true, {1, 2}, 3, Version(4, 5), "text"}),
+      example("PrepareReply", PrepareReply{true, {1, 2}, 3, Version(4, 5), true, 6, "text"}),
       example("Decided", Decided{{1, 2}, 3, 4, Version(5, 6), Version(5, 1)}),
       example("FetchUndecided", FetchUndecided{{1, 2}, 3, 4, Version(5, 6)}),
       example("FetchUndecidedReply", FetchUndecidedReply{true, crcs, "text"}),
@@ -106,6 +107,8 @@ std::vector<Example> examples() {
       example("RecoverObjectReply", RecoverObjectReply{true, "text"}),
       example("FetchBlock", FetchBlock{{1, 2}, 3, 4, {5, 6}, 7, Version(8, 9)}),
       example("FetchBlockReply", FetchBlockReply{true, 77, "text"}),
+      example("AskSpace", AskSpace{3}),
+      example("AskSpaceReply", AskSpaceReply{true, 1ull << 40}),
       example("Digest", Digest{{1, 2}, 3}),
       example("DigestReply", DigestReply{true, 1, 2, "text"}),
       example("Report", a_report()),
