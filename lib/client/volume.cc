@@ -180,8 +180,7 @@ bool VolumeImpl::route(const Piece& piece, Route& route) {
   const auto agreed = map.sets.find(route.set);
   const map::DiskSet* row = agreed == map.sets.end() ? nullptr : &agreed->second;
   if (const auto newer = newer_rows_.find(route.set); newer != newer_rows_.end()) {
-    if (row == nullptr || newer->second.revision > row->revision ||
-        SP_PLANTED_BUG(client_keeps_learnt_rows))
+    if (row == nullptr || newer->second.revision > row->revision)
       row = &newer->second;
     else
       newer_rows_.erase(newer);

@@ -108,8 +108,7 @@ void Joiner::ask_begin(bool clear) {
   // In base it is complete, and may hold records that nobody else has: nothing is dropped, and it
   // is not sent anything.
   const auto& base = primary_.row_.base;
-  request.recovering = std::find(base.begin(), base.end(), disk_) == base.end() ||
-                       SP_PLANTED_BUG(serve_drops_in_base);
+  request.recovering = std::find(base.begin(), base.end(), disk_) == base.end();
   request.create = clear;
   begin_epoch(context, context.place(disk_), request,
               [weak = primary_.weak_from_this(), disk = disk_, round = round_,
@@ -308,8 +307,7 @@ void Joiner::drain() {
 void Joiner::progress() {
   if (step_ != Step::draining) return;
   const Primary::Copy* const copy = primary_.find_copy(disk_);
-  if (copy == nullptr) return;
-  if (copy->acked_to < drain_to_ && !SP_PLANTED_BUG(serve_promotes_without_drain)) return;
+  if (copy == nullptr || copy->acked_to < drain_to_) return;
   finish();
 }
 

@@ -159,6 +159,7 @@ class Primary : public std::enable_shared_from_this<Primary> {
   // primary_read.cc
   void admit_read(ClientRequest request);
   bool may_read(const wire::ReadRequest& request) const;
+  bool writes_open_to(ObjectId object, uint32_t first, uint32_t count) const;
   void read_done(ReadCall* call, Result<std::vector<store::BlockRead>> read);
   // primary_requests.cc
   bool refuse_bad(ClientRequest& request);

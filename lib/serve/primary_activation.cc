@@ -34,7 +34,7 @@ void Primary::drive() {
     const bool equal = std::all_of(undecided_.begin(), undecided_.end(), [&](const Write* write) {
       return (write->acked & needed) == needed;
     });
-    if (!equal && !SP_PLANTED_BUG(serve_activates_unequal)) return;
+    if (!equal) return;
     phase_ = Phase::asking;
     activation_next_ = {};
   }
@@ -158,7 +158,8 @@ void Primary::merge_records() {
   }
   for (const auto& [version, write] : records) {
     const auto& record = write->prepare.record;
-    operations_.add(record.attachment, record.operation, version);
+    if (!SP_PLANTED_BUG(serve_forgets_operations))
+      operations_.add(record.attachment, record.operation, version);
     if ((write->acked & counted()) == counted()) continue;
     ++context_.counters.records_equalized;
     SP_PROBE(serve_record_equalized);

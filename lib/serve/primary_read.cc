@@ -1,4 +1,6 @@
 // Reads: decided data only, and only while nobody else can lead.
+#include <algorithm>
+
 #include "base/planted.h"
 #include "base/probe.h"
 #include "serve/primary.h"
@@ -12,18 +14,28 @@ struct Primary::ReadCall {
   bool careful = false;
 };
 
+// Ordered, though the store of this disk may not have come to it yet.
+bool Primary::writes_open_to(ObjectId object, uint32_t first, uint32_t count) const {
+  if (SP_PLANTED_BUG(serve_open_writes_not_seen)) return false;
+  return std::any_of(undecided_.begin(), undecided_.end(), [&](const Write* write) {
+    const wire::CopyRecord& record = write->prepare.record;
+    return record.object == object && record.first_block < first + count &&
+           first < uint32_t{record.first_block} + record.block_count;
+  });
+}
+
 // While the set may not decide, a copy that is away may bring back a write that nobody here knows.
 // It may be of a client that has been fenced since, and then it must not appear after the volume
-// was read elsewhere. Fences that this process has seen are in fenced_volumes_. After a restart, or
-// a change of the primary, that memory is gone. Then only attachments are served that are no newer
-// than one of which a decided write is known: that write was ordered under a map that had the
-// reader's attachment and the fences that came with it, so what was ordered before them has a lower
+// was read. Fences that this process has seen are in fenced_volumes_. After a restart, or a change
+// of the primary, that memory is gone. Then only volumes are served whose newest attachment is no
+// newer than one of which a decided write is known: that write was ordered under a map that had
+// this attachment and the fences that came with it, so what was ordered before them has a lower
 // version and is decided too.
 bool Primary::may_read(const wire::ReadRequest& r) const {
   const bool unsure = (!may_decide() && !SP_PLANTED_BUG(serve_reads_beside_undecided)) ||
-                      fenced_records_ ||
-                      (inherits() && !SP_PLANTED_BUG(serve_reads_before_inherited));
-  if (unsure && disk_.store->has_undecided(r.object, r.first_block, r.block_count)) {
+                      fenced_records_ || inherits();
+  if (unsure && (writes_open_to(r.object, r.first_block, r.block_count) ||
+                 disk_.store->has_undecided(r.object, r.first_block, r.block_count))) {
     SP_PROBE(serve_read_waits_for_decision);
     return false;
   }
@@ -31,7 +43,13 @@ bool Primary::may_read(const wire::ReadRequest& r) const {
     SP_PROBE(serve_read_waits_for_fence);
     return false;
   }
-  if (may_decide() || knows_fences_ || r.attachment.generation <= generation_decided_) return true;
+  if (may_decide() || knows_fences_) return true;
+  const auto& all = context_.map().attachments;
+  bool older = true;
+  for (auto at = all.lower_bound({r.object.volume, 0});
+       at != all.end() && at->first.first == r.object.volume; ++at)
+    older = older && at->second.generation <= generation_decided_;
+  if (older) return true;
   if (SP_PLANTED_BUG(serve_forgets_fences)) return true;
   SP_PROBE(serve_read_waits_for_unknown_fence);
   return false;
@@ -77,7 +95,7 @@ void Primary::read_done(ReadCall* raw, Result<std::vector<store::BlockRead>> rea
                  "the set has moved to another epoch");
   // Lease, epoch and fences are looked at after the versions were chosen: nobody can have decided
   // newer ones before.
-  if ((!leads() || holds_reads()) && !SP_PLANTED_BUG(serve_read_not_looked_at_again)) {
+  if (!leads() || holds_reads()) {
     SP_PROBE(serve_read_overtaken);
     return park(std::move(call->request));
   }

@@ -65,7 +65,7 @@ void Replica::next_change() {
 // Runs the change once nothing of the past is in flight.
 void Replica::ended() {
   if (change_ == Change::none || change_started_) return;
-  if (working_ != 0 && !SP_PLANTED_BUG(serve_begins_with_writes_in_flight)) {
+  if (working_ != 0) {
     SP_PROBE(serve_epoch_waits_for_writes);
     return;
   }

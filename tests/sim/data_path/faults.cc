@@ -21,12 +21,13 @@ void Faults::start() {
 
 void Faults::stop() { running_ = false; }
 
-void Faults::after(int64_t ms_max, std::function<void()> work) {
+void Faults::after(int64_t ms_max, std::function<void()> work, int64_t ms_min) {
   auto box = std::make_shared<std::function<void()>>(std::move(work));
-  cluster_.world.at(std::chrono::microseconds(1000 + below(static_cast<uint64_t>(ms_max) * 1000)),
-                    [weak = std::weak_ptr<char>(alive_), box] {
-                      if (weak.lock()) (*box)();
-                    });
+  const auto span_us = static_cast<uint64_t>(ms_max - ms_min) * 1000;
+  const auto us = static_cast<uint64_t>(ms_min) * 1000 + below(span_us + 1);
+  cluster_.world.at(std::chrono::microseconds(us), [weak = std::weak_ptr<char>(alive_), box] {
+    if (weak.lock()) (*box)();
+  });
 }
 
 void Faults::schedule() {
@@ -41,11 +42,42 @@ void Faults::end_one_server() {
   ServerProcess& process = any_server();
   const Death deaths[] = {Death::process, Death::power, Death::silent};
   cluster_.end_server(process, deaths[below(3)]);
-  after(below(4) == 0 ? 6000 : 600, [this, &process] { cluster_.start_server(process); });
+  const bool disturbed = below(3) == 0;
+  after(below(4) == 0 ? 6000 : 600, [this, &process, disturbed] {
+    cluster_.start_server(process);
+    if (disturbed) after(100, [this, &process] { disturb_return(process); });
+  });
 }
 
+// The primaries cannot reach the beacons while a copy comes back. When they ask for its promotion
+// they lose their connections to it, or it starts once more.
+void Faults::disturb_return(ServerProcess& returning) {
+  for (const auto& other : cluster_.servers) {
+    if (&other != &returning) cluster_.control.set_reachable(other.id, false);
+  }
+  const bool restarts = below(2) == 0;
+  after(350, [this, &returning, restarts] {
+    if (restarts) {
+      cluster_.end_server(returning, Death::process);
+      return cluster_.start_server(returning);
+    }
+    for (const auto& other : cluster_.servers) {
+      if (&other != &returning) cluster_.world.net().reset_connections(other.ip, returning.ip);
+    }
+  });
+  after(
+      550,
+      [this] {
+        for (const auto& other : cluster_.servers) cluster_.control.set_reachable(other.id, true);
+      },
+      400);
+}
+
+// Or all but one, which is then below min_copies.
 void Faults::end_all() {
+  const ServerProcess* const spared = below(2) == 0 ? &any_server() : nullptr;
   for (auto& process : cluster_.servers) {
+    if (&process == spared) continue;
     cluster_.end_server(process, Death::power);
     after(below(2) == 0 ? 50 : 2500, [this, &process] { cluster_.start_server(process); });
   }
@@ -76,6 +108,15 @@ void Faults::cut_off() {
       const ServiceId believer =
           service_of_client(cluster_.clients[below(cluster_.clients.size())].id);
       if (below(2) == 0) cluster_.control.set_reachable(believer, false);
+      // Or it dies, and nobody repeats what reached only this server.
+      if (below(3) == 0) {
+        after(600, [this] {
+          for (auto& client : cluster_.clients) {
+            cluster_.end_client(client, Death::silent);
+            after(1500, [this, &client] { cluster_.start_client(client); });
+          }
+        });
+      }
       return after(4000, [this, &process, believer] {
         cluster_.world.net().heal();
         cluster_.control.set_reachable(process.id, true);
@@ -126,13 +167,58 @@ void Faults::move_set() {
   cluster_.control.retarget(row.id, target);
 }
 
+// A primary is moved down in its set, and neither it nor a client hears of that for a while.
+void Faults::hide_demotion() {
+  const auto& sets = cluster_.control.map().sets;
+  const auto row = std::next(sets.begin(), static_cast<long>(below(sets.size())))->second;
+  const ServiceId primary = cluster_.control.map().disks.at(row.acting.front()).server;
+  const ClientProcess& client =
+      below(2) == 0 ? cluster_.clients.back() : cluster_.clients[below(cluster_.clients.size())];
+  const ServiceId believer = service_of_client(client.id);
+  cluster_.control.set_reachable(primary, false);
+  cluster_.control.set_reachable(believer, false);
+  std::vector<DiskId> target = row.target;
+  std::rotate(target.begin(), target.begin() + 1, target.end());
+  cluster_.control.retarget(row.id, target);
+  after(900, [this, primary, believer] {
+    cluster_.control.set_reachable(primary, true);
+    cluster_.control.set_reachable(believer, true);
+  });
+}
+
+// What a server has sent is held on the way while the server stands still, and comes when others
+// lead.
+void Faults::freeze_with_prepares() {
+  ServerProcess& process = any_server();
+  const std::string from = process.ip, to = any_server().ip;
+  if (from == to) return;
+  cluster_.world.net().set_link(from, to, false);
+  after(100,
+        [this, &process] { process.host->pause(std::chrono::milliseconds(1200 + below(1300))); });
+  after(
+      2000, [this, from, to] { cluster_.world.net().set_link(from, to, true); }, 1100);
+}
+
+// A client's volume is attached anew while its writes wait for a slow copy.
+void Faults::take_over_in_flight() {
+  ClientProcess& process = cluster_.clients[below(cluster_.clients.size())];
+  const ServerProcess& server = any_server();
+  if (!process.up) return;
+  cluster_.world.disks().stall(server.paths[below(server.paths.size())],
+                               std::chrono::milliseconds(300 + below(700)));
+  after(150, [this, &process] {
+    cluster_.end_client(process, Death::process);
+    after(100, [this, &process] { cluster_.start_client(process); });
+  });
+}
+
 void Faults::one() {
   auto& world = cluster_.world;
-  switch (below(12)) {
+  switch (below(16)) {
     case 0:
     case 1:
     case 2: return end_one_server();
-    case 3: return below(2) == 0 ? end_all() : end_one_server();
+    case 3: return end_all();
     case 4:
     case 5: return cut_off();
     case 6: return any_server().host->pause(std::chrono::milliseconds(1 + below(2500)));
@@ -146,6 +232,9 @@ void Faults::one() {
       return world.disks().stall(path, std::chrono::milliseconds(1 + below(2500)));
     }
     case 9: return spoil_block();
+    case 11: return hide_demotion();
+    case 12: return freeze_with_prepares();
+    case 13: return take_over_in_flight();
     case 10: {
       if (below(3) == 0) return move_set();
       cluster_.control.set_quorum(false);

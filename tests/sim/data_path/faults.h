@@ -21,11 +21,15 @@ class Faults {
   void schedule();
   void one();
   void end_one_server();
+  void disturb_return(ServerProcess& returning);
   void end_all();
   void cut_off();
   void spoil_block();
   void move_set();
-  void after(int64_t ms_max, std::function<void()> work);
+  void hide_demotion();
+  void freeze_with_prepares();
+  void take_over_in_flight();
+  void after(int64_t ms_max, std::function<void()> work, int64_t ms_min = 1);
   uint64_t below(uint64_t bound) { return cluster_.world.random().below(bound); }
   ServerProcess& any_server() { return cluster_.servers[below(cluster_.servers.size())]; }
 

@@ -23,11 +23,17 @@ ClusterOptions draw_options(uint64_t seed) {
   options.readers = static_cast<uint32_t>(random.below(2));
   options.work.depth = 1 + static_cast<uint32_t>(random.below(6));
   options.work.blocks = 4 + static_cast<uint32_t>(random.below(40));
+  // At times few blocks and many operations: whatever goes wrong with one is seen at once.
+  if (random.below(3) == 0) {
+    options.work.depth = 8;
+    options.work.blocks = 1 + static_cast<uint32_t>(random.below(3));
+  }
   // At times all within one object, at times across several.
   options.work.stride = random.below(2) == 0 ? 1 : 97;
   options.work.length_max = random.below(4) == 0 ? 40 : 4;
   options.work.think_mean = milliseconds(5 + random.below(60));
   options.control.unknown_outcome = random.below(2) == 0 ? 0 : 0.1;
+  options.control.slow_change = random.below(3) == 0 ? 0.3 : 0.02;
   options.world.net.reset = random.below(3) == 0 ? 0.0005 : 0;
   options.world.net.loss = random.below(3) == 0 ? 0.001 : 0;
   options.world.log_least = LogLevel::info;
