@@ -41,6 +41,23 @@ Result<Addresses> addresses_of(const Options& options) {
   return addresses;
 }
 
+Status check_sizes(const Options& options) {
+  const auto pages = [](uint64_t bytes) { return bytes != 0 && bytes % raft_page_bytes == 0; };
+  constexpr uint64_t frames_min = 2 * uint64_t{raft_frame_bytes_max};
+  if (options.log_frames_bytes < frames_min || !pages(options.log_frames_bytes))
+    return Error(Code::invalid, "the agreement log needs at least " + std::to_string(frames_min) +
+                                    " bytes for entries, in pages of 4096, and is given " +
+                                    std::to_string(options.log_frames_bytes));
+  if (!pages(options.snapshot_bytes))
+    return Error(Code::invalid,
+                 "snapshots of the state need room in pages of 4096 bytes, and are "
+                 "given " +
+                     std::to_string(options.snapshot_bytes));
+  if (options.log_entries_kept == 0)
+    return Error(Code::invalid, "the agreement log has to keep at least one applied entry");
+  return {};
+}
+
 class BeaconImpl final : public Beacon {
  public:
   BeaconImpl(io::Host& host, Options options, Addresses addresses,
@@ -363,6 +380,7 @@ View BeaconImpl::view() const {
 Result<std::unique_ptr<Beacon>> Beacon::start(io::Host& host, Options options,
                                               Callback<void(const Error&)> failed) {
   SP_TRY(auto addresses, addresses_of(options));
+  SP_CHECK(check_sizes(options));
   auto beacon = std::make_unique<BeaconImpl>(host, std::move(options), std::move(addresses),
                                              std::move(failed));
   beacon->begin();

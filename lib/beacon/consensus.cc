@@ -1,5 +1,6 @@
 #include "beacon/consensus.h"
 
+#include "base/probe.h"
 #include "map/command.h"
 
 namespace sp::beacon {
@@ -139,6 +140,7 @@ void Consensus::tick() {
       !writing_.empty() && host_.clock.now() - writing_.front().second > disk_stalled_after;
   if (stalled && raft_->role() == raft::Role::leader && !moving_away_) {
     host_.log.warning("the disk of the agreement log stands still: handing leadership over");
+    SP_PROBE(consensus_stalled_leader_moves_away);
     moving_away_ = true;
     submit(raft::Transfer{});
   }

@@ -3,10 +3,11 @@
 // and the State. Events of Raft are queued and stepped one after the other, so everything here may
 // be called from inside the events below.
 //
-// Start: the State is taken as it is when log and State fit together, else rebuilt from the newest
-// snapshot and the log. A log that cannot be identified (wiped, lost) is made anew with another log
-// id: this node is then a stranger to its group and comes back as a learner. Any error of log or
-// snapshot file is final: `failed`, and no event after it. Thread rule: one reactor.
+// Start: the State is made anew from the newest snapshot and the log, which are all that was made
+// durable; the database of the last run is never read. A log that cannot be identified (wiped,
+// lost) is made anew with another log id: this node is then a stranger to its group and comes back
+// as a learner. Any error of log or snapshot file is final: `failed`, and no event after it. Thread
+// rule: one reactor.
 #pragma once
 #include <deque>
 #include <memory>
@@ -56,7 +57,6 @@ class Consensus {
     Callback<void()> settled;  // after each bundle of the events above
   };
   Consensus(io::Host& host, Options options, Events events);
-  ~Consensus() { *alive_ = false; }
 
   bool running() const { return raft_ != nullptr && !failed_; }
   const raft::Raft& raft() const { return *raft_; }
@@ -76,8 +76,7 @@ class Consensus {
   void log_opened(Result<std::unique_ptr<RaftLog::Opened>> opened);
   void format_log();
   void open_snapshot();
-  void open_state(std::optional<SnapshotFile::Found> own);
-  Status rebuild_state(const std::optional<SnapshotFile::Found>& own);
+  Status make_state(const std::optional<SnapshotFile::Found>& own);
   void start_raft();
   // consensus.cc
   void carry_out(raft::Output output);
@@ -93,8 +92,8 @@ class Consensus {
   io::Timer timer_;
   uint64_t log_id_ = 0;
   bool formatted_ = false;  // this start made the log
-  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
   std::unique_ptr<io::Disk> formatting_;
+  std::shared_ptr<void> opening_;
   std::unique_ptr<RaftLog::Opened> opened_;
   std::unique_ptr<RaftLog> log_;
   std::unique_ptr<SnapshotFile> snapshots_;

@@ -1,5 +1,7 @@
 // The start of Consensus: log, snapshot file and State are opened in this order, made where they
 // are missing, and fitted together.
+#include "base/planted.h"
+#include "base/probe.h"
 #include "beacon/consensus.h"
 
 namespace sp::beacon {
@@ -20,10 +22,9 @@ void Consensus::open_log() {
   auto disk = host_.disks.open(options_.log_path, {.mode = io::OpenOptions::Mode::read_write});
   if (!disk.ok() && disk.error().code() == Code::not_found) return format_log();
   if (!disk.ok()) return fail(std::move(disk).error().with("opening the agreement log"));
-  RaftLog::open(std::move(disk).value(), options_.cluster,
-                [this, alive = alive_](Result<std::unique_ptr<RaftLog::Opened>> opened) {
-                  if (*alive) log_opened(std::move(opened));
-                });
+  opening_ = RaftLog::open(
+      std::move(disk).value(), options_.cluster,
+      [this](Result<std::unique_ptr<RaftLog::Opened>> opened) { log_opened(std::move(opened)); });
 }
 
 void Consensus::log_opened(Result<std::unique_ptr<RaftLog::Opened>> opened) {
@@ -32,8 +33,11 @@ void Consensus::log_opened(Result<std::unique_ptr<RaftLog::Opened>> opened) {
       return fail(std::move(opened).error().with(options_.log_path));
     host_.log.error("the agreement log cannot be identified: this node comes back as a new member",
                     {{"path", options_.log_path}, {"why", opened.error().message()}});
-    timer_.arm(io::Duration(0),
-               [this] { format_log(); });  // in a later turn, when nothing holds the disk any more
+    // In a later turn: a completion must not destroy its disk.
+    timer_.arm(io::Duration(0), [this] {
+      opening_.reset();
+      format_log();
+    });
     return;
   }
   opened_ = std::move(opened).value();
@@ -60,6 +64,7 @@ void Consensus::log_opened(Result<std::unique_ptr<RaftLog::Opened>> opened) {
 
 // A new log is a new member: whatever the lost one promised is not attributed to it.
 void Consensus::format_log() {
+  if (!options_.bootstrap) SP_PROBE(consensus_log_made_anew);
   if (!options_.bootstrap) {
     const auto state = state::State::open(options_.state_path);
     if (state.ok() && (*state)->applied_index() > 0) {
@@ -109,45 +114,31 @@ void Consensus::open_snapshot() {
   }
   if (!disk.ok()) return fail(std::move(disk).error().with("opening the state's snapshot file"));
   const uint64_t capacity = ((*disk)->size_bytes() / 2 - page_bytes) / page_bytes * page_bytes;
-  snapshots_ = std::make_unique<SnapshotFile>(std::move(disk).value(), capacity);
+  snapshots_ = std::make_unique<SnapshotFile>(std::move(disk).value(), capacity, log_id_);
   snapshots_->load([this](Result<std::optional<SnapshotFile::Found>> found) {
     if (!found.ok()) return fail(std::move(found).error());
-    open_state(std::move(found).value());
+    if (Status made = make_state(*found); !made.ok()) return fail(std::move(made).error());
+    start_raft();
   });
 }
 
-void Consensus::open_state(std::optional<SnapshotFile::Found> own) {
-  const raft::Index base = opened_->restored.base.index;
-  const raft::Index last = base + opened_->restored.entries.size();
-  if (!formatted_) {
-    auto state = state::State::open(options_.state_path);
-    if (state.ok())
-      state_ = std::move(state).value();
-    else
-      host_.log.warning("the database of the state is made anew",
-                        {{"path", options_.state_path}, {"why", state.error().message()}});
-  }
-  const bool fits = state_ && state_->applied_index() >= base && state_->applied_index() <= last;
-  if (!fits) {
-    state_.reset();
-    if (Status rebuilt = rebuild_state(own); !rebuilt.ok()) return fail(std::move(rebuilt).error());
-  }
-  start_raft();
-}
-
-Status Consensus::rebuild_state(const std::optional<SnapshotFile::Found>& own) {
+// From what was made durable, flushed and checked: the log, and the snapshot that stands where it
+// begins or after. The database of the last run is none of that.
+Status Consensus::make_state(const std::optional<SnapshotFile::Found>& own) {
   auto state = state::State::create_empty(options_.state_path);
   if (!state.ok()) return std::move(state).error().with("making the database of the state");
   state_ = std::move(state).value();
   const raft::Index base = opened_->restored.base.index;
   const raft::Index last = base + opened_->restored.entries.size();
-  if (base == 0) return {};
-  // The received snapshot stands at the mark of the log or before; the own one anywhere.
+  // The received snapshot stands at the mark of the log or before; the own one anywhere: what was
+  // written when the log went further may be kept although entries were lost since.
   const auto usable = [&](raft::Index index) { return index >= base && index <= last; };
-  const bool take_own = own && usable(own->index);
+  const bool take_own =
+      own && (usable(own->index) || SP_PLANTED_BUG(consensus_takes_snapshot_before_log));
   const bool take_received =
       !take_own && opened_->snapshot && usable(opened_->snapshot->mark.index);
   if (!take_own && !take_received) {
+    if (base == 0) return {};
     return Error(Code::damaged,
                  "the state cannot be made again: the agreement log begins behind entry " +
                      std::to_string(base) + " and ends at " + std::to_string(last) +
@@ -157,12 +148,14 @@ Status Consensus::rebuild_state(const std::optional<SnapshotFile::Found>& own) {
   const Bytes bytes = take_own ? Bytes(own->bytes) : Bytes(*opened_->snapshot->bytes);
   if (Status restored = state_->restore(bytes); !restored.ok())
     return std::move(restored).error().with("restoring the state from its snapshot");
-  host_.log.info("state made again from a snapshot",
+  SP_PROBE(consensus_state_from_snapshot);
+  host_.log.info("state made from a snapshot",
                  {{"index", take_own ? own->index : opened_->snapshot->mark.index}});
   return {};
 }
 
 void Consensus::start_raft() {
+  opening_.reset();
   raft::Options options;
   options.self = options_.self;
   options.log_id = log_id_;

@@ -2,6 +2,8 @@
 // complains.
 #include <algorithm>
 
+#include "base/planted.h"
+#include "base/probe.h"
 #include "beacon/leader.h"
 #include "map/set_rules.h"
 
@@ -92,7 +94,9 @@ Leader::Verdict Leader::admit(Held& held) {
 bool Leader::must_wait(const Held& held) {
   const map::Map& map = consensus_.state().map();
   if (const auto* down = std::get_if<map::ServiceDown>(&held.command)) {
-    return !held.forward.gone && !lease_over(down->service);
+    const bool waits = !held.forward.gone && !lease_over(down->service);
+    if (waits) SP_PROBE(leader_waits_for_lease_of_service);
+    return waits && !SP_PLANTED_BUG(leader_service_down_within_lease);
   }
   if (const auto* up = std::get_if<map::ServiceUp>(&held.command)) {
     const auto before = map.services.find(up->service.id);
@@ -100,8 +104,11 @@ bool Leader::must_wait(const Held& held) {
                            before->second.start_id != up->service.start_id;
     return successor && !lease_over(up->service.id);
   }
-  if (const auto* down = std::get_if<map::NodeDown>(&held.command))
-    return !node_leases_over(down->node);
+  if (const auto* down = std::get_if<map::NodeDown>(&held.command)) {
+    const bool waits = !node_leases_over(down->node);
+    if (waits) SP_PROBE(leader_waits_for_leases_of_node);
+    return waits && !SP_PLANTED_BUG(leader_node_down_within_lease);
+  }
   if (const auto* activated = std::get_if<map::SetActivated>(&held.command)) {
     const auto dropped = dropped_.find(activated->set);
     if (dropped == dropped_.end()) return false;
@@ -110,7 +117,10 @@ bool Leader::must_wait(const Held& held) {
       return lease_over(old.server) ||
              (service != nullptr && service->report.fenced_index >= old.index);
     });
-    if (!dropped->second.empty()) return true;
+    if (!dropped->second.empty()) {
+      SP_PROBE(leader_holds_activation_back);
+      return !SP_PLANTED_BUG(leader_activates_beside_old_primary);
+    }
     dropped_.erase(dropped);
   }
   return false;
@@ -139,6 +149,7 @@ void Leader::apply_connectivity_rule(map::SetEvict& evict) const {
   const size_t accused_misses = unreachable_count(accused->id);
   const bool cut_off = primary_misses >= 2 || 2 * primary_misses > other_servers;
   if (!cut_off || accused_misses >= primary_misses) return;
+  SP_PROBE(leader_evicts_complaining_primary);
   host_.log.warning("a primary complains that is itself cut off: it is evicted instead",
                     {{"primary", set->second.acting.front()},
                      {"accused", evict.disk},

@@ -1,6 +1,8 @@
 // Leases: one round of heartbeats answers all that have asked before it began.
 #include <algorithm>
 
+#include "base/planted.h"
+#include "base/probe.h"
 #include "beacon/leader.h"
 
 namespace sp::beacon {
@@ -62,8 +64,10 @@ void Leader::finish_round() {
     for (const auto& [service, start_id] : ask.services) {
       if (!may_serve(service, start_id)) continue;
       grant.granted.push_back(service);
-      io::Instant& end = lease_end_.try_emplace(service, io::Instant{INT64_MIN}).first->second;
-      end = std::max(end, ask.received + lease_bound());
+      const io::Instant granted_end = ask.received + lease_bound();
+      const auto [end, first] = lease_end_.try_emplace(service, granted_end);
+      if (!first && !SP_PLANTED_BUG(leader_forgets_renewed_leases))
+        end->second = std::max(end->second, granted_end);
     }
     events_.send(ask.node, {MessageType::node_lease_grant, 0, encode(grant), {}});
   }
@@ -110,6 +114,7 @@ void Leader::raise_confirmed() {
   for (const auto& [id, end] : lease_end_) {
     if (id.kind != ServiceKind::server || end <= host_.clock.now()) continue;
     const Service* service = watched(id);
+    if (SP_PLANTED_BUG(leader_confirms_unfenced)) continue;
     least = std::min(least, service != nullptr ? service->report.fenced_index : 0);
   }
   if (least <= confirmed_) return;

@@ -1,4 +1,5 @@
 // Nodes and members: who is silent, who is new, who may vote.
+#include "base/probe.h"
 #include "beacon/leader.h"
 
 namespace sp::beacon {
@@ -73,6 +74,7 @@ void Leader::keep_members() {
                          progress->second.match + limits::raft_promote_lag_max >= raft.last_index();
       if (member->log_id != log_id || (member->voter && !node.voting && id != options_.self)) {
         change.kind = raft::MemberChange::Kind::remove;
+        if (member->log_id != log_id) SP_PROBE(leader_replaces_member_with_new_log);
       } else if (!member->voter && node.voting && level) {
         change.kind = raft::MemberChange::Kind::promote;
       } else {

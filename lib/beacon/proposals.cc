@@ -1,5 +1,8 @@
 #include "beacon/proposals.h"
 
+#include "base/planted.h"
+#include "base/probe.h"
+
 namespace sp::beacon {
 
 Proposals::Proposals(io::Host& host, NodeId self, uint64_t start_id, Send send)
@@ -19,7 +22,10 @@ void Proposals::send(uint64_t number, Proposal& proposal) {
   if (leader_ == 0 || proposal.term > term_) return;
   // Sent in an earlier term: only when that one is over for this node can it not be committed any
   // more.
-  if (proposal.term != 0 && proposal.term != term_ && applied_term_ <= proposal.term) return;
+  const bool earlier = proposal.term != 0 && proposal.term != term_;
+  if (earlier && applied_term_ <= proposal.term && !SP_PLANTED_BUG(proposal_sent_in_two_terms))
+    return;
+  if (earlier) SP_PROBE(proposal_sent_again_in_later_term);
   if (proposal.term != term_) proposal.sends = 0;
   ++proposal.sends;
   proposal.term = term_;
@@ -64,6 +70,7 @@ void Proposals::restored() {
       ++it;
       continue;
     }
+    SP_PROBE(proposal_outcome_skipped_by_snapshot);
     unknown.push_back(std::move(it->second.done));
     it = waiting_.erase(it);
   }
@@ -94,6 +101,7 @@ void Proposals::tick() {
     ++it;
   }
   for (auto& [done, sent] : late) {
+    if (sent) SP_PROBE(proposal_outcome_unknown);
     if (sent)
       done(Error(Code::transient,
                  "no majority of the beacons has answered in time: the outcome is unknown, look at "

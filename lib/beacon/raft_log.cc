@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/checksum.h"
+#include "base/planted.h"
 
 namespace sp::beacon {
 
@@ -61,7 +62,8 @@ void RaftLog::start_group() {
   while (!queue_.empty() && !queue_.front().batch.install && bytes < group_bytes_max) {
     Waiting& next = queue_.front();
     const uint64_t need = room_needed(next.batch);
-    if (now_.end - durable_start_ + need > identity_.frames_bytes) {
+    const uint64_t first = SP_PLANTED_BUG(raft_log_room_reused_early) ? now_.start : durable_start_;
+    if (now_.end - first + need > identity_.frames_bytes) {
       if (!group_.empty()) break;
       // Room that a compaction gave becomes usable once a header says so.
       if (now_.start != durable_start_) {
@@ -82,7 +84,7 @@ void RaftLog::start_group() {
   // The slot of the newest acknowledged vote stays as it is; within a group only the last vote
   // counts.
   if (vote_changed_) {
-    vote_slot_ = 1 - vote_slot_;
+    if (!SP_PLANTED_BUG(raft_log_vote_in_place)) vote_slot_ = 1 - vote_slot_;
     put((raft_vote_page + vote_slot_) * raft_page_bytes, encode_vote(now_.vote, identity_.log_id));
   }
   written();
@@ -163,6 +165,7 @@ void RaftLog::put(uint64_t offset, Buffer bytes) {
 void RaftLog::written() {
   if (--writes_open_ != 0) return;
   if (failed_) return fail(*failed_);
+  if (SP_PLANTED_BUG(raft_log_acknowledged_unflushed)) return flushed({});
   disk_->flush([this](Status status) { flushed(std::move(status)); });
 }
 

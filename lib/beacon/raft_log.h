@@ -48,8 +48,10 @@ class RaftLog {
                      Done done);
   // Code::damaged: no identity or no header can be read, so term and vote are lost: the member
   // needs a new log id, and to be added anew. Code::refused: the log of another cluster (0: any).
-  static void open(std::unique_ptr<io::Disk> disk, ClusterId cluster,
-                   Callback<void(Result<std::unique_ptr<Opened>>)> done);
+  // The opening ends without a word when what is returned is destroyed, which `done` must not do.
+  [[nodiscard]] static std::shared_ptr<void> open(
+      std::unique_ptr<io::Disk> disk, ClusterId cluster,
+      Callback<void(Result<std::unique_ptr<Opened>>)> done);
 
   // Carries out one batch of raft::Output. In the order of calls; any number may be waiting. `done`
   // when durable. Code::no_space: the caller has not compacted in time (see frames_used_bytes).

@@ -7,6 +7,8 @@
 #include <fmt/core.h>
 
 #include "base/checksum.h"
+#include "base/planted.h"
+#include "base/probe.h"
 #include "beacon/raft_log.h"
 
 namespace sp::beacon {
@@ -84,8 +86,8 @@ void RaftLog::format(io::Disk& disk, const RaftLogIdentity& identity, const raft
   });
 }
 
-struct RaftLog::Opening : std::enable_shared_from_this<RaftLog::Opening> {
-  std::unique_ptr<io::Disk> disk;
+// Owned by whoever opens: the disk ends first, and with it every completion.
+struct RaftLog::Opening {
   ClusterId cluster = 0;
   Callback<void(Result<std::unique_ptr<Opened>>)> done;
 
@@ -106,22 +108,23 @@ struct RaftLog::Opening : std::enable_shared_from_this<RaftLog::Opening> {
   std::shared_ptr<std::vector<std::byte>> snapshot;
   std::optional<Error> snapshot_error;
   std::unique_ptr<Opened> result;
+  std::unique_ptr<io::Disk> disk;  // last: its completions use the others
 
   void fail(Error error) { done.call_once(std::move(error).with("agreement log")); }
 
   void start() {
     constexpr uint64_t bytes = raft_frames_page * raft_page_bytes;
     if (disk->size_bytes() < bytes) {
-      return disk->flush([self = shared_from_this()](Status) {
-        self->fail(Error(
+      return disk->flush([this](Status) {
+        fail(Error(
             Code::damaged,
             "the file is too small to be one; make a new log and add this node to the group anew"));
       });
     }
     pages = Buffer::zeroed(bytes);
-    disk->read(0, pages.mutable_bytes(), [self = shared_from_this()](Status status) {
-      if (!status.ok()) return self->fail(std::move(status).error());
-      self->read_pages();
+    disk->read(0, pages.mutable_bytes(), [this](Status status) {
+      if (!status.ok()) return fail(std::move(status).error());
+      read_pages();
     });
   }
 
@@ -181,17 +184,16 @@ struct RaftLog::Opening : std::enable_shared_from_this<RaftLog::Opening> {
   void next_frame() {
     if (position - header.start >= identity.frames_bytes) return chain_ended();
     frame = Buffer::zeroed(raft_page_bytes);
-    disk->read(offset(), frame.mutable_bytes(), [self = shared_from_this()](Status status) {
-      if (!status.ok()) return self->fail(std::move(status).error());
-      const uint32_t size = frame_size(self->frame.bytes(), self->identity.log_id, self->position);
-      const uint64_t room =
-          self->identity.frames_bytes - self->position % self->identity.frames_bytes;
-      if (size == 0 || size > room) return self->chain_ended();
-      if (size == raft_page_bytes) return self->take_frame();
-      self->frame = Buffer::zeroed(size);
-      self->disk->read(self->offset(), self->frame.mutable_bytes(), [self](Status again) {
-        if (!again.ok()) return self->fail(std::move(again).error());
-        self->take_frame();
+    disk->read(offset(), frame.mutable_bytes(), [this](Status status) {
+      if (!status.ok()) return fail(std::move(status).error());
+      const uint32_t size = frame_size(frame.bytes(), identity.log_id, position);
+      const uint64_t room = identity.frames_bytes - position % identity.frames_bytes;
+      if (size == 0 || size > room) return chain_ended();
+      if (size == raft_page_bytes) return take_frame();
+      frame = Buffer::zeroed(size);
+      disk->read(offset(), frame.mutable_bytes(), [this](Status again) {
+        if (!again.ok()) return fail(std::move(again).error());
+        take_frame();
       });
     });
   }
@@ -200,9 +202,12 @@ struct RaftLog::Opening : std::enable_shared_from_this<RaftLog::Opening> {
 
   void take_frame() {
     auto decoded = decode_frame(frame.bytes());
-    if (!decoded || decoded->frame.before != hash || decoded->frame.position != position ||
-        decoded->frame.opening < opening)
+    const bool follows =
+        decoded && (decoded->frame.before == hash || SP_PLANTED_BUG(raft_log_chain_unchecked));
+    if (!follows || decoded->frame.position != position || decoded->frame.opening < opening) {
+      if (acknowledged_reached) SP_PROBE(raft_log_torn_tail_dropped);
       return chain_ended();
+    }
     RaftFrame& f = decoded->frame;
     opening = f.opening;
     believe(f.vote);
@@ -249,21 +254,20 @@ struct RaftLog::Opening : std::enable_shared_from_this<RaftLog::Opening> {
     snapshot_bytes =
         Buffer::zeroed((size + raft_page_bytes - 1) / raft_page_bytes * raft_page_bytes);
     const uint64_t from = identity.snapshot_offset(header.snapshot_region) + snapshot_read;
-    disk->read(from, snapshot_bytes.mutable_bytes(),
-               [self = shared_from_this(), size](Status status) {
-                 if (!status.ok()) return self->fail(std::move(status).error());
-                 std::memcpy(self->snapshot->data() + self->snapshot_read,
-                             self->snapshot_bytes.data(), size);
-                 self->snapshot_read += size;
-                 self->read_snapshot();
-               });
+    disk->read(from, snapshot_bytes.mutable_bytes(), [this, size](Status status) {
+      if (!status.ok()) return fail(std::move(status).error());
+      std::memcpy(snapshot->data() + snapshot_read, snapshot_bytes.data(), size);
+      snapshot_read += size;
+      read_snapshot();
+    });
   }
 
   void finish() {
     result = std::make_unique<Opened>();
     result->identity = identity;
-    const bool lost = !acknowledged_reached;
+    const bool lost = !acknowledged_reached && !SP_PLANTED_BUG(raft_log_cut_at_damage);
     if (lost) {
+      SP_PROBE(raft_log_lost_entries);
       result->lost_from = last_index() + 1;
       result->lost_to = std::max(header.last_index, result->lost_from);
     }
@@ -288,22 +292,23 @@ struct RaftLog::Opening : std::enable_shared_from_this<RaftLog::Opening> {
       out.emplace_back(raft_header_page + header.sequence % raft_header_count,
                        encode_header(header, identity.log_id));
     }
-    PageWriter::run(*disk, std::move(out), [self = shared_from_this()](Status status) {
-      if (!status.ok()) return self->fail(std::move(status).error());
-      self->result->log.reset(new RaftLog(std::move(self->disk), self->identity, self->header,
-                                          std::move(self->frames), self->vote_slot));
-      self->done.call_once(std::move(self->result));
+    PageWriter::run(*disk, std::move(out), [this](Status status) {
+      if (!status.ok()) return fail(std::move(status).error());
+      result->log.reset(
+          new RaftLog(std::move(disk), identity, header, std::move(frames), vote_slot));
+      done.call_once(std::move(result));
     });
   }
 };
 
-void RaftLog::open(std::unique_ptr<io::Disk> disk, ClusterId cluster,
-                   Callback<void(Result<std::unique_ptr<Opened>>)> done) {
+std::shared_ptr<void> RaftLog::open(std::unique_ptr<io::Disk> disk, ClusterId cluster,
+                                    Callback<void(Result<std::unique_ptr<Opened>>)> done) {
   auto opening = std::make_shared<Opening>();
   opening->disk = std::move(disk);
   opening->cluster = cluster;
   opening->done = std::move(done);
   opening->start();
+  return opening;
 }
 
 }  // namespace sp::beacon

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/client_id.h"
+#include "base/probe.h"
 #include "beacon/leader.h"
 #include "wire/handshake.h"
 
@@ -190,6 +191,8 @@ void Sessions::register_service(LinkId id, Session& session, const Message& mess
     // then.
     const Session& old = sessions_.at(before);
     const bool same = old.identity.start_id == session.identity.start_id;
+    if (same) SP_PROBE(session_of_same_process_replaced);
+    if (!same) SP_PROBE(session_of_successor_replaces);
     links_.close(before);
     if (same) {
       session.lease_end = old.lease_end;
@@ -301,6 +304,7 @@ void Sessions::propose(ServiceId service, const map::Command& command, bool gone
   events_.propose(map::encode(command), gone, [this, service](const Result<uint64_t>& result) {
     if (result.ok()) {
       proposing_.erase(service);
+      tell_refused_disks(service);
     } else {
       host_.log.warning(
           "the state did not take up or down",
@@ -366,6 +370,19 @@ void Sessions::reconcile_up(LinkId, Session& session) {
   map::Service row = session.registration->service;
   row.up = true;
   propose(id, map::ServiceUp{std::move(row), session.registration->disks}, false);
+}
+
+// The state takes a service up without a disk whose id belongs to another one.
+void Sessions::tell_refused_disks(ServiceId service) const {
+  const LinkId link = link_of(service);
+  if (link == 0) return;
+  for (const map::Disk& disk : sessions_.at(link).registration->disks) {
+    const auto row = map_->disks.find(disk.id);
+    if (row != map_->disks.end() && row->second.uuid == disk.uuid) continue;
+    host_.log.error(
+        "a disk is not taken in: its id belongs to another one",
+        {{"service", wire::service_text(service)}, {"disk", disk.id}, {"device", disk.device}});
+  }
 }
 
 // leases

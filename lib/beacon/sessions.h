@@ -88,6 +88,7 @@ class Sessions {
   LinkId link_of(ServiceId service) const;
   void reconcile_up(LinkId id, Session& session);
   void reconcile_down();
+  void tell_refused_disks(ServiceId service) const;
   void propose(ServiceId service, const map::Command& command, bool gone);
   void ask_leases();
 

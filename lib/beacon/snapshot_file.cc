@@ -5,24 +5,27 @@
 
 #include "base/checksum.h"
 #include "base/limits.h"
+#include "base/planted.h"
 
 namespace sp::beacon {
 
 namespace {
 
 constexpr uint32_t head_magic = 0x4e535053;  // "SPSN"
+constexpr uint32_t head_version = 2;
 constexpr uint64_t page_bytes = 4096;
 constexpr uint64_t piece_bytes = 1u << 20;
 
 struct Head {
   uint32_t magic = head_magic;
-  uint32_t version = 1;
+  uint32_t version = head_version;
+  uint64_t log_id = 0;
   uint64_t index = 0;
   uint64_t size = 0;
   uint64_t bytes_crc = 0;
   uint64_t crc = 0;  // of the fields before
 };
-static_assert(sizeof(Head) == 40 && offsetof(Head, crc) == 32);
+static_assert(sizeof(Head) == 48 && offsetof(Head, crc) == 40);
 
 uint64_t head_crc(const Head& head) { return crc64(struct_bytes(head).first(offsetof(Head, crc))); }
 uint64_t padded(uint64_t size) { return (size + page_bytes - 1) / page_bytes * page_bytes; }
@@ -46,8 +49,8 @@ struct SnapshotFile::Writing {
   Callback<void(Status)> done;
 };
 
-SnapshotFile::SnapshotFile(std::unique_ptr<io::Disk> disk, uint64_t capacity_bytes)
-    : disk_(std::move(disk)), capacity_bytes_(capacity_bytes) {
+SnapshotFile::SnapshotFile(std::unique_ptr<io::Disk> disk, uint64_t capacity_bytes, uint64_t log_id)
+    : disk_(std::move(disk)), capacity_bytes_(capacity_bytes), log_id_(log_id) {
   SP_ASSERT_OP(capacity_bytes % page_bytes, ==, 0u);
 }
 
@@ -73,7 +76,8 @@ void SnapshotFile::load_head(uint32_t place) {
   disk_->read(place_offset(place), loading_->page.mutable_bytes(), [this, place](Status status) {
     if (!status.ok()) return loaded(std::move(status).error());
     const auto head = sp::load<Head>(loading_->page.bytes().first(sizeof(Head)));
-    const bool good = head.magic == head_magic && head.version == 1 && head.crc == head_crc(head) &&
+    const bool good = head.magic == head_magic && head.version == head_version &&
+                      head.crc == head_crc(head) && head.log_id == log_id_ &&
                       head.size <= capacity_bytes_;
     if (good) loading_->heads[place] = head;
     load_head(place + 1);
@@ -92,7 +96,7 @@ void SnapshotFile::load_piece() {
   const uint64_t left = head.size - loading_->bytes.size();
   if (left == 0) {
     if (crc64(loading_->bytes) == head.bytes_crc) {
-      next_place_ = 1 - place;
+      next_place_ = SP_PLANTED_BUG(snapshot_overwrites_newest) ? place : 1 - place;
       return loaded(std::optional<Found>(Found{head.index, std::move(loading_->bytes)}));
     }
     loading_->order.pop_back();
@@ -134,6 +138,7 @@ void SnapshotFile::write(uint64_t index, std::vector<std::byte> bytes,
 void SnapshotFile::write_piece() {
   const uint64_t left = writing_->bytes.size() - writing_->offset;
   if (left == 0) {
+    if (SP_PLANTED_BUG(snapshot_head_before_bytes)) return write_head();
     return disk_->flush([this](Status status) {
       if (!status.ok()) return written(std::move(status));
       write_head();
@@ -152,6 +157,7 @@ void SnapshotFile::write_piece() {
 
 void SnapshotFile::write_head() {
   Head head;
+  head.log_id = log_id_;
   head.index = writing_->index;
   head.size = writing_->bytes.size();
   head.bytes_crc = crc64(writing_->bytes);

@@ -1,11 +1,13 @@
 // SnapshotFile: the newest snapshots of this node's own applied state, so that the agreement log
 // may be compacted although the state's database is never flushed. Two places take turns: the newer
-// good one counts. Each is a head page and the bytes; the head is written when the bytes are
-// durable:
+// good one of this log counts, and is not touched by the next write. Each is a head page and the
+// bytes; the head is written when the bytes are durable:
 //
-//   0 "SPSN" u32 version 1   8 index u64   16 size u64   24 crc64 of the bytes   32 crc64 of the 32
-//   bytes before
+//   0 "SPSN" u32 version 2   8 log id u64   16 index u64   24 size u64   32 crc64 of the bytes
+//   40 crc64 of the 40 bytes before
 //
+// What was written beside another log (before this one was made anew, or in another cluster) is as
+// good as none: its indexes mean nothing here.
 // Any error of the disk ends its use; the log is then not compacted any more, and the beacon stops.
 // Thread rule: one reactor.
 #pragma once
@@ -27,7 +29,7 @@ class SnapshotFile {
   static uint64_t disk_bytes(uint64_t capacity_bytes) { return 2 * (4096 + capacity_bytes); }
 
   // capacity_bytes: of one snapshot, a multiple of 4096.
-  SnapshotFile(std::unique_ptr<io::Disk> disk, uint64_t capacity_bytes);
+  SnapshotFile(std::unique_ptr<io::Disk> disk, uint64_t capacity_bytes, uint64_t log_id);
   ~SnapshotFile();
 
   // One call at a time of these two. A completion must not destroy the SnapshotFile; destroying it
@@ -50,6 +52,7 @@ class SnapshotFile {
 
   std::unique_ptr<io::Disk> disk_;
   uint64_t capacity_bytes_;
+  uint64_t log_id_;
   uint32_t next_place_ = 0;
   std::unique_ptr<Loading> loading_;
   std::unique_ptr<Writing> writing_;

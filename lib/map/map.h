@@ -24,7 +24,10 @@ struct Cluster {
   std::string name;
   uint32_t feature_level =
       1;  // commands and formats of a higher level are not used before the level is committed
-  uint32_t incarnation = 1;  // raised when a cluster is rebuilt from its disks; fences the old one
+  // To be raised when a cluster is rebuilt from its disks, so that the old one is fenced:
+  // handshakes refuse another incarnation. Nothing raises it yet, so it is 1 everywhere, and
+  // nothing but the handshake and the status looks at it.
+  uint32_t incarnation = 1;
   VolumeId volume_last = 0;  // newest id given out; ids are never reused
   GroupId group_last = 0;
   uint32_t generation_last = 0;  // newest attachment generation given out

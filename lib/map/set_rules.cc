@@ -64,6 +64,20 @@ SetEvent finish(const DiskSet& before, DiskSet set, bool restarted = false) {
   return {std::move(set), changed};
 }
 
+// What the disk held is gone. False when it was the only complete copy.
+bool lose_copy(DiskSet& set, DiskId disk, const DiskUp& up) {
+  erase(set.base, disk);
+  if (set.base.empty()) return false;
+  erase(set.recovering, disk);
+  erase(set.acting, disk);
+  if (set.acting.empty()) {
+    set.acting = up_of(set.base, disk, up);
+    for (const DiskId acts : set.acting) erase(set.recovering, acts);
+  }
+  if (set.acting.empty()) set.acting.push_back(set.base.front());
+  return true;
+}
+
 SetEvent unchanged(const DiskSet& set) { return {set, false}; }
 
 }  // namespace
@@ -160,16 +174,14 @@ SetEvent min_copies_changed(const DiskSet& set, uint32_t min_copies) {
 
 SetEvent forget(const DiskSet& set, DiskId disk, const DiskUp& up) {
   DiskSet next = set;
-  erase(next.base, disk);
-  if (next.base.empty()) return unchanged(set);
-  erase(next.recovering, disk);
+  if (!lose_copy(next, disk, up)) return unchanged(set);
   if (next.target.size() > 1) erase(next.target, disk);
-  erase(next.acting, disk);
-  if (next.acting.empty()) {
-    next.acting = up_of(next.base, disk, up);
-    for (const DiskId acts : next.acting) erase(next.recovering, acts);
-  }
-  if (next.acting.empty()) next.acting.push_back(next.base.front());
+  return finish(set, std::move(next));
+}
+
+SetEvent replaced(const DiskSet& set, DiskId disk, const DiskUp& up) {
+  DiskSet next = set;
+  if (!lose_copy(next, disk, up)) return unchanged(set);
   return finish(set, std::move(next));
 }
 

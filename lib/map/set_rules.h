@@ -76,6 +76,10 @@ SetEvent retarget(const DiskSet& set, std::vector<DiskId> target, const DiskUp& 
 SetEvent min_copies_changed(const DiskSet& set, uint32_t min_copies);
 // The disk will never come back. Refused when no other complete copy is known.
 SetEvent forget(const DiskSet& set, DiskId disk, const DiskUp& up);
+// Under the disk's id there is another disk now, which holds nothing (disk_down was applied
+// before). It stays in target and is complete no more: once up, it recovers. Refused when no other
+// complete copy is known.
+SetEvent replaced(const DiskSet& set, DiskId disk, const DiskUp& up);
 
 // The primary of this row may decide writes: the epoch is activated, all of base acts, and enough
 // act. When it may not, writes wait and reads go on.

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/planted.h"
+
 namespace sp::member {
 
 namespace {
@@ -409,7 +411,9 @@ void BeaconMember::on_lease_grant(const Message& message) {
   // choosing.
   if (asked != lease_requests_.end() && length != 0) {
     lease_requests_.erase(lease_requests_.begin(), asked);
-    lease_until_ = std::max(lease_until_, io::Instant{sent} + io::Duration(length));
+    const io::Instant from =
+        SP_PLANTED_BUG(member_lease_from_grant) ? host_.clock.now() : io::Instant{sent};
+    lease_until_ = std::max(lease_until_, from + io::Duration(length));
   }
   confirmed(grant->confirmed_index);
 }

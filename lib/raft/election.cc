@@ -1,6 +1,8 @@
 // Elections: pre-vote, vote, and the waits that make a leader's lease safe.
 #include <algorithm>
 
+#include "base/planted.h"
+#include "base/probe.h"
 #include "raft/raft.h"
 
 namespace sp::raft {
@@ -23,7 +25,9 @@ void Raft::handle(Tick&&) {
 // stepped down.
 bool Raft::refuses_votes() const {
   if (abstain_) return true;
-  if (now_ns_ < start_ns_ + options_.election_timeout_min_ns) return true;
+  if (now_ns_ < start_ns_ + options_.election_timeout_min_ns &&
+      !SP_PLANTED_BUG(raft_vote_soon_after_start))
+    return true;
   return heard_leader_ && now_ns_ < heard_leader_ns_ + options_.election_timeout_min_ns;
 }
 
@@ -112,8 +116,9 @@ void Raft::become_leader() {
   incoming_.reset();
   // Voters that were asked by transfer did not wait for the lease of the leader before; so the new
   // leader does.
-  leases_before_end_ns_ =
-      campaign_by_transfer_ ? now_ns_ + options_.election_timeout_min_ns : now_ns_;
+  if (campaign_by_transfer_) SP_PROBE(raft_lease_waited_out);
+  const bool waits = campaign_by_transfer_ && !SP_PLANTED_BUG(raft_old_lease_not_waited_out);
+  leases_before_end_ns_ = waits ? now_ns_ + options_.election_timeout_min_ns : now_ns_;
   round_ = confirmed_round_ = 0;
   rounds_.clear();
   snapshot_asked_round_ = UINT64_MAX;
@@ -144,7 +149,8 @@ void Raft::on_vote(const Message& m) {
     if (hard_.vote != m.from) set_hard_state(hard_.term, m.from);
     reset_election_deadline();
   }
-  send(std::move(answer), m.from, After::everything);
+  const bool early = SP_PLANTED_BUG(raft_vote_before_durable);
+  send(std::move(answer), m.from, early ? After::nothing : After::everything);
 }
 
 void Raft::on_pre_vote(const Message& m) {

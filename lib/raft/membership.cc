@@ -4,6 +4,8 @@
 
 #include <fmt/core.h>
 
+#include "base/planted.h"
+#include "base/probe.h"
 #include "raft/raft.h"
 
 namespace sp::raft {
@@ -28,10 +30,10 @@ void Raft::handle(ChangeMembers&& event) {
                   "this node does not lead the group; ask the leader");
   if (moving_)
     return refuse(event.tag, Code::transient, "leadership is being transferred; ask again");
-  if (!established())
+  if (!established() && !SP_PLANTED_BUG(raft_change_before_own_commit))
     return refuse(event.tag, Code::transient,
                   "the leader has not committed an entry of its term yet; ask again");
-  if (log_.config_index() > commit_)
+  if (log_.config_index() > commit_ && !SP_PLANTED_BUG(raft_two_changes_at_once))
     return refuse(event.tag, Code::transient, "another change of members is under way; ask again");
   auto changed = changed_config(event.change);
   if (!changed.ok()) return refuse(event.tag, changed.error().code(), changed.error().message());
@@ -125,6 +127,7 @@ void Raft::drive_transfer() {
   if (p->second.match < log_.last_index()) return;
   send(Message{.type = MessageType::timeout_now, .term = hard_.term}, moving_->to, After::nothing);
   moving_->told = true;
+  SP_PROBE(raft_successor_told);
   out_.answers.push_back({moving_->tag, Answer::Outcome::confirmed, log_.last_index(), hard_.term,
                           moving_->to, std::nullopt});
 }
@@ -168,6 +171,7 @@ void Raft::watch_abstainer(const Message& m, Progress& p) {
 void Raft::on_caught_up(const Message& m) {
   if (!abstain_ || m.nonce != nonce_ || role_ != Role::follower || m.from != leader_) return;
   if (!log_.matches(m.index, m.log_term) || durable_ < m.index) return;
+  SP_PROBE(raft_abstention_over);
   abstain_ = false;
   out_.caught_up = true;
 }

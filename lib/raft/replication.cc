@@ -2,6 +2,8 @@
 #include <algorithm>
 #include <functional>
 
+#include "base/planted.h"
+#include "base/probe.h"
 #include "raft/raft.h"
 
 namespace sp::raft {
@@ -17,7 +19,9 @@ Value Raft::quorum_value(Value own, Value (*of)(const Progress&)) const {
       values.push_back(own);
     } else {
       const auto found = progress_.find(member.node);
-      values.push_back(found == progress_.end() ? Value{} : of(found->second));
+      const Value value = found == progress_.end() ? Value{} : of(found->second);
+      if (SP_PLANTED_BUG(raft_majority_of_those_heard) && value == Value{}) continue;
+      values.push_back(value);
     }
   }
   SP_ASSERT(!values.empty());
@@ -55,7 +59,9 @@ void Raft::on_append(Message&& m) {
     answer.index = commit_;
     return send(std::move(answer), m.from, After::everything);
   }
-  if (m.index >= commit_ && !log_.matches(m.index, m.log_term)) {
+  const bool matches = log_.matches(m.index, m.log_term) ||
+                       (SP_PLANTED_BUG(raft_match_unchecked) && m.index <= log_.last_index());
+  if (m.index >= commit_ && !matches) {
     const Index hint = log_.agreement_hint(m.index - 1, m.log_term);
     answer.refused = true;
     answer.offset = m.index;
@@ -66,6 +72,7 @@ void Raft::on_append(Message&& m) {
   for (LogEntry& entry : m.entries) {
     if (entry.index <= commit_ || log_.term_at(entry.index) == entry.term) continue;
     if (entry.index <= log_.last_index()) {
+      SP_PROBE(raft_conflict_truncated);
       log_.truncate_from(entry.index);
       for (Pending& pending : pending_) pending.last = std::min(pending.last, entry.index - 1);
       durable_ = std::min(durable_, entry.index - 1);
@@ -76,9 +83,10 @@ void Raft::on_append(Message&& m) {
     log_.append(std::move(entry));
   }
   // What lies after `end` here is not known to agree with the leader's log.
-  commit_to(std::min(m.commit, end));
+  commit_to(SP_PLANTED_BUG(raft_commit_beyond_agreed) ? m.commit : std::min(m.commit, end));
   answer.index = end;
-  send(std::move(answer), m.from, After::everything);
+  const bool early = SP_PLANTED_BUG(raft_append_answered_before_durable);
+  send(std::move(answer), m.from, early ? After::nothing : After::everything);
 }
 
 void Raft::on_append_answer(const Message& m) {
@@ -200,6 +208,7 @@ void Raft::update_round() {
   if (confirmed <= confirmed_round_) return;
   confirmed_round_ = confirmed;
   while (rounds_.front().number < confirmed) rounds_.pop_front();
+  if (SP_PLANTED_BUG(raft_lease_from_answer)) rounds_.front().sent_ns = now_ns_;
   out_.round_confirmed_ns = rounds_.front().sent_ns;
 }
 
@@ -212,7 +221,9 @@ std::optional<int64_t> Raft::round_confirmed_ns() const {
 // paper, 5.4.2).
 void Raft::update_commit() {
   const Index reached = quorum_value<Index>(durable_, [](const Progress& p) { return p.match; });
-  if (reached <= commit_ || log_.term_at(reached) != hard_.term) return;
+  const bool own_term =
+      log_.term_at(reached) == hard_.term || SP_PLANTED_BUG(raft_old_term_committed_by_counting);
+  if (reached <= commit_ || !own_term) return;
   commit_ = reached;
   for (auto& [node, p] : progress_)
     if (p.state == Progress::State::replicate && p.sent_commit < commit_ &&
@@ -229,7 +240,9 @@ void Raft::commit_to(Index index) {
 void Raft::check_quorum() {
   const int64_t contact =
       quorum_value<int64_t>(now_ns_, [](const Progress& p) { return p.heard_ns; });
-  if (now_ns_ - contact > options_.election_timeout_max_ns) become_follower(hard_.term, 0);
+  if (now_ns_ - contact <= options_.election_timeout_max_ns) return;
+  SP_PROBE(raft_check_quorum_stepped_down);
+  become_follower(hard_.term, 0);
 }
 
 // A barrier is answered by a round that started after it came (Ongaro's thesis, 6.4); those that
@@ -237,7 +250,9 @@ void Raft::check_quorum() {
 void Raft::answer_barriers() {
   if (barriers_.empty() || !established()) return;
   for (Barrier& barrier : barriers_)
-    if (barrier.round == 0) barrier = {barrier.tag, commit_, round_ + 1};
+    if (barrier.round == 0)
+      barrier = {barrier.tag, commit_,
+                 SP_PLANTED_BUG(raft_barrier_by_old_round) ? round_ : round_ + 1};
   if (barriers_.back().round > round_ && confirmed_round_ == round_) start_round();
   while (!barriers_.empty() && barriers_.front().round <= confirmed_round_) {
     const Barrier& done = barriers_.front();

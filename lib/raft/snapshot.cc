@@ -3,6 +3,8 @@
 // transfer resumes, also from another leader that sends the same bytes.
 #include <algorithm>
 
+#include "base/planted.h"
+#include "base/probe.h"
 #include "raft/raft.h"
 
 namespace sp::raft {
@@ -13,7 +15,9 @@ void Raft::handle(SupplySnapshot&& event) {
                       event.index >= log_.mark().index && event.index <= applied_;
   if (role_ != Role::leader || snapshot_ || !usable) return;
   // The configuration of that index: a newer one in the log may never be committed.
-  Mark mark{event.index, log_.term_at(event.index), log_.config_at(event.index)};
+  const bool newest = SP_PLANTED_BUG(raft_snapshot_with_newest_config);
+  Mark mark{event.index, log_.term_at(event.index),
+            newest ? log_.config() : log_.config_at(event.index)};
   snapshot_checksum_ = crc64(*event.bytes);
   snapshot_ = Snapshot{std::move(mark), std::move(event.bytes)};
   for (auto& [node, p] : progress_)
@@ -88,6 +92,7 @@ void Raft::on_snapshot_chunk(Message&& m) {
 void Raft::install(const Message& m) {
   SP_ASSERT(incoming_.has_value());
   SP_ASSERT_OP(m.index, >, commit_);
+  SP_PROBE(raft_snapshot_installed);
   Mark mark = std::move(incoming_->mark);
   auto bytes = std::make_shared<const std::vector<std::byte>>(std::move(incoming_->data));
   incoming_.reset();

@@ -59,6 +59,10 @@ void disks_went_down(Draft& draft, const std::set<DiskId>& disks);
 // process is gone.
 void drop_abandoned(Draft& draft, VolumeId volume);
 void disks_came_up(Draft& draft, const std::set<DiskId>& disks);
+// Another, empty disk has come under this id, which is down: no set counts it as complete any more.
+// Sets whose only complete copy the old one held keep it, and so do all others: the text names
+// them, and is empty when there are none.
+std::string replace_disk(Draft& draft, DiskId disk);
 // Computes the placement of the group anew and retargets the sets that it changes; makes the sets
 // of a new group.
 void place_group(Draft& draft, GroupId group);

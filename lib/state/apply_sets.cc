@@ -2,6 +2,8 @@
 // where placement wants them.
 #include <algorithm>
 
+#include "base/planted.h"
+#include "base/probe.h"
 #include "map/placement.h"
 #include "map/set_rules.h"
 #include "state/apply.h"
@@ -87,6 +89,33 @@ void disks_came_up(Draft& draft, const std::set<DiskId>& disks) {
             [&up](const DiskSet& set, DiskId disk) { return disk_up(set, disk, up); });
 }
 
+std::string replace_disk(Draft& draft, DiskId disk) {
+  const DiskUp up = up_in(draft);
+  std::vector<DiskSet> changed;
+  std::optional<SetId> lost;
+  uint32_t lost_count = 0;
+  for (const auto& [id, set] : draft.map().sets) {
+    if (!mentions(set, disk)) continue;
+    SetEvent event = replaced(set, disk, up);
+    if (std::find(event.set.base.begin(), event.set.base.end(), disk) != event.set.base.end()) {
+      if (lost_count++ == 0) lost = id;
+    } else if (event.changed) {
+      changed.push_back(std::move(event.set));
+    }
+  }
+  if (lost) {
+    SP_PROBE(state_replaced_disk_is_lost);
+    const std::string others = " and " + std::to_string(lost_count - 1) + " more";
+    return text(*lost) + (lost_count > 1 ? others : "");
+  }
+  SP_PROBE(state_disk_replaced);
+  for (DiskSet& set : changed) {
+    const SetId id = set.id;
+    draft.edit<DiskSet>(id) = std::move(set);
+  }
+  return {};
+}
+
 std::set<std::string> placement_groups_of(const Template& row) {
   std::set<std::string> names;
   for (const std::string* name : {&row.place_all, &row.place_tail, &row.place_head})
@@ -138,11 +167,12 @@ void place_all_groups(Draft& draft) {
 
 Status apply_one(Draft& draft, const SetActivated& command) {
   SP_TRY(const DiskSet* set, find_set(draft, command.set));
-  if (command.epoch != set->epoch) return stale(*set);
+  const bool any_epoch = SP_PLANTED_BUG(state_activates_stale_epoch);
+  if (command.epoch != set->epoch && !any_epoch) return stale(*set);
   if (set->activated) return {};  // told twice
   const SetEvent event =
-      activated(*set, command.epoch, draft.find<AllocationGroup>(command.set.group)->min_copies,
-                up_in(draft));
+      activated(*set, any_epoch ? set->epoch : command.epoch,
+                draft.find<AllocationGroup>(command.set.group)->min_copies, up_in(draft));
   if (!event.changed)
     return Error(Code::transient,
                  text(command.set) +
@@ -153,9 +183,11 @@ Status apply_one(Draft& draft, const SetActivated& command) {
 
 Status apply_one(Draft& draft, const SetPromote& command) {
   SP_TRY(const DiskSet* set, find_set(draft, command.set));
-  if (command.revision != set->revision) return stale(*set);
-  const SetEvent event = promote(*set, command.revision, command.disk,
-                                 draft.find<AllocationGroup>(command.set.group)->copies);
+  const bool any_revision = SP_PLANTED_BUG(state_promotes_at_any_revision);
+  if (command.revision != set->revision && !any_revision) return stale(*set);
+  const SetEvent event =
+      promote(*set, any_revision ? set->revision : command.revision, command.disk,
+              draft.find<AllocationGroup>(command.set.group)->copies);
   if (!event.changed)
     return Error(Code::refused, "disk " + std::to_string(command.disk) +
                                     " is not recovering in an activated epoch of " +
@@ -168,7 +200,8 @@ Status apply_one(Draft& draft, const SetEvict& command) {
   SP_TRY(const DiskSet* set, find_set(draft, command.set));
   if (command.epoch != set->epoch) return stale(*set);
   const uint32_t min_copies = draft.find<AllocationGroup>(command.set.group)->min_copies;
-  const SetEvent event = evict(*set, command.epoch, command.disk, min_copies);
+  const SetEvent event = evict(*set, command.epoch, command.disk,
+                               SP_PLANTED_BUG(state_evicts_below_min_copies) ? 1 : min_copies);
   if (!event.changed)
     return Error(Code::refused, text(command.set) + ": disk " + std::to_string(command.disk) +
                                     " does not act, or too few would without it (" +

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/checksum.h"
+#include "base/planted.h"
 #include "map/field_codec.h"
 #include "map/rows.h"
 #include "state/apply.h"
@@ -36,7 +37,7 @@ class SqliteState final : public State {
       applied.changes = draft.changes(hash_change);
       content_hash_ += hash_change;
     } else {
-      draft.roll_back();
+      if (!SP_PLANTED_BUG(state_keeps_refused_changes)) draft.roll_back();
     }
     map_.index = index;
     follow_names(applied.changes);
@@ -70,7 +71,7 @@ class SqliteState final : public State {
     map_ = std::move(*map);
     content_hash_ = content_hash;
     unwritten_.clear();
-    name_volumes();
+    if (!SP_PLANTED_BUG(state_names_not_restored)) name_volumes();
     return {};
   }
 

@@ -4,9 +4,9 @@
 // Commands are applied in log order by `apply`; the transaction that changes the tables also sets
 // applied_index and the content hash. Equal index means equal content on every node: `content_hash`
 // is the wrapping sum of row hashes, kept up per change and checked against the tables at open. The
-// database is not fsynced: it can always be rebuilt from the Raft snapshot and log, and is, when it
-// does not open cleanly or its hash does not match. Thread rule: one thread. SQLite is used in
-// state/*.cc only.
+// database is not fsynced, so after a loss of power it may be any mixture: a beacon never believes
+// it, and makes it anew at each start from the Raft snapshot and log. Thread rule: one thread.
+// SQLite is used in state/*.cc only.
 #pragma once
 #include <memory>
 #include <string>

@@ -91,6 +91,7 @@ struct Bench {
   RaftLogIdentity identity{
       .cluster = 7, .node = 1, .log_id = 11, .frames_bytes = 8u << 20, .snapshot_bytes = 1u << 20};
   std::unique_ptr<RaftLog> log;
+  std::shared_ptr<void> opening;
   std::unique_ptr<RaftLog::Opened> opened;
   std::optional<Error> error;
   std::vector<Model> states;  // after each batch handed over; the first is the opened one
@@ -116,16 +117,17 @@ struct Bench {
   bool open(ClusterId cluster = 7) {
     bool finished = false;
     error.reset();
-    RaftLog::open(disk(io::OpenOptions::Mode::read_write), cluster,
-                  [&](Result<std::unique_ptr<RaftLog::Opened>> result) {
-                    finished = true;
-                    if (result.ok())
-                      opened = std::move(result).value();
-                    else
-                      error = result.error();
-                  });
+    opening = RaftLog::open(disk(io::OpenOptions::Mode::read_write), cluster,
+                            [&](Result<std::unique_ptr<RaftLog::Opened>> result) {
+                              finished = true;
+                              if (result.ok())
+                                opened = std::move(result).value();
+                              else
+                                error = result.error();
+                            });
     // A planned power failure may hit the opening itself.
     world.run_until([&] { return finished || world.disks().crash_point_reached(path); }, 10s);
+    opening.reset();
     if (!finished || error) return false;
     log = std::move(opened->log);
     Model model{opened->restored.hard_state, opened->restored.base, opened->restored.entries,
@@ -369,6 +371,91 @@ TEST_CASE("after one failed write or flush every later write fails too") {
     CHECK(bench.error->code() == Code::io);
     CHECK(bench.acknowledged == 11);
   }
+}
+
+TEST_CASE("room that a compaction gives back is not used before a durable header says so") {
+  constexpr size_t large = 200'000;
+  for (uint64_t n = 1;; ++n) {
+    CAPTURE(n);
+    Bench bench(n);
+    bench.format();
+    REQUIRE(bench.open());
+    raft::Persist vote;
+    vote.hard_state = raft::HardState{1, 1};
+    bench.write(vote);
+    raft::Index next = 1;
+    while (bench.log->frames_used_bytes() + 8 * large < bench.log->frames_total_bytes()) {
+      bench.write(entries_batch(next++, 1, 1, large));
+      REQUIRE(bench.world.run_until([&] { return bench.all_acknowledged(); }, 1s));
+    }
+    bench.world.run_for(1s);
+    bench.world.disks().fail_after(path, n);
+    raft::Persist compact;
+    compact.compact = raft::Mark{next - 2, 1, {{{1, 11, true}}}};
+    bench.write(compact);
+    for (int i = 0; i < 12; ++i) bench.write(entries_batch(next++, 1, 1, large));
+    const auto crashed = [&] { return bench.world.disks().crash_point_reached(path); };
+    bench.world.run_until([&] { return bench.all_acknowledged() || crashed(); }, 5s);
+    CHECK_FALSE(bench.error.has_value());
+    const bool through = bench.all_acknowledged();
+    const std::vector<Model> before = bench.states;
+    const size_t acked = bench.acknowledged;
+    bench.power_failure();
+    REQUIRE(bench.open());
+    bench.check_against(before, acked);
+    if (through) break;
+    REQUIRE_LT(n, 200);
+  }
+}
+
+TEST_CASE("a frame that names another one as the one before it is not of this log") {
+  for (const bool follows : {true, false}) {
+    Bench bench(1);
+    fill(bench);
+    RaftFrame frame;
+    frame.log_id = bench.identity.log_id;
+    frame.opening = bench.log->acknowledged().opening;
+    frame.position = bench.log->acknowledged().end;
+    frame.before = bench.log->acknowledged().end_hash + (follows ? 0 : 1);
+    frame.vote = bench.log->acknowledged().vote;
+    frame.entries = entries_batch(11, 1, 3).entries;
+    const EncodedFrame encoded = encode_frame(frame);
+    bench.log.reset();
+    bench.opened.reset();
+    auto raw = bench.disk(io::OpenOptions::Mode::read_write);
+    bool done = false;
+    raw->write(bench.identity.frames_offset() + frame.position, encoded.bytes.bytes(),
+               [&done](Status status) { done = status.ok(); });
+    REQUIRE(bench.world.run_until([&] { return done; }, 1s));
+    raw.reset();
+    REQUIRE(bench.open());
+    CHECK(bench.opened->restored.entries.size() == (follows ? 11 : 10));
+    CHECK_FALSE(bench.opened->restored.abstain);
+  }
+}
+
+TEST_CASE("an opening that is cut off in the middle leaves nothing behind") {
+  Bench bench(1);
+  fill(bench);
+  bench.log.reset();
+  for (int steps = 0; steps < 12; ++steps) {
+    bool ended = false;
+    auto opening = RaftLog::open(bench.disk(io::OpenOptions::Mode::read_write), 7,
+                                 [&ended](const auto&) { CHECK_FALSE(ended); });
+    const uint64_t from = bench.world.disks().operation_count(path);
+    bench.world.run_until(
+        [&] {
+          return bench.world.disks().operation_count(path) > from + static_cast<uint64_t>(steps);
+        },
+        1ms);
+    if (steps % 2 == 0) bench.host.kill(io::SimHost::Death::process);
+    ended = true;
+    opening.reset();
+    if (steps % 2 == 0) bench.host.restart();
+    bench.world.run_for(10ms);
+  }
+  REQUIRE(bench.open());
+  CHECK(bench.opened->restored.entries.size() == 10);
 }
 
 TEST_CASE("a full log says so, and compacting in time gives its room back for ever") {

@@ -35,9 +35,10 @@ uint64_t hash_of(const World& world) {
     append(bytes, copy.record);
     append(bytes, copy.acknowledged);
   }
-  for (const uint8_t byte : {world.alive, world.up, world.ordered, world.answered, world.dead,
-                             world.asked_revision, world.asked_disk, world.asked_epoch,
-                             world.crashes, world.false_alarms, world.evictions, world.retargets})
+  for (const uint8_t byte :
+       {world.alive, world.up, world.ordered, world.answered, world.dead, world.asked_revision,
+        world.asked_disk, world.asked_epoch, world.crashes, world.false_alarms, world.evictions,
+        world.retargets, world.wipes})
     append(bytes, byte);
   return mix64(crc64(bytes));
 }
@@ -166,10 +167,25 @@ TEST_CASE("long random histories stay sound, and every one of them ends whole on
   }
 }
 
+TEST_CASE("a disk that comes back wiped under its old id costs no acknowledged write") {
+  for (const uint32_t copies : {2u, 3u}) {
+    for (uint32_t min_copies = 1; min_copies <= copies; ++min_copies) {
+      CAPTURE(copies);
+      CAPTURE(min_copies);
+      Setup setup = setup_of(copies, min_copies);
+      setup.wipes = 2, setup.evictions = 0;
+      expect_sound(explore(coarse(setup), 100'000));
+      setup.crashes = 8, setup.false_alarms = 4, setup.evictions = 4, setup.wipes = 4;
+      expect_sound(walk(setup, 500, 120, min_copies));
+    }
+  }
+}
+
 TEST_CASE("each planted mistake is found") {
   const auto found = [](Plant plant, uint32_t copies, uint32_t min_copies) {
     Setup setup = setup_of(copies, min_copies, plant);
     setup.crashes = 5, setup.false_alarms = 3, setup.evictions = 3, setup.retargets = 1;
+    setup.wipes = plant == Plant::believe_wiped ? 2 : 0;
     const Found result = walk(setup, 20'000, 120, 7);
     CAPTURE(result.worlds);
     return !result.wrong.empty();
@@ -183,6 +199,7 @@ TEST_CASE("each planted mistake is found") {
   CHECK(found(Plant::forget_waiting_base, 3, 2));
   CHECK(found(Plant::restart_while_asked, 2, 1));
   CHECK(found(Plant::activate_while_down, 2, 1));
+  CHECK(found(Plant::believe_wiped, 3, 2));
 }
 
 }  // namespace sp::map::model

@@ -79,6 +79,19 @@ void Model::back(World& world, int d) {
   copy.view = world.row;
 }
 
+// Under the id of d comes another disk, which holds nothing. False: it is not taken in, as d held
+// the only complete copy.
+bool Model::back_wiped(World& world, int d) {
+  if ((world.up & bit(d)) != 0) down(world, d);
+  const SetEvent event = replaced(row(world.row), id(d), registered(world));
+  if ((mask(event.set.base) & bit(d)) != 0) return false;
+  if (setup_.plant != Plant::believe_wiped) agree(world, event);
+  world.copy[d] = {};
+  world.copy[d].epoch = setup_.plant == Plant::believe_wiped ? 1 : 0;
+  back(world, d);
+  return true;
+}
+
 void Model::learn(World& world, int d) {
   Copy& copy = world.copy[d];
   const DiskSet& before = row(copy.view);
@@ -106,6 +119,8 @@ bool Model::hears(World& world, int p, int c) const {
   if ((world.alive & bit(c)) == 0) return false;
   if (setup_.plant == Plant::ignore_epochs) return true;
   if (world.copy[c].epoch > epoch) return false;
+  const bool joins = (mask(row(world.copy[p].view).recovering) & bit(c)) != 0;
+  if (world.copy[c].epoch == 0 && !joins) return false;
   world.copy[c].epoch = epoch;
   return true;
 }
@@ -291,6 +306,9 @@ void Model::faults(const World& world, std::vector<Step>& out, bool named) {
       World next = world;
       back(next, d);
       add(next, "back ", d);
+      next = world;
+      ++next.wipes;
+      if (world.wipes < setup_.wipes && back_wiped(next, d)) add(next, "back, wiped, ", d);
     }
     if (world.evictions < setup_.evictions) {
       World next = world;
@@ -394,7 +412,7 @@ std::string Model::check(const World& world) const {
 std::string Model::settle(World world) {
   for (int d = 0; d < disks; ++d)
     if ((world.alive & world.up & bit(d)) == 0) back(world, d);
-  setup_.crashes = setup_.false_alarms = setup_.evictions = setup_.retargets = 0;
+  setup_.crashes = setup_.false_alarms = setup_.evictions = setup_.retargets = setup_.wipes = 0;
   std::vector<Step> steps;
   // Every step of the protocol is progress, so any order of them ends.
   for (int count = 0; count < 1000; ++count) {

@@ -29,21 +29,22 @@ enum class Plant : uint8_t {
   forget_waiting_base,
   restart_while_asked,
   activate_while_down,
+  believe_wiped,
 };
 
 struct Setup {
   uint32_t copies = 3;
   uint32_t min_copies = 2;
   Plant plant = Plant::none;
-  int crashes = 2, false_alarms = 1, evictions = 1, retargets = 0;
+  int crashes = 2, false_alarms = 1, evictions = 1, retargets = 0, wipes = 0;
   int writes = model::writes;
   bool coarse = false;  // an activation is one step, copies are not told of decisions: fewer
                         // worlds, so a deeper search
 };
 
 struct Copy {
-  uint32_t view = 0;                     // the row that it knows, as an index into Rows
-  uint8_t epoch = 1;                     // durable: answers nobody of an older one
+  uint32_t view = 0;  // the row that it knows, as an index into Rows
+  uint8_t epoch = 1;  // durable: answers nobody of an older one; 0: wiped, knows no such set
   std::array<uint8_t, writes> record{};  // durable: 0 none, 1 undecided, 2 decided
   // As a primary of view's epoch, volatile:
   Mask collected = 0, spread = 0, recovered = 0, promoting = 0;
@@ -58,7 +59,7 @@ struct World {
   Mask dead = 0;  // writes that an activation has left out: they must never come back
   uint8_t asked_revision = 0, asked_disk = 0,
           asked_epoch = 0;  // a promotion on its way to the agreed state; asked_disk 0: none
-  uint8_t crashes = 0, false_alarms = 0, evictions = 0, retargets = 0;
+  uint8_t crashes = 0, false_alarms = 0, evictions = 0, retargets = 0, wipes = 0;
 };
 
 struct Step {
@@ -86,6 +87,7 @@ class Model {
   static DiskUp registered(const World& world);
   void down(World& world, int d);
   void back(World& world, int d);
+  bool back_wiped(World& world, int d);
   void learn(World& world, int d);
   bool primary(const World& world, int p) const;
   bool active(const World& world, int p) const;

@@ -77,7 +77,8 @@ class Cluster {
     options.nodes = rows;
     options.log_path = "log" + std::to_string(id);
     options.snapshot_path = "snapshot" + std::to_string(id);
-    options.state_path = ":memory:";
+    const auto database = databases.find(id);
+    options.state_path = database != databases.end() ? database->second : ":memory:";
     options.bootstrap = bootstrap;
     options.log_frames_bytes = 8u << 20;
     options.snapshot_bytes = 1u << 20;
@@ -205,6 +206,7 @@ class Cluster {
   wire::ClusterKey key;
   std::vector<map::Node> rows;
   uint32_t entries_kept = 4096;
+  std::map<NodeId, std::string> databases;  // files of the states; others are in memory
   std::map<uint64_t, uint64_t> hashes;
   std::map<ServiceId, std::unique_ptr<Service>> services;
   std::map<NodeId, std::unique_ptr<Node>> nodes;

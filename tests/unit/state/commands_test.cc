@@ -79,15 +79,88 @@ TEST_CASE(
   CHECK(world.map().disks.at(10).up);
 }
 
-TEST_CASE("a different disk with a known id is not taken for it") {
+bool lists(const std::vector<DiskId>& disks, DiskId disk) {
+  return std::find(disks.begin(), disks.end(), disk) != disks.end();
+}
+
+TEST_CASE("a wiped disk under its old id is empty: no set counts it as complete any more") {
   World world;
-  auto wrong = disk(11, server(1));
-  wrong.uuid = 5;
-  world.done(service_up(server(1), 99, {disk(10, server(1)), wrong}));
+  auto wiped = disk(11, server(1));
+  wiped.uuid = 5;
+  std::vector<SetId> with;
+  for (const auto& [id, set] : world.map().sets)
+    if (lists(set.base, 11)) with.push_back(id);
+  REQUIRE_FALSE(with.empty());
+  world.done(service_up(server(1), 99, {disk(10, server(1)), wiped}));
   CHECK(world.map().disks.at(10).up);
+  CHECK(world.map().disks.at(11).up);
+  CHECK_EQ(world.map().disks.at(11).uuid, 5);
+  for (const SetId id : with) {
+    const DiskSet& set = world.map().sets.at(id);
+    CHECK_FALSE(lists(set.base, 11));
+    CHECK_FALSE(lists(set.acting, 11));
+    CHECK(lists(set.target, 11));
+    CHECK(lists(set.recovering, 11));
+  }
+}
+
+TEST_CASE("a disk that is swapped while its server runs is empty") {
+  World world;
+  auto wiped = disk(11, server(1));
+  wiped.uuid = 5;
+  world.done(DiskReturned{wiped, 1});
+  for (const auto& [id, set] : world.map().sets) CHECK_FALSE(lists(set.base, 11));
+  world.done(service_up(server(1), 1, {disk(10, server(1)), disk(11, server(1))}));
+  CHECK_EQ(world.map().disks.at(11).uuid, disk(11).uuid);
+  for (const auto& [id, set] : world.map().sets) CHECK_FALSE(lists(set.base, 11));
+}
+
+TEST_CASE("a wiped disk that held the only complete copy of a set is not taken for it") {
+  World world;
+  std::set<DiskId> others;
+  const SetId id = [&] {
+    for (const auto& [set_id, set] : world.map().sets)
+      if (lists(set.target, 11)) return set_id;
+    return SetId{};
+  }();
+  // Two more copies go for good; the set keeps one.
+  for (const DiskId other : DiskSet(world.map().sets.at(id)).target) {
+    if (other == 11) continue;
+    const NodeId node = world.map().disks.at(other).server.node;
+    world.done(NodeDown{node});
+    world.done(NodeUp{node});
+    world.done(ForgetDisk{other});
+  }
+  REQUIRE_EQ(world.map().sets.at(id).base, std::vector<DiskId>{11});
+  auto wiped = disk(11, server(1));
+  wiped.uuid = 5;
+  world.refused(DiskReturned{wiped, 1}, Code::refused, "only complete copy of disk set");
+  world.done(service_up(server(1), 99, {disk(10, server(1)), wiped}));
   CHECK_FALSE(world.map().disks.at(11).up);
-  CHECK(world.map().disks.at(11).failure.find("a different disk") != std::string::npos);
-  world.refused(DiskReturned{wrong, 99}, Code::refused, "different disk");
+  CHECK_EQ(world.map().disks.at(11).uuid, disk(11).uuid);
+  CHECK(world.map().disks.at(11).failure.find("lost: it held the only") != std::string::npos);
+  CHECK_EQ(world.map().sets.at(id).base, std::vector<DiskId>{11});
+  CHECK_FALSE(world.map().sets.at(id).activated);
+  const Applied served = world.apply(SetActivated{id, world.map().sets.at(id).epoch});
+  CHECK_FALSE(served.status.ok());
+  // The right one after all.
+  world.done(service_up(server(1), 100, {disk(10, server(1)), disk(11, server(1))}));
+  CHECK(world.map().disks.at(11).up);
+  CHECK_EQ(world.map().sets.at(id).acting, std::vector<DiskId>{11});
+}
+
+TEST_CASE("a disk whose id was given twice does not push out the one that is in use") {
+  World world;
+  auto second = disk(11, server(2));
+  second.uuid = 5;
+  const DiskSet before = world.set();
+  world.done(service_up(server(2), 99, {disk(20, server(2)), disk(21, server(2)), second}));
+  CHECK(world.map().disks.at(11).up);
+  CHECK(world.map().disks.at(11).server == server(1));
+  CHECK_EQ(world.map().disks.at(11).uuid, disk(11).uuid);
+  world.done(service_up(server(2), 99, {disk(20, server(2)), disk(21, server(2)), second}));
+  CHECK(world.map().disks.at(11).server == server(1));
+  world.refused(DiskReturned{second, 99}, Code::refused, "in use by server 1.1");
 }
 
 TEST_CASE("services are refused when malformed or of unknown nodes") {
