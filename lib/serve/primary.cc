@@ -44,9 +44,7 @@ bool Primary::leads() const {
   return !superseded_ && replica_.epoch() == epoch() && context_.serves(disk_.id);
 }
 
-bool Primary::holds_reads() const {
-  return open_commands_ > 0 && !SP_PLANTED_BUG(serve_reads_during_commands);
-}
+bool Primary::holds_reads() const { return open_commands_ > 0; }
 
 Primary::Copy* Primary::add_copy(DiskId disk, bool counted) {
   for (Copy& copy : copies_) {

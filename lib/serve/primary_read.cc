@@ -32,8 +32,9 @@ bool Primary::writes_open_to(ObjectId object, uint32_t first, uint32_t count) co
 // this attachment and the fences that came with it, so what was ordered before them has a lower
 // version and is decided too.
 bool Primary::may_read(const wire::ReadRequest& r) const {
-  const bool unsure = (!may_decide() && !SP_PLANTED_BUG(serve_reads_beside_undecided)) ||
-                      fenced_records_ || inherits();
+  const bool perhaps_decided = !may_decide() || inherits();
+  const bool unsure =
+      fenced_records_ || (perhaps_decided && !SP_PLANTED_BUG(serve_reads_beside_undecided));
   if (unsure && (writes_open_to(r.object, r.first_block, r.block_count) ||
                  disk_.store->has_undecided(r.object, r.first_block, r.block_count))) {
     SP_PROBE(serve_read_waits_for_decision);

@@ -186,17 +186,26 @@ void Faults::hide_demotion() {
   });
 }
 
-// What a server has sent is held on the way while the server stands still, and comes when others
-// lead.
+// What a server has sent is held on the way while it stands still, and comes when others lead. At
+// times the clients are gone by then, and nobody repeats what was under way.
 void Faults::freeze_with_prepares() {
   ServerProcess& process = any_server();
-  const std::string from = process.ip, to = any_server().ip;
-  if (from == to) return;
-  cluster_.world.net().set_link(from, to, false);
-  after(100,
-        [this, &process] { process.host->pause(std::chrono::milliseconds(1200 + below(1300))); });
-  after(
-      2000, [this, from, to] { cluster_.world.net().set_link(from, to, true); }, 1100);
+  const std::string from = process.ip;
+  for (const auto& other : cluster_.servers) {
+    if (other.ip == from) continue;
+    cluster_.world.net().set_link(from, other.ip, false);
+    after(
+        2000, [this, from, to = other.ip] { cluster_.world.net().set_link(from, to, true); }, 1100);
+  }
+  const bool alone = below(2) == 0;
+  after(100, [this, &process, alone] {
+    process.host->pause(std::chrono::milliseconds(1200 + below(1300)));
+    for (auto& client : cluster_.clients) {
+      if (!alone || !client.up) continue;
+      cluster_.end_client(client, Death::process);
+      after(2500, [this, &client] { cluster_.start_client(client); });
+    }
+  });
 }
 
 // A client's volume is attached anew while its writes wait for a slow copy.
@@ -212,9 +221,34 @@ void Faults::take_over_in_flight() {
   });
 }
 
+// The volume is attached elsewhere by force, and its client does not hear of it.
+void Faults::steal_volume() {
+  ClientProcess& process = cluster_.clients[below(cluster_.clients.size())];
+  if (!process.up || process.reader) return;
+  const ServiceId believer = service_of_client(process.id);
+  cluster_.control.set_reachable(believer, false);
+  constexpr ClientId elsewhere = 60;
+  cluster_.control.attach(process.volume_id, elsewhere, map::Rights::read_write);
+  watch_fence(process.session, cluster_.control.map().index);
+  after(
+      2000,
+      [this, &process, believer] {
+        cluster_.control.set_reachable(believer, true);
+        cluster_.end_client(process, Death::process);
+        cluster_.start_client(process);
+      },
+      200);
+}
+
+void Faults::watch_fence(uint64_t session, uint64_t index) {
+  if (cluster_.control.in_force(index))
+    return cluster_.history.session_fenced(session, cluster_.history.next());
+  after(10, [this, session, index] { watch_fence(session, index); });
+}
+
 void Faults::one() {
   auto& world = cluster_.world;
-  switch (below(16)) {
+  switch (below(18)) {
     case 0:
     case 1:
     case 2: return end_one_server();
@@ -235,6 +269,8 @@ void Faults::one() {
     case 11: return hide_demotion();
     case 12: return freeze_with_prepares();
     case 13: return take_over_in_flight();
+    case 14: return cut_off();
+    case 15: return steal_volume();
     case 10: {
       if (below(3) == 0) return move_set();
       cluster_.control.set_quorum(false);

@@ -29,6 +29,8 @@ class Faults {
   void hide_demotion();
   void freeze_with_prepares();
   void take_over_in_flight();
+  void steal_volume();
+  void watch_fence(uint64_t session, uint64_t index);
   void after(int64_t ms_max, std::function<void()> work, int64_t ms_min = 1);
   uint64_t below(uint64_t bound) { return cluster_.world.random().below(bound); }
   ServerProcess& any_server() { return cluster_.servers[below(cluster_.servers.size())]; }
