@@ -35,7 +35,8 @@ struct CarefulRead : std::enable_shared_from_this<CarefulRead> {
   std::vector<DiskId> others;  // copies not asked yet for this block
   store::BlockState wanted;    // what the block at work should be
   bool comparing = false;      // this copy is whole, another one is looked at
-  bool unasked = false;        // some copy could not be asked: waiting may help
+  DiskId asked = 0;
+  bool unasked = false;  // some copy could not be asked, or has not decided yet: waiting may help
   std::string why;
 
   CarefulRead(Context& context_, LocalDisk& disk_) : context(context_), disk(disk_) {}
@@ -102,7 +103,8 @@ struct CarefulRead : std::enable_shared_from_this<CarefulRead> {
       if (comparing) return advance();
       return again_or(why);
     }
-    const Place place = context.place(others.front());
+    asked = others.front();
+    const Place place = context.place(asked);
     others.erase(others.begin());
     if (!context.map().disk_serves(place.disk) && place.local == nullptr) {
       unasked = true;
@@ -125,7 +127,7 @@ struct CarefulRead : std::enable_shared_from_this<CarefulRead> {
     const bool whole = reply.ok() && reply->ok && data && data.size() == limits::block_bytes &&
                        crc64(data.bytes()) == reply->crc;
     if (!whole) {
-      unasked |= !reply.ok();
+      unasked |= !reply.ok() || (reply->other_version && is_complete(asked));
       return ask_next();
     }
     if (reply->crc != wanted.crc) {
@@ -145,6 +147,12 @@ struct CarefulRead : std::enable_shared_from_this<CarefulRead> {
                              {{"disk", disk.id}, {"block", block_text(object, wanted.block)}});
     disk.store->repair(object, wanted.block, wanted.version, wanted.crc, data, [](Status) {});
     advance();
+  }
+
+  // A member of base has every decided write, at times still as an undecided record.
+  bool is_complete(DiskId id) const {
+    const map::DiskSet* row = context.row(set);
+    return row != nullptr && std::find(row->base.begin(), row->base.end(), id) != row->base.end();
   }
 
   // The block may have been written anew meanwhile: then its new content is good.

@@ -42,6 +42,7 @@ TEST_CASE("a write of a fenced client does not appear after a read, though the p
   const uint64_t early_stamp = first.stamp();
   rig.start_server(rig.servers[1]);
   REQUIRE(rig.world.run_until([&] { return first.done; }, seconds(30)));
+  rig.world.run_for(seconds(2));
   const uint64_t late = *rig.read(1);
   CHECK(((late == 11) || (late == 12)));
   if (early) CHECK_EQ(early_stamp, late);
@@ -74,7 +75,7 @@ TEST_CASE("a disk that left its set and comes back shows nothing that was discar
                                  [&](const Status& status) { done = status.ok(); });
   REQUIRE(rig.world.run_until([&] { return done; }, seconds(10)));
   rig.world.run_for(seconds(60));
-  REQUIRE(rig.write(100, 1).ok());
+  REQUIRE(rig.write(2000, 1).ok());  // of another object
   rig.world.run_for(seconds(60));
   rig.control.retarget({rig.group, 0}, {1, 2, 3});
   rig.heal();

@@ -93,6 +93,22 @@ TEST_CASE("a disk that comes back empty is filled again, not believed") {
   for (uint64_t block = 0; block < 8; ++block) CHECK_EQ(*rig.read(block), 100 + block);
 }
 
+TEST_CASE("an empty disk that leads beside one with content is not taken for a new copy") {
+  Rig rig(quiet());
+  for (uint64_t block = 0; block < 8; ++block) REQUIRE(rig.write(block, 100 + block).ok());
+  rig.world.run_for(milliseconds(500));
+  for (auto& process : rig.servers) rig.end_server(process, Death::process);
+  rig.world.disks().wipe(rig.servers[0].paths[0]);
+  rig.format_disk(rig.servers[0], 0);
+  rig.start_server(rig.servers[1]);
+  rig.world.run_for(milliseconds(500));
+  rig.start_server(rig.servers[0]);
+  rig.world.run_for(milliseconds(500));
+  rig.heal();
+  rig.same_copies();
+  for (uint64_t block = 0; block < 8; ++block) CHECK_EQ(*rig.read(block), 100 + block);
+}
+
 TEST_CASE("a volume that was deleted leaves every disk, also one that was away") {
   Rig rig(quiet());
   REQUIRE(rig.write(1, 11).ok());

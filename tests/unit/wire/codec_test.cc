@@ -106,7 +106,7 @@ std::vector<Example> examples() {
                                              Version(7, 9)}),
       example("RecoverObjectReply", RecoverObjectReply{true, "text"}),
       example("FetchBlock", FetchBlock{{1, 2}, 3, 4, {5, 6}, 7, Version(8, 9)}),
-      example("FetchBlockReply", FetchBlockReply{true, 77, "text"}),
+      example("FetchBlockReply", FetchBlockReply{true, true, 77, "text"}),
       example("AskSpace", AskSpace{3}),
       example("AskSpaceReply", AskSpaceReply{true, 1ull << 40}),
       example("Digest", Digest{{1, 2}, 3}),
