@@ -127,9 +127,10 @@ void answer_fetch_block(LocalDisk& disk, const wire::FetchBlock& request,
                      bool damaged = false;
                      if (!read.ok()) {
                        damaged = read.error().code() == Code::damaged;
+                       reply.perhaps_later = !damaged;
                        reply.text = read.error().message();
                      } else if (read->front().version != call->request.version) {
-                       reply.other_version = true;
+                       reply.perhaps_later = true;
                        reply.text = "another version is decided there";
                      } else if (crc64(call->data.bytes()) != read->front().crc) {
                        reply.text = "content and checksum differ";

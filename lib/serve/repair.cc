@@ -88,7 +88,7 @@ struct CarefulRead : std::enable_shared_from_this<CarefulRead> {
     others.clear();
     unasked = false;
     if (const map::DiskSet* row = context.row(set)) {
-      for (const auto* list : {&row->acting, &row->recovering, &row->base}) {
+      for (const auto* list : {&row->acting, &row->recovering, &row->base, &row->target}) {
         for (const DiskId id : *list) {
           if (id != disk.id && std::find(others.begin(), others.end(), id) == others.end())
             others.push_back(id);
@@ -127,7 +127,7 @@ struct CarefulRead : std::enable_shared_from_this<CarefulRead> {
     const bool whole = reply.ok() && reply->ok && data && data.size() == limits::block_bytes &&
                        crc64(data.bytes()) == reply->crc;
     if (!whole) {
-      unasked |= !reply.ok() || (reply->other_version && is_complete(asked));
+      unasked |= !reply.ok() || (reply->perhaps_later && is_complete(asked));
       return ask_next();
     }
     if (reply->crc != wanted.crc) {

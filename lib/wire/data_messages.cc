@@ -111,7 +111,7 @@ SP_FIELDS(FetchBlock) {
   c(m.version);
 }
 
-SP_FIELDS(FetchBlockReply) { c(m.ok), c(m.other_version), c(m.crc), c.text(m.text, text_max); }
+SP_FIELDS(FetchBlockReply) { c(m.ok), c(m.perhaps_later), c(m.crc), c.text(m.text, text_max); }
 
 SP_FIELDS(AskSpace) { c(m.disk); }
 

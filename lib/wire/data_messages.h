@@ -172,7 +172,7 @@ struct FetchBlock {  // a decided block of exactly this version, for repair
 };
 struct FetchBlockReply {
   bool ok = false;
-  bool other_version = false;  // nothing is wrong there, but it has not decided this one
+  bool perhaps_later = false;  // it has not decided this version, or its disk has failed for now
   uint64_t crc = 0;
   std::string text;
 };
@@ -198,13 +198,14 @@ struct DigestReply {
 
 // encode(): the body. decode(): nullopt unless the whole body is well formed. One pair for each
 // struct above.
-#define SP_DATA_MESSAGES(X)                                                                \
-  X(ReadRequest)                                                                           \
-  X(ReadReply)                                                                             \
-  X(WriteRequest)                                                                          \
-  X(WriteReply)                                                                            \
-  X(BeginEpoch) X(BeginEpochReply) X(Prepare) X(PrepareReply) X(Decided) X(FetchUndecided) \
-      X(FetchUndecidedReply) X(RecoverObject) X(RecoverObjectReply) X(FetchBlock)          \
+#define SP_DATA_MESSAGES(X)                                                       \
+  X(ReadRequest)                                                                  \
+  X(ReadReply)                                                                    \
+  X(WriteRequest)                                                                 \
+  X(WriteReply)                                                                   \
+  X(BeginEpoch)                                                                   \
+  X(BeginEpochReply) X(Prepare) X(PrepareReply) X(Decided) X(FetchUndecided)      \
+      X(FetchUndecidedReply) X(RecoverObject) X(RecoverObjectReply) X(FetchBlock) \
           X(FetchBlockReply) X(AskSpace) X(AskSpaceReply) X(Digest) X(DigestReply)
 #define X(Name) std::vector<std::byte> encode(const Name& message);
 SP_DATA_MESSAGES(X)

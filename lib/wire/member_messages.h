@@ -98,11 +98,11 @@ struct ReportsReply {  // the query has no body. Pieces follow each other, the l
   std::vector<ServiceReport> reports;
 };
 
-#define SP_MEMBER_MESSAGES(X)                                                              \
-  X(Report)                                                                                \
-  X(Register)                                                                              \
-  X(MapPiece) X(LeaseRequest) X(LeaseGrant) X(Confirmed) X(CommandRequest) X(CommandReply) \
-      X(ReportsReply)
+#define SP_MEMBER_MESSAGES(X) \
+  X(Report)                   \
+  X(Register)                 \
+  X(MapPiece)                 \
+  X(LeaseRequest) X(LeaseGrant) X(Confirmed) X(CommandRequest) X(CommandReply) X(ReportsReply)
 #define X(Name) std::vector<std::byte> encode(const Name& message);
 SP_MEMBER_MESSAGES(X)
 #undef X
