@@ -96,7 +96,7 @@ bool Leader::must_wait(const Held& held) {
   if (const auto* down = std::get_if<map::ServiceDown>(&held.command)) {
     const bool waits = !held.forward.gone && !lease_over(down->service);
     if (waits) SP_PROBE(leader_waits_for_lease_of_service);
-    return waits && !SP_PLANTED_BUG(leader_service_down_within_lease);
+    return waits;
   }
   if (const auto* up = std::get_if<map::ServiceUp>(&held.command)) {
     const auto before = map.services.find(up->service.id);
@@ -105,9 +105,7 @@ bool Leader::must_wait(const Held& held) {
     return successor && !lease_over(up->service.id);
   }
   if (const auto* down = std::get_if<map::NodeDown>(&held.command)) {
-    const bool waits = !node_leases_over(down->node);
-    if (waits) SP_PROBE(leader_waits_for_leases_of_node);
-    return waits && !SP_PLANTED_BUG(leader_node_down_within_lease);
+    return !node_leases_over(down->node);
   }
   if (const auto* activated = std::get_if<map::SetActivated>(&held.command)) {
     const auto dropped = dropped_.find(activated->set);

@@ -84,7 +84,7 @@ void RaftLog::start_group() {
   // The slot of the newest acknowledged vote stays as it is; within a group only the last vote
   // counts.
   if (vote_changed_) {
-    if (!SP_PLANTED_BUG(raft_log_vote_in_place)) vote_slot_ = 1 - vote_slot_;
+    vote_slot_ = 1 - vote_slot_;
     put((raft_vote_page + vote_slot_) * raft_page_bytes, encode_vote(now_.vote, identity_.log_id));
   }
   written();

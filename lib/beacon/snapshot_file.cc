@@ -138,7 +138,6 @@ void SnapshotFile::write(uint64_t index, std::vector<std::byte> bytes,
 void SnapshotFile::write_piece() {
   const uint64_t left = writing_->bytes.size() - writing_->offset;
   if (left == 0) {
-    if (SP_PLANTED_BUG(snapshot_head_before_bytes)) return write_head();
     return disk_->flush([this](Status status) {
       if (!status.ok()) return written(std::move(status));
       write_head();

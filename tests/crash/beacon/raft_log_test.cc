@@ -69,7 +69,7 @@ class Workload {
       from = model.entries[random_.below(model.entries.size())].index;
       batch.truncate_from = from;
     }
-    const uint64_t count = kind == 4 ? 0 : 1 + random_.below(4);
+    const uint64_t count = kind == 3 || kind == 4 ? 0 : 1 + random_.below(4);  // a vote alone, too
     for (uint64_t i = 0; i < count; ++i) {
       raft::LogEntry entry{from + i, term, raft::EntryKind::command,
                            std::vector<std::byte>(random_.below(entry_bytes_max_))};

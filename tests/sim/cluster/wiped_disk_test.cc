@@ -88,6 +88,7 @@ TEST_CASE("a disk that was wiped while its peers were down is neither served nor
     CHECK_EQ(cluster.history.check().value_or(""), "");
     for (uint32_t i = 0; i < cluster.clients.size(); ++i)
       cluster.end_client(cluster.clients[i], Death::process);
+    run(cluster, 2s);  // what they had on its way comes to rest
     CHECK_EQ(cluster.compare_copies(), "");
   }
 }
