@@ -338,10 +338,6 @@ void Joiner::start_promotion() {
 
 void Joiner::row_changed() {
   if (step_ != Step::promoting || primary_.row_.revision == promote_revision_) return;
-  if (SP_PLANTED_BUG(serve_promotes_at_any_revision)) {
-    promote_revision_ = primary_.row_.revision;
-    return;
-  }
   SP_PROBE(serve_promotion_overtaken);
   --primary_.open_commands_;
   step_ = Step::finishing;

@@ -3,7 +3,13 @@
 //
 // Per attachment (client, generation): the version of every operation that the client may still
 // retry, and the client's oldest open operation, below which nothing is retried any more: such a
-// request is a leftover of an earlier connection and must not be applied. Plain values.
+// request is a leftover of an earlier connection and must not be applied.
+//
+// The bound of this memory: the process of a primary forgets nothing that may be retried; another
+// process knows what the stores of its copies keep, the newest operations of the set (up to
+// limits::set_undecided_max, fewer on small logs), of copies that were there then. A client cut off
+// for so many writes of others, over a change of the primary to another process, may have a retry
+// applied a second time, over what was written in between. Plain values.
 #pragma once
 #include <map>
 #include <optional>

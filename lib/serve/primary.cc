@@ -44,8 +44,6 @@ bool Primary::leads() const {
   return !superseded_ && replica_.epoch() == epoch() && context_.serves(disk_.id);
 }
 
-bool Primary::holds_reads() const { return open_commands_ > 0; }
-
 Primary::Copy* Primary::add_copy(DiskId disk, bool counted) {
   for (Copy& copy : copies_) {
     if (copy.disk != 0) continue;

@@ -51,8 +51,7 @@ struct ClientRequest {
 struct SetMemory {
   Operations operations;
   std::set<VolumeId> fenced;  // lost by force while the set could not decide
-  bool knows_fences = false;  // fenced is complete: the process has seen everything since the set
-                              // had decided all that there was
+  bool knows_fences = false;  // all of them since the set had last decided everything
 };
 
 class Primary : public std::enable_shared_from_this<Primary> {
@@ -72,8 +71,7 @@ class Primary : public std::enable_shared_from_this<Primary> {
   void link_closed(uint64_t link);
   void peer_ready(ServiceId server);
   void tick();
-  // The epoch is over. Answers everybody.
-  SetMemory stop();
+  SetMemory stop();  // the epoch is over; answers everybody
 
   uint32_t epoch() const { return row_.epoch; }
   SetId set() const { return row_.id; }
@@ -121,7 +119,7 @@ class Primary : public std::enable_shared_from_this<Primary> {
     return !undecided_.empty() && undecided_.front()->prepare.record.version.epoch() < epoch();
   }
   bool leads() const;
-  bool holds_reads() const;
+  bool holds_reads() const { return open_commands_ > 0; }
   Copy* add_copy(DiskId disk, bool counted);
   void remove_copy(Copy& copy);
   Copy* find_copy(DiskId disk);
@@ -185,8 +183,7 @@ class Primary : public std::enable_shared_from_this<Primary> {
   std::set<VolumeId> fenced_volumes_;
   bool knows_fences_;                // see SetMemory
   uint32_t generation_decided_ = 0;  // newest attachment of which a write is known to be decided
-  bool fenced_records_ = false;  // an undecided write of an attachment that is gone: its blocks are
-                                 // not read until it is decided
+  bool fenced_records_ = false;      // there are undecided writes of an attachment that is gone
   std::deque<ClientRequest> parked_;
   bool retrying_ = false, retry_again_ = false;
   uint32_t open_commands_ = 0;  // that may put this disk out of acting

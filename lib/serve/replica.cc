@@ -110,10 +110,6 @@ void Replica::begin_put(Version complete_to) {
   record.epoch = promised_;
   record.recovering = begins_.front().request.recovering;
   record.complete_to = complete_to;
-  if (SP_PLANTED_BUG(serve_promise_not_durable)) {
-    store_.put_set(record, [](const Status&) {});
-    return begin_answer({});
-  }
   store_.put_set(record, [this](Status status) { begin_answer(std::move(status)); });
 }
 

@@ -13,7 +13,6 @@
 
 #include "base/buffer.h"
 #include "base/callback.h"
-#include "base/planted.h"
 #include "serve/pool.h"
 #include "store/store.h"
 #include "wire/data_messages.h"
@@ -55,7 +54,6 @@ class Replica {
   };
   enum class Change : uint8_t { none, begin, remove };
   bool is_current(uint32_t epoch) const {
-    if (SP_PLANTED_BUG(serve_takes_older_epochs)) return change_ == Change::none && epoch != 0;
     return change_ == Change::none && epoch != 0 && epoch == promised_;
   }
   std::string refusal(uint32_t epoch) const;

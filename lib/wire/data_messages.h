@@ -9,6 +9,7 @@
 
 #include "base/ids.h"
 #include "map/map.h"
+#include "wire/copy_messages.h"
 #include "wire/message.h"
 
 namespace sp::wire {
@@ -23,11 +24,6 @@ enum class DataStatus : uint8_t {
   no_space = 5,
   invalid = 6,  // malformed request, beyond the object
   busy = 7,     // window full: ask again
-};
-
-struct AttachmentId {  // proves a client's right to a volume
-  ClientId client = 0;
-  uint32_t generation = 0;
 };
 
 struct ReadRequest {
@@ -67,124 +63,6 @@ struct WriteReply {
   std::string text;
 };
 
-// between copies; the sender is the primary of `epoch`
-struct CopyRecord {  // a store::WriteRecord on the wire
-  bool discard = false;
-  SetId set;
-  Version version;
-  ObjectId object;
-  uint16_t first_block = 0, block_count = 0;
-  AttachmentId attachment;
-  uint64_t operation = 0;
-};
-
-struct BeginEpoch {  // "I lead epoch; what do you hold?" The copy notes the epoch durably before it
-                     // answers, and refuses older ones from then on
-  SetId set;
-  DiskId disk = 0;  // the copy spoken to
-  uint32_t epoch = 0;
-  bool recovering = false;  // it joins as a recovering copy: drop undecided records first
-  // Acting: nothing of the set exists anywhere, so a disk without a record of it may start one.
-  // Recovering: what is here is too old to be completed, the copy clears it and starts anew.
-  bool create = false;
-};
-struct KnownOperation {  // decided or not: a retry of it is answered, not applied again
-  AttachmentId attachment;
-  uint64_t operation = 0;
-  Version version;
-};
-struct BeginEpochReply {
-  bool ok = false;
-  bool known = false;  // false with ok = false: this disk has no record of the set
-  uint32_t epoch = 0;  // the newest that the copy knows
-  Version decided_to;
-  Version complete_to;  // recovering: where recovery has to begin; else see store::SetRecord
-  std::vector<CopyRecord> undecided;
-  std::vector<KnownOperation> operations;  // the newest of them
-  uint64_t blocks_free = 0;                // that the copy's disk will still take
-  std::string text;
-};
-
-struct Prepare {  // make durable, do not show
-  DiskId disk = 0;
-  uint32_t epoch = 0;
-  CopyRecord record;
-  Version decided_to;  // everything of the set up to here is decided
-  std::vector<uint64_t> crcs;
-};
-struct PrepareReply {
-  bool ok = false;
-  SetId set;
-  uint32_t epoch = 0;
-  Version version;
-  bool no_space = false;     // the only thing wrong: the same may be taken later
-  uint64_t blocks_free = 0;  // that the copy's disk will still take
-  std::string text;
-};
-struct Decided {  // no reply; sent when no Prepare follows soon
-  SetId set;
-  DiskId disk = 0;
-  uint32_t epoch = 0;
-  Version decided_to;
-  Version tombstones_passed;  // discards up to here are on every copy that matters: forget them
-};
-struct FetchUndecided {
-  SetId set;
-  DiskId disk = 0;
-  uint32_t epoch = 0;
-  Version version;
-};
-struct FetchUndecidedReply {
-  bool ok = false;
-  std::vector<uint64_t> crcs;
-  std::string text;
-};
-
-struct RecoverBlock {
-  uint16_t block = 0;
-  Version version;
-  uint64_t crc = 0;
-};
-struct RecoverObject {  // the primary's decided state of one object, and the content of the blocks
-                        // numbered in `carried` (block numbers)
-  SetId set;
-  DiskId disk = 0;
-  uint32_t epoch = 0;
-  ObjectId object;
-  Version changed;
-  std::vector<RecoverBlock> blocks;
-  std::vector<uint16_t> carried;
-  bool last = false;  // nothing more to come: the copy notes complete_to
-  Version complete_to;
-};
-struct RecoverObjectReply {
-  bool ok = false;
-  std::string text;
-};
-
-struct FetchBlock {  // a decided block of exactly this version, for repair
-  SetId set;
-  DiskId disk = 0;
-  uint32_t epoch = 0;
-  ObjectId object;
-  uint16_t block = 0;
-  Version version;
-};
-struct FetchBlockReply {
-  bool ok = false;
-  bool perhaps_later = false;  // it has not decided this version, or its disk has failed for now
-  uint64_t crc = 0;
-  std::string text;
-};
-
-struct AskSpace {
-  DiskId disk = 0;
-};
-struct AskSpaceReply {
-  bool ok = false;
-  uint64_t blocks_free = 0;
-};
-
 struct Digest {  // of all decided blocks of a set on one disk, to compare copies at rest
   SetId set;
   DiskId disk = 0;
@@ -198,15 +76,16 @@ struct DigestReply {
 
 // encode(): the body. decode(): nullopt unless the whole body is well formed. One pair for each
 // struct above.
-#define SP_DATA_MESSAGES(X)                                                       \
-  X(ReadRequest)                                                                  \
-  X(ReadReply)                                                                    \
-  X(WriteRequest)                                                                 \
-  X(WriteReply)                                                                   \
-  X(BeginEpoch)                                                                   \
-  X(BeginEpochReply) X(Prepare) X(PrepareReply) X(Decided) X(FetchUndecided)      \
-      X(FetchUndecidedReply) X(RecoverObject) X(RecoverObjectReply) X(FetchBlock) \
-          X(FetchBlockReply) X(AskSpace) X(AskSpaceReply) X(Digest) X(DigestReply)
+#define SP_DATA_MESSAGES(X)                                                                       \
+  X(ReadRequest)                                                                                  \
+  X(ReadReply)                                                                                    \
+  X(WriteRequest)                                                                                 \
+  X(WriteReply)                                                                                   \
+  X(BeginEpoch)                                                                                   \
+  X(BeginEpochReply)                                                                              \
+  X(Prepare) X(PrepareReply) X(Decided) X(FetchUndecided) X(FetchUndecidedReply) X(RecoverObject) \
+      X(RecoverObjectReply) X(FetchBlock) X(FetchBlockReply) X(AskSpace) X(AskSpaceReply)         \
+          X(Digest) X(DigestReply)
 #define X(Name) std::vector<std::byte> encode(const Name& message);
 SP_DATA_MESSAGES(X)
 #undef X
