@@ -8,7 +8,7 @@ Q := $(if $(V),,@)
 NINJA := ninja -C $(BUILD) -j$(JOBS) $(if $(V),-v,--quiet)
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test tidy format sanitize bench soak install deps help clean guest-test
+.PHONY: build demo test tidy format sanitize bench soak install deps help clean guest-test planted
 
 help:
 	@echo "make            build everything into $(BUILD)/ (programs in $(BUILD)/bin)"
@@ -17,6 +17,7 @@ help:
 	@echo "make tidy       style: include direction, lengths, banned words, pages and completions (ALL=1: clang-tidy on all)"
 	@echo "make sanitize   clang++ with address and undefined-behaviour sanitizers: build and run the tests"
 	@echo "make bench      benchmarks, as ratios to floors of the same run"
+	@echo "make planted    build with planted bugs; each must be found (BUGS=\"NAME...\": only these)"
 	@echo "make soak       SEEDS=$(SEEDS) fresh simulator seeds, then a long run on real processes"
 	@echo "make guest-test GUEST=RUNNER  kernel drivers (ublk, NBD) in a virtual machine: tests/system/guest.sh"
 	@echo "make install    DESTDIR=, PREFIX=$(PREFIX): programs, units, man pages, completions"
@@ -53,6 +54,12 @@ sanitize: deps
 bench: build
 	$(Q)BUILD=$(BUILD) tests/bench/run.sh
 
+planted: deps
+	$(Q)test -f $(BUILD)-planted/build.ninja || cmake -S . -B $(BUILD)-planted -G Ninja -DCMAKE_BUILD_TYPE=Release -DSP_PLANTED=ON >/dev/null
+	@echo "building with planted bugs into $(BUILD)-planted/ ..."
+	$(Q)ninja -C $(BUILD)-planted -j$(JOBS) $(if $(V),-v,--quiet)
+	$(Q)BUILD=$(BUILD)-planted BUGS="$(BUGS)" tests/planted/run.sh
+
 soak: build
 	$(Q)BUILD=$(BUILD) SEEDS=$(SEEDS) tests/system/soak.sh
 
@@ -63,4 +70,4 @@ install: build
 	$(Q)DESTDIR=$(DESTDIR) PREFIX=$(PREFIX) BUILD=$(BUILD) tests/style/install.sh
 
 clean:
-	$(Q)rm -rf $(BUILD) $(BUILD)-sanitize
+	$(Q)rm -rf $(BUILD) $(BUILD)-sanitize $(BUILD)-planted

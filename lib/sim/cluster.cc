@@ -15,6 +15,7 @@ constexpr size_t log_lines_kept = 6000;
 
 io::SimOptions with_log(const ClusterSetup& setup, std::vector<std::string>& log) {
   io::SimOptions options = setup.world;
+  if (!setup.keep_log && !setup.line_sink) return options;
   options.log_sink = [&log, sink = setup.line_sink](LogLevel, std::string_view line) {
     if (log.size() >= log_lines_kept) log.erase(log.begin(), log.begin() + log_lines_kept / 2);
     log.emplace_back(line);
@@ -69,6 +70,7 @@ void Cluster::add_nodes() {
       for (uint32_t c = 0; c < setup.clients_per_node; ++c) {
         ClientProcess client;
         client.node = node.id;
+        client.instance = static_cast<uint8_t>(2 + c);
         client.host = &world.add_host(
             "client." + std::to_string(node.id) + "." + std::to_string(c + 1), node.ip);
         node.clients.push_back(static_cast<uint32_t>(clients.size()));
@@ -80,6 +82,10 @@ void Cluster::add_nodes() {
     nodes.push_back(std::move(node));
   }
   mgmt_host_ = &world.add_host("mgmt", nodes[0].ip);
+}
+
+void Cluster::note(const std::string& text) {
+  if (setup.keep_log || setup.line_sink) tools_->host().log.info(text, {});
 }
 
 // beacons
@@ -181,6 +187,7 @@ void Cluster::attach(ClientProcess& process) {
   options.volume = "~" + std::to_string(process.volume);
   options.force = process.force;
   options.device = "simulated";
+  options.instance = process.instance;
   options.timeout = std::chrono::seconds(5);
   const auto position = static_cast<size_t>(&process - clients.data());
   process.attempt = client::Standalone::attach(

@@ -36,6 +36,7 @@ struct ClusterSetup {
   uint32_t log_entries_kept = 200;  // of the beacons: few, so that snapshots are needed
   WorkloadOptions work;
   io::SimOptions world;
+  bool keep_log = true;  // lines in Cluster::log; formatting them costs as much as all else
   std::function<void(std::string_view line)> line_sink;  // besides the lines kept
 };
 
@@ -67,6 +68,7 @@ class Cluster {
   struct ClientProcess {
     io::SimHost* host = nullptr;
     NodeId node = 0;
+    uint8_t instance = 2;
     bool up = false;
     bool fenced = false;  // noticed that the volume was taken away
     bool retry = false;   // the attempt has failed and is to be made again
@@ -100,6 +102,9 @@ class Cluster {
   // attempts repeated, fenced clients freed.
   void tend();
   void command(const map::Command& command);  // without waiting; refusals are nobody's loss
+
+  // A line of the simulation's own in the log.
+  void note(const std::string& text);
 
   Node* leader();  // whose beacon is in charge, or nullptr
   Node& node(NodeId id) { return nodes.at(id - 1u); }

@@ -40,11 +40,11 @@ const map::Map* Cluster::newest_map() const {
 }
 
 std::string Cluster::check_now() {
-  if (auto wrong = check_leases(); !wrong.empty()) return wrong;
+  if (auto wrong = check_leases(); !wrong.empty()) return "lease: " + wrong;
   if (auto wrong = check_states(); !wrong.empty()) return wrong;
   for (const auto& process : clients) {
     if (process.work && !process.work->failure().empty())
-      return process.host->name() + ": " + process.work->failure();
+      return "content: " + process.host->name() + ": " + process.work->failure();
   }
   return "";
 }
@@ -73,13 +73,13 @@ std::string Cluster::check_states() {
     const auto view = node.beacon.beacon->view();
     const auto [known, added] = state_hashes_.emplace(view.applied_index, view.content_hash);
     if (!added && known->second != view.content_hash) {
-      return "the agreed state of node " + std::to_string(node.id) +
+      return "state hash: the agreed state of node " + std::to_string(node.id) +
              " differs from another's at index " + std::to_string(view.applied_index);
     }
     if (!view.leads) continue;
     const auto [leads, first] = terms_.emplace(view.term, node.id);
     if (!first && leads->second != node.id)
-      return "two nodes lead in term " + std::to_string(view.term);
+      return "one leader: two nodes lead in term " + std::to_string(view.term);
   }
   return "";
 }

@@ -53,7 +53,6 @@ void ClusterFaults::one(const Fault& fault) {
     case FaultKind::clog: return clog(draws);
     case FaultKind::swap: return swap_disks(draws);
     case FaultKind::full: return fill_disk(draws);
-    case FaultKind::member:
     case FaultKind::count: return;
   }
 }
@@ -224,8 +223,12 @@ void ClusterFaults::heal() {
   alive_ = std::make_shared<char>();
   cluster_.world.net().heal();
   cluster_.world.net().set_options(cluster_.setup.world.net);
-  for (const std::string& path : slow_)
-    cluster_.world.disks().set_options(path, cluster_.setup.world.disk);
+  // All of them: a medium takes its options along when it is swapped.
+  for (auto& node : cluster_.nodes) {
+    if (!node.server) continue;
+    for (const std::string& path : node.server->paths)
+      cluster_.world.disks().set_options(path, cluster_.setup.world.disk);
+  }
   for (auto& node : cluster_.nodes) cluster_.start_node(node);
   cluster_.replaces_disks = true;
 }

@@ -16,60 +16,96 @@ constexpr auto look_interval = milliseconds(2);
 constexpr auto tend_interval = milliseconds(100);
 constexpr auto heal_limit = seconds(60);
 constexpr auto idle_limit = seconds(30);
-constexpr uint64_t repeated_one_of = 20;
 
-ClusterSetup draw_setup(const RunOptions& options) {
-  io::SeededRandom random(options.seed * 0x9e3779b97f4a7c15ull + 1);
+ClusterSetup setup_of(const RunOptions& options, const Knobs& knobs) {
   ClusterSetup setup;
-  setup.storage_nodes = 3 + static_cast<uint32_t>(random.below(3));
-  setup.witness = random.below(3) == 0;
-  setup.disks_per_server = random.below(4) == 0 ? 2 : 1;
-  setup.sets = 8u << random.below(2);
-  setup.client_nodes = 1 + static_cast<uint32_t>(random.below(2));
-  setup.volumes = 1 + static_cast<uint32_t>(random.below(2));
-  setup.work.depth = 1 + static_cast<uint32_t>(random.below(4));
-  setup.work.blocks = 4 + static_cast<uint32_t>(random.below(40));
-  setup.work.stride =
-      random.below(2) == 0 ? 1 : 197;  // at times all within one object, at times across several
-  setup.work.length_max = random.below(4) == 0 ? 40 : 4;
-  setup.work.think_mean = milliseconds(50 + random.below(200));
-  setup.log_entries_kept = random.below(2) == 0 ? 30 : 1000;
-  setup.world.clock_drift_max = 0.0099;
-  setup.world.disk.volatile_cache = random.below(4) != 0;
-  setup.world.disk.unwritten_is_noise = random.below(4) == 0;  // noise costs as much as all else
-  if (options.storage_nodes) setup.storage_nodes = *options.storage_nodes;
+  setup.storage_nodes = knobs.number(Knob::nodes);
+  setup.witness = knobs[Knob::witness] != 0;
+  setup.disks_per_server = knobs.number(Knob::disks);
+  setup.sets = knobs.number(Knob::sets);
+  setup.copies = static_cast<uint8_t>(knobs[Knob::copies]);
+  setup.min_copies = std::min<uint8_t>(2, setup.copies);
+  setup.client_nodes = knobs.number(Knob::client_nodes);
+  setup.volumes = knobs.number(Knob::volumes);
+  setup.clients_per_node = std::max(knobs.number(Knob::clients),
+                                    (setup.volumes + setup.client_nodes - 1) / setup.client_nodes);
+  setup.disk_bytes = uint64_t{knobs.number(Knob::disk_mib)} << 20;
+  setup.volume_bytes = uint64_t{knobs.number(Knob::volume_mib)} << 20;
+  setup.work.depth = knobs.number(Knob::depth);
+  setup.work.blocks = knobs.number(Knob::blocks);
+  setup.work.stride = knobs.number(Knob::stride);
+  setup.work.length_max = knobs.number(Knob::length);
+  setup.work.hot = knobs.number(Knob::hot_percent) * 0.01;
+  setup.work.reads = knobs.number(Knob::reads_percent) * 0.01;
+  setup.work.discards = knobs.number(Knob::discards_percent) * 0.01;
+  setup.work.zeroes = knobs.number(Knob::zeroes_percent) * 0.01;
+  setup.work.flushes = knobs.number(Knob::flushes_percent) * 0.01;
+  setup.work.think_mean = milliseconds(knobs[Knob::think_ms]);
+  setup.log_entries_kept = knobs.number(Knob::log_entries);
+  setup.world.clock_drift_max = static_cast<double>(knobs[Knob::drift_ppm]) * 1e-6;
+  setup.world.disk.volatile_cache = knobs[Knob::cache] != 0;
+  setup.world.disk.unwritten_is_noise = knobs[Knob::noise] != 0;
   setup.line_sink = options.line_sink;
+  setup.keep_log = options.details;
   return setup;
+}
+
+std::vector<Fault> plan_of(const RunOptions& options, const Knobs& knobs) {
+  std::vector<Fault> plan = plan_faults(options.seed, knobs, options.faults_for);
+  std::erase_if(plan, [&](const Fault& fault) { return options.without.contains(fault.index); });
+  return plan;
 }
 
 // The world goes on in small steps, with everything that must always hold looked at in between.
 class Run {
  public:
   explicit Run(const RunOptions& options)
-      : options_(options), cluster_(options.seed, draw_setup(options)), faults_(cluster_) {}
+      : options_(options),
+        knobs_(options.seed, options.pins),
+        cluster_(options.seed, setup_of(options, knobs_)),
+        plan_(plan_of(options, knobs_)),
+        faults_(cluster_, knobs_, plan_) {}
 
   ClusterRunResult execute() {
     ClusterRunResult result;
     result.failure = all();
     result.operations = cluster_.operations();
+    if (options_.details && !result.failure.empty()) result.details = last_lines();
+    result.faults = static_cast<uint32_t>(plan_.size());
     result.events = cluster_.world.event_count();
     result.trace_hash = cluster_.world.trace_hash();
     result.simulated_seconds = static_cast<double>(cluster_.world.now().ns) * 1e-9;
-    if (result.operations == 0 && result.failure.empty()) result.failure = "nothing was done";
+    if (result.operations == 0 && result.failure.empty())
+      result.failure = "liveness: nothing was done";
     return result;
   }
 
  private:
   std::string all() {
-    if (auto wrong = cluster_.start(); !wrong.empty()) return "start: " + wrong;
+    if (auto wrong = cluster_.start(); !wrong.empty()) return "liveness: start: " + wrong;
     if (advance([] { return false; }, milliseconds(300)); !wrong_.empty()) return wrong_;
     faults_.start();
     if (advance([] { return false; }, options_.faults_for); !wrong_.empty()) return wrong_;
     faults_.heal();
     const bool settled = advance([this] { return cluster_.unsettled().empty(); }, heal_limit);
     if (!wrong_.empty()) return wrong_;
-    if (!settled) return "not healed after a minute: " + cluster_.unsettled();
+    if (!settled) return "liveness: not healed after a minute: " + cluster_.unsettled();
     return at_rest();
+  }
+
+  // What services and faults said last, and the plan of what is left of the faults.
+  std::string last_lines() const {
+    constexpr size_t lines_max = 60;
+    std::string text = "  faults:";
+    for (const Fault& fault : plan_) {
+      text += ' ' + std::to_string(fault.index) + ':' + std::string(fault_name(fault.kind)) + '@' +
+              std::to_string(std::chrono::duration_cast<milliseconds>(fault.at).count()) + "ms";
+    }
+    text += '\n';
+    const auto& log = cluster_.log;
+    for (size_t i = log.size() - std::min(log.size(), lines_max); i < log.size(); ++i)
+      text += "  | " + log[i] + '\n';
+    return text;
   }
 
   std::string at_rest() {
@@ -85,7 +121,8 @@ class Run {
         },
         idle_limit);
     if (!wrong_.empty()) return wrong_;
-    if (!works) return "operations do not go on though everything is well" + cluster_.waiting();
+    if (!works)
+      return "liveness: operations do not go on though everything is well" + cluster_.waiting();
     for (auto& process : cluster_.clients) {
       if (process.work) process.work->stop();
     }
@@ -95,10 +132,13 @@ class Run {
     };
     const bool ended = advance(idle, idle_limit);
     if (!wrong_.empty()) return wrong_;
-    if (!ended) return "operations do not end though everything is well" + cluster_.waiting();
+    if (!ended)
+      return "liveness: operations do not end though everything is well" + cluster_.waiting();
     if (auto difference = compare(); !difference.empty()) return difference;
-    if (const auto wrong = cluster_.history.check()) return "not linearizable: " + *wrong;
-    return cluster_.check_disks(faults_.spoiled());
+    if (const auto wrong = cluster_.history.check()) return "linearizability: " + *wrong;
+    if (auto wrong = cluster_.check_disks(faults_.spoiled()); !wrong.empty())
+      return "disk check: " + wrong;
+    return "";
   }
 
   // What was decided last is told to all copies soon.
@@ -111,7 +151,7 @@ class Run {
       difference = cluster_.compare_copies();
       if (difference.empty()) return "";
     }
-    return "the copies differ at rest: " + difference + cluster_.unsettled();
+    return "copies: they differ at rest: " + difference + cluster_.unsettled();
   }
 
   template <class Predicate>
@@ -130,7 +170,9 @@ class Run {
   }
 
   const RunOptions& options_;
+  Knobs knobs_;
   Cluster cluster_;
+  std::vector<Fault> plan_;
   ClusterFaults faults_;
   std::string wrong_;
   io::Instant next_tend_{};
@@ -139,28 +181,5 @@ class Run {
 }  // namespace
 
 ClusterRunResult run_cluster(const RunOptions& options) { return Run(options).execute(); }
-
-RunTotals run_clusters(RunOptions options, uint64_t seeds,
-                       const std::function<void(uint64_t seed, const std::string& why)>& failed) {
-  RunTotals totals;
-  for (uint64_t i = 0; i < seeds; ++i, ++options.seed) {
-    ClusterRunResult result = run_cluster(options);
-    if (result.failure.empty() && i % repeated_one_of == 0) {
-      const ClusterRunResult again = run_cluster(options);
-      if (again.trace_hash != result.trace_hash || again.operations != result.operations)
-        result.failure = "a second run of this seed went another way";
-      totals.simulated_seconds += again.simulated_seconds;
-      totals.events += again.events;
-    }
-    ++totals.runs;
-    totals.operations += result.operations;
-    totals.events += result.events;
-    totals.simulated_seconds += result.simulated_seconds;
-    if (result.failure.empty()) continue;
-    ++totals.failures;
-    failed(options.seed, result.failure);
-  }
-  return totals;
-}
 
 }  // namespace sp::sim

@@ -10,7 +10,7 @@ namespace sp::sim {
 
 namespace {
 struct Operation {
-  enum class Kind { read, write, discard } kind = Kind::read;
+  enum class Kind { read, write, discard, zeroes, flush } kind = Kind::read;
   uint64_t first = 0;  // block
   uint32_t count = 0;
   uint64_t started = 0;
@@ -46,15 +46,25 @@ struct Workload::State : std::enable_shared_from_this<Workload::State> {
     timers[lane]->arm(io::Duration(static_cast<int64_t>(wait)), [this, lane] { issue(lane); });
   }
 
+  Operation::Kind draw_kind() {
+    double left = draw();
+    for (const auto& [kind, share] : {std::pair{Operation::Kind::read, options.reads},
+                                      {Operation::Kind::discard, options.discards},
+                                      {Operation::Kind::zeroes, options.zeroes},
+                                      {Operation::Kind::flush, options.flushes}}) {
+      left -= share;
+      if (left < 0) return kind;
+    }
+    return Operation::Kind::write;
+  }
+
   void issue(size_t lane) {
     if (!running || ended) return;
     auto op = std::make_shared<Operation>();
-    const double kind = draw();
-    op->kind = kind < options.reads                      ? Operation::Kind::read
-               : kind < options.reads + options.discards ? Operation::Kind::discard
-                                                         : Operation::Kind::write;
+    op->kind = draw_kind();
     // Mostly one place, at times several neighbours, across the borders of objects too.
-    op->first = host.random.below(options.blocks) * options.stride;
+    const uint64_t places = draw() < options.hot ? std::min(options.blocks, 2u) : options.blocks;
+    op->first = host.random.below(places) * options.stride;
     op->count = 1 + static_cast<uint32_t>(host.random.below(options.length_max));
     const uint64_t device_blocks = device.size_bytes() / limits::block_bytes;
     if (op->first >= device_blocks) op->first = 0;
@@ -68,10 +78,11 @@ struct Workload::State : std::enable_shared_from_this<Workload::State> {
     const uint64_t offset = op->first * limits::block_bytes;
     if (op->kind == Operation::Kind::read)
       return device.read(offset, op->data.mutable_bytes(), std::move(done));
+    if (op->kind == Operation::Kind::flush) return device.flush(std::move(done));
     for (uint32_t i = 0; i < op->count; ++i) {
       const BlockKey key{options.volume, op->first + i};
       op->stamps.push_back(++last_stamp);
-      if (op->kind == Operation::Kind::discard) {
+      if (op->kind != Operation::Kind::write) {
         history.discard_started(key, op->stamps[i], op->started, options.session);
       } else {
         history.write_started(key, op->stamps[i], op->started, options.session);
@@ -80,6 +91,8 @@ struct Workload::State : std::enable_shared_from_this<Workload::State> {
     }
     if (op->kind == Operation::Kind::write)
       device.write(offset, op->data.bytes(), std::move(done));
+    else if (op->kind == Operation::Kind::zeroes)
+      device.write_zeroes(offset, op->data.size(), std::move(done));
     else
       device.discard(offset, op->data.size(), std::move(done));
   }
@@ -100,7 +113,7 @@ struct Workload::State : std::enable_shared_from_this<Workload::State> {
       return;
     }
     ++completed;
-    for (uint32_t i = 0; i < op.count; ++i) {
+    for (uint32_t i = 0; op.kind != Operation::Kind::flush && i < op.count; ++i) {
       const BlockKey key{options.volume, op.first + i};
       if (op.kind != Operation::Kind::read) {
         history.write_ended(key, op.stamps[i], time);

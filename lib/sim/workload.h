@@ -1,5 +1,5 @@
-// Workload: random reads, writes and discards on one volume, each write with its own stamp, all
-// reported to a Linearizability.
+// Workload: random reads, writes, discards, writes of zeros and flushes on one volume, each write
+// with its own stamp, all reported to a Linearizability.
 //
 // Runs on the client's host. Start it, let the world run, stop it, wait for idle(). When the host
 // dies, destroy it: what was in flight stays open in the history for ever. Offsets crowd on few
@@ -17,12 +17,13 @@ namespace sp::sim {
 
 struct WorkloadOptions {
   VolumeId volume = 0;
-  uint64_t session = 0;     // see Linearizability
-  uint32_t depth = 4;       // operations at a time
-  uint32_t blocks = 64;     // distinct places in use,
-  uint64_t stride = 1;      // so many blocks apart
-  uint32_t length_max = 6;  // blocks of one operation
-  double reads = 0.5, discards = 0.05;
+  uint64_t session = 0;                                          // see Linearizability
+  uint32_t depth = 4;                                            // operations at a time
+  uint32_t blocks = 64;                                          // distinct places in use,
+  uint64_t stride = 1;                                           // so many blocks apart
+  uint32_t length_max = 6;                                       // blocks of one operation
+  double reads = 0.5, discards = 0.05, zeroes = 0, flushes = 0;  // shares; the rest are writes
+  double hot = 0;  // share of operations on the first two places
   io::Duration think_mean =
       std::chrono::milliseconds(20);  // between the end of an operation and the next
 };

@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "sim/cluster_run.h"
+#include "sim/batch.h"
 
 namespace sp::sim {
 namespace {
@@ -11,14 +11,16 @@ namespace {
 TEST_CASE(
     "whatever fails, acknowledged writes stay, one server leads a set, states agree, and "
     "everything heals") {
-  RunOptions options;
-  options.seed = 1;
+  BatchOptions options;
+  options.seeds = 30;
   std::string failures;
-  const RunTotals totals = run_clusters(options, 30, [&](uint64_t seed, const std::string& why) {
-    failures += "seed " + std::to_string(seed) + ": " + why +
+  options.ended = [&](uint64_t seed, const ClusterRunResult& result) {
+    if (result.failure.empty()) return;
+    failures += "seed " + std::to_string(seed) + ": " + result.failure +
                 "\n  replay: sp-sim --seeds 1 --verbose --first-seed " + std::to_string(seed) +
                 "\n";
-  });
+  };
+  const BatchTotals totals = run_batch(options);
   CHECK_EQ(failures, "");
   CHECK_EQ(totals.runs, 30);
   CHECK_GT(totals.operations, 1000);

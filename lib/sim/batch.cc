@@ -1,0 +1,143 @@
+#include "sim/batch.h"
+
+#include <cstring>
+#include <map>
+
+#include "sim/child_linux.h"
+
+namespace sp::sim {
+
+namespace {
+
+constexpr uint64_t repeated_one_of = 20;
+
+// What a run hands back from its process: numbers, then the hits of all probes, then the texts.
+struct Numbers {
+  uint64_t operations, events, trace_hash;
+  double simulated_seconds;
+  uint64_t failure_bytes, faults;
+};
+
+std::string pack(const ClusterRunResult& result) {
+  const Numbers numbers{result.operations,        result.events,         result.trace_hash,
+                        result.simulated_seconds, result.failure.size(), result.faults};
+  std::string bytes(reinterpret_cast<const char*>(&numbers), sizeof numbers);
+  for (size_t i = 0; i < probe_max; ++i) {
+    const uint64_t hits = probe_hits[i].load();
+    bytes.append(reinterpret_cast<const char*>(&hits), sizeof hits);
+  }
+  return bytes + result.failure + result.details;
+}
+
+ClusterRunResult unpack(const ChildOutcome& outcome, std::array<uint64_t, probe_max>& hits) {
+  ClusterRunResult result;
+  Numbers numbers{};
+  const size_t head = sizeof numbers + probe_max * sizeof(uint64_t);
+  if (outcome.result.size() >= head) {
+    std::memcpy(&numbers, outcome.result.data(), sizeof numbers);
+    result.operations = numbers.operations;
+    result.events = numbers.events;
+    result.trace_hash = numbers.trace_hash;
+    result.simulated_seconds = numbers.simulated_seconds;
+    result.faults = static_cast<uint32_t>(numbers.faults);
+    for (size_t i = 0; i < probe_max; ++i) {
+      uint64_t count = 0;
+      std::memcpy(&count, outcome.result.data() + sizeof numbers + i * sizeof count, sizeof count);
+      hits[i] += count;
+    }
+    result.failure = outcome.result.substr(head, numbers.failure_bytes);
+    result.details = outcome.result.substr(head + numbers.failure_bytes);
+  }
+  if (!outcome.died.empty() && result.failure.empty()) result.failure = outcome.died;
+  if (outcome.result.size() < head && result.failure.empty())
+    result.failure = "assertion: the run ended without a result";
+  return result;
+}
+
+std::string work_of(const RunOptions& options, bool twice) {
+  for (auto& hits : probe_hits) hits = 0;
+  ClusterRunResult result = run_cluster(options);
+  if (twice && result.failure.empty()) {
+    const ClusterRunResult again = run_cluster(options);
+    if (again.trace_hash != result.trace_hash || again.operations != result.operations)
+      result.failure = "determinism: a second run of this seed went another way";
+    result.simulated_seconds += again.simulated_seconds;
+    result.events += again.events;
+  }
+  return pack(result);
+}
+
+class Batch {
+ public:
+  explicit Batch(const BatchOptions& options) : options_(options) {}
+
+  BatchTotals execute() {
+    while (!stopped_ && (started_ < options_.seeds || children_.running() > 0)) {
+      while (started_ < options_.seeds && children_.running() < options_.jobs) start_one();
+      ChildOutcome outcome = children_.wait();
+      outcomes_.emplace(outcome.id, std::move(outcome));
+      // Taken in the order of seeds, so that a batch says the same with any number of jobs.
+      for (auto next = outcomes_.find(taken_); !stopped_ && next != outcomes_.end();
+           next = outcomes_.find(taken_)) {
+        take(next->second);
+        outcomes_.erase(next);
+        ++taken_;
+      }
+    }
+    return totals_;
+  }
+
+ private:
+  void start_one() {
+    const uint64_t index = started_++;
+    RunOptions run = options_.run;
+    run.seed += index;
+    const bool twice = index % repeated_one_of == 0 && !options_.until_failure;
+    children_.start(index, [&run, twice] { return work_of(run, twice); });
+  }
+
+  void take(const ChildOutcome& outcome) {
+    const ClusterRunResult result = unpack(outcome, totals_.probes);
+    const uint64_t seed = options_.run.seed + outcome.id;
+    ++totals_.runs;
+    totals_.operations += result.operations;
+    totals_.events += result.events;
+    totals_.simulated_seconds += result.simulated_seconds;
+    if (!result.failure.empty() && totals_.failures++ == 0) {
+      totals_.first_failure = seed;
+      totals_.first_checker = checker_of(result.failure);
+    }
+    stopped_ = options_.until_failure && totals_.failures > 0;
+    if (options_.ended) options_.ended(seed, result);
+  }
+
+  const BatchOptions& options_;
+  Children children_;
+  std::map<uint64_t, ChildOutcome> outcomes_;
+  BatchTotals totals_;
+  uint64_t started_ = 0, taken_ = 0;
+  bool stopped_ = false;
+};
+
+}  // namespace
+
+std::vector<std::string> BatchTotals::unhit() const {
+  std::vector<std::string> names;
+  for (size_t i = 0; i < probes_known(); ++i) {
+    if (probes[i] == 0) names.emplace_back(probe_text(i).name);
+  }
+  return names;
+}
+
+BatchTotals run_batch(const BatchOptions& options) { return Batch(options).execute(); }
+
+ClusterRunResult run_apart(const RunOptions& options, std::array<uint64_t, probe_max>* hits) {
+  Children children;
+  children.start(0, [&options] { return work_of(options, false); });
+  std::array<uint64_t, probe_max> ignored{};
+  return unpack(children.wait(), hits != nullptr ? *hits : ignored);
+}
+
+std::string checker_of(const std::string& failure) { return failure.substr(0, failure.find(':')); }
+
+}  // namespace sp::sim
