@@ -4,7 +4,6 @@
 // Exit codes: sp(7); 6 when the client is not there with its device in --timeout (the request stays
 // in force). With --socket it runs until a signal, and detaches then.
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include "api/fields.h"
 #include "attach/presenters.h"
@@ -75,20 +74,17 @@ Result<std::shared_ptr<void>> serve(cli::Daemon& daemon, const Values& v, const 
   return std::shared_ptr<void>(std::move(service));
 }
 
-// Another client beside sp-block (base/client_id.h): processes of one host are unlikely to share
-// it.
-uint8_t own_instance() { return static_cast<uint8_t>(2 + getpid() % (client_instance_max - 1)); }
-
 // Is a client of its own until a signal.
 int serve_nbd(cli::Remote& remote, const Values& v, const cli::Config& config,
               const cli::NodeConfig& node) {
-  const uint8_t instance = own_instance();
-  const ClientId client = client_of(node.id, instance);
+  const auto instance = cli::claim_client_instance(config, node.id);
+  if (!instance.ok()) return remote.failed(instance.error());
+  const ClientId client = client_of(node.id, *instance);
   const auto attached =
       remote.post("VolumesReassign", reassignment(v, client, v.read_only ? "ro" : "rw", v.force));
   if (!attached.ok()) return remote.failed(attached.error());
   const int code = cli::run_daemon("sp-attach", v.daemon, [&](cli::Daemon& daemon) {
-    return serve(daemon, v, config, node, instance);
+    return serve(daemon, v, config, node, *instance);
   });
   // By force: nothing of this process is left that could confirm.
   const auto detached = remote.post("VolumesReassign", reassignment(v, client, "detach", true));

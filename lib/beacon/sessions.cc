@@ -206,7 +206,8 @@ void Sessions::register_service(LinkId id, Session& session, const Message& mess
     if (proposing_.count(service) == 0)
       departing_.erase(departing);  // back before anybody was told
   }
-  session.register_again = session.registration.has_value();
+  // What the state knows of a server may be of an earlier connection, with other disks.
+  session.register_again = session.registration.has_value() || service.kind == ServiceKind::server;
   session.registration = std::move(registration);
   host_.log.info("service registered", {{"service", wire::service_text(service)},
                                         {"disks", session.registration->disks.size()}});

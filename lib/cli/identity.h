@@ -11,4 +11,8 @@ Result<member::Options> member_options(io::Host& host, const Config& config, con
                                        ServiceKind kind, uint8_t instance,
                                        const io::Address& address);
 
+// A client number (2 and above: sp-block is 1) that no other process of this host has, held until
+// this process ends. Code::refused when all are taken.
+Result<uint8_t> claim_client_instance(const Config& config, NodeId node);
+
 }  // namespace sp::cli

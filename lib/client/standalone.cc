@@ -19,7 +19,10 @@ class Session {
 
   void start(Callback<void(Status)> attached) {
     attached_ = std::move(attached);
-    const auto instance = static_cast<uint8_t>(2 + host_.random.below(client_instance_max - 1));
+    const auto instance =
+        options_.instance != 0
+            ? options_.instance
+            : static_cast<uint8_t>(2 + host_.random.below(client_instance_max - 1));
     member::Options member;
     member.key = options_.key;
     member.self.cluster = options_.cluster;

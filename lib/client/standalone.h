@@ -17,7 +17,8 @@ namespace sp::client {
 struct StandaloneOptions {
   wire::ClusterKey key;
   ClusterId cluster = 0;
-  NodeId node = 0;  // of this host
+  NodeId node = 0;       // of this host
+  uint8_t instance = 0;  // 2 to client_instance_max, nobody else's on this host; 0: drawn
   std::vector<io::Address> beacons;
   std::string volume;  // name, or ~ID
   map::Rights rights = map::Rights::read_write;

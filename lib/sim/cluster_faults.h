@@ -3,9 +3,7 @@
 // decaying blocks, disks swapped and replaced, volumes attached elsewhere by force, disks taken out
 // of placement.
 //
-// An atlas keeps what is lost or spoiled for good within promise 2: of each block one copy at the
-// most is damaged, and a disk loses its content only while all copies of its sets are there and no
-// other disk is being filled again.
+// What is spoiled for good stays within promise 2: of each block one copy at the most is damaged.
 #pragma once
 #include <functional>
 #include <memory>

@@ -1,6 +1,6 @@
 #include "fake_member.h"
 
-#include <doctest/doctest.h>
+#include "base/assert.h"
 
 namespace sp::api::test {
 
@@ -14,7 +14,7 @@ void FakeMember::later(std::function<void()> work, bool hold) {
 }
 
 void FakeMember::release() {
-  REQUIRE_FALSE(held_.empty());
+  SP_ASSERT(!held_.empty());
   auto work = std::move(held_.front());
   held_.pop_front();
   work();
@@ -209,37 +209,6 @@ std::shared_ptr<std::optional<Response>> Bench::start(const std::string& method,
   api->handle({method, "/ctrl/1.0/" + path, json, "secret-token"},
               [answer](Response response) { *answer = std::move(response); });
   return answer;
-}
-
-Response Bench::call(const std::string& method, const std::string& path, const std::string& json,
-                     const std::string& token) {
-  std::optional<Response> answer;
-  const std::string full = path.starts_with('/') ? path : "/ctrl/1.0/" + path;
-  api->handle({method, full, json, token},
-              [&answer](Response response) { answer = std::move(response); });
-  CHECK_FALSE(answer.has_value());  // never inside the call
-  REQUIRE(world.run_until([&] { return answer.has_value(); }, 10s));
-  return *answer;
-}
-
-Value Bench::data(const std::string& method, const std::string& path, const std::string& json) {
-  const Response response = call(method, path, json);
-  CHECK_MESSAGE(response.status == 200, path << " " << json << ": " << response.body);
-  auto value = parse_json(response.body);
-  REQUIRE(value.ok());
-  CHECK((*value)["generation"].integer() != nullptr);
-  return (*value)["data"];
-}
-
-std::string Bench::error(const std::string& method, const std::string& path,
-                         const std::string& json) {
-  const Response response = call(method, path, json);
-  CHECK_MESSAGE(response.status != 200, path << " " << json << ": " << response.body);
-  auto value = parse_json(response.body);
-  REQUIRE(value.ok());
-  CHECK((*value)["error"]["descr"].text() != nullptr);
-  CHECK((*value)["error"]["transient"].boolean() != nullptr);
-  return (*value)["error"]["name"].text_or_empty();
 }
 
 }  // namespace sp::api::test

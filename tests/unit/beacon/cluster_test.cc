@@ -101,6 +101,26 @@ TEST_CASE("a service that starts again is taken up with its new start id") {
   }
 }
 
+TEST_CASE("a disk that opened while the server's beacon was away is taken up (sp-sim seed 5291)") {
+  Cluster cluster(3, 8);
+  form(cluster);
+  add_servers(cluster, {1, 2, 3});
+  auto& s = *cluster.services.at({ServiceKind::server, 2, 1});
+  cluster.kill(2);
+  map::Disk opened = s.disks.front();
+  opened.id += 500;
+  opened.uuid += 500;
+  s.disks.push_back(opened);
+  s.member->update_disks(s.disks);
+  cluster.restart(2);
+  CHECK(cluster.run_until(
+      [&] {
+        const auto disk = cluster.map(1).disks.find(opened.id);
+        return disk != cluster.map(1).disks.end() && disk->second.up;
+      },
+      20s));
+}
+
 TEST_CASE("a silent node is declared down within 1.5 s, and comes back when it talks") {
   Cluster cluster(3, 9);
   form(cluster);
