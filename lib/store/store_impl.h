@@ -153,13 +153,9 @@ class StoreImpl final : public Store {
   std::vector<std::unique_ptr<Operation>> operations_;  // all that were ever made
   std::vector<Operation*> operations_free_;
   RoundBuilder builder_;
-  bool round_active_ = false;
-  bool round_flushing_ = false;
-  bool waking_ = false;
-  bool want_round_ = false;
-  uint32_t round_outstanding_ = 0;
-  uint32_t round_blocks_ = 0;
-  uint32_t round_growth_ = 0;
+  bool round_active_ = false, round_flushing_ = false;
+  bool waking_ = false, want_round_ = false;
+  uint32_t round_outstanding_ = 0, round_blocks_ = 0, round_growth_ = 0;
   uint64_t round_tail_ = 0;
   std::vector<Operation*> round_operations_;
   std::vector<Commit> round_commits_;
