@@ -1,6 +1,5 @@
 // sp-attach: attaches volumes to clients and detaches them, or serves them itself over NBD.
-//   sp-attach NAME... [--client N] [--read-only] [--force] | --detach NAME... | --list | NAME...
-//   --socket PATH
+//   sp-attach NAME... [--client N] [--read-only] [--force] [--socket PATH] | --detach | --list
 // Exit codes: sp(7); 6 when the client is not there with its device in --timeout (the request stays
 // in force). With --socket it runs until a signal, and detaches then.
 #include <fmt/format.h>

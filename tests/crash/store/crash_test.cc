@@ -209,13 +209,8 @@ bool same_blocks(StoreRig& rig, const Model& model, uint64_t newest) {
 
 void check_clean(FakeMedium& medium) {
   StoreRig rig(medium);
-  std::optional<Status> outcome;
   store::Report report;
-  store::check(rig.machine().host, rig.new_disk(), {}, [&](Result<store::Report> made) {
-    if (made.ok()) report = *made;
-    outcome = made.ok() ? Status{} : Status(made.error());
-  });
-  REQUIRE(rig.wait(outcome).ok());
+  REQUIRE(rig.check(report).ok());
   for (const auto& finding : report.findings) INFO(finding.place << ": " << finding.explanation);
   CHECK(report.worst() < store::Severity::damage);
 }

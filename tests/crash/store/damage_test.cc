@@ -31,13 +31,8 @@ FakeMedium used_disk(uint64_t slots = 600) {
 
 store::Report check_of(FakeMedium& medium, Status& status) {
   StoreRig rig(medium);
-  std::optional<Status> outcome;
   store::Report report;
-  store::check(rig.machine().host, rig.new_disk(), {}, [&](Result<store::Report> made) {
-    if (made.ok()) report = *made;
-    outcome = made.ok() ? Status{} : Status(made.error());
-  });
-  status = rig.wait(outcome);
+  status = rig.check(report);
   return report;
 }
 

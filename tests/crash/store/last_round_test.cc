@@ -198,13 +198,8 @@ TEST_CASE("the offline check says that a last round does not count") {
   FakeMedium medium = after_fate(scene.medium, 0);
   medium.bytes[scene.data[0]] ^= std::byte{1};
   StoreRig rig(medium);
-  std::optional<Status> outcome;
   store::Report report;
-  store::check(rig.machine().host, rig.new_disk(), {}, [&](Result<store::Report> made) {
-    if (made.ok()) report = *made;
-    outcome = made.ok() ? Status{} : Status(made.error());
-  });
-  REQUIRE(rig.wait(outcome).ok());
+  REQUIRE(rig.check(report).ok());
   REQUIRE(report.findings.size() == 1);
   CHECK(report.findings[0].place == "log page " + std::to_string(scene.page.header.lsn));
   CHECK(report.findings[0].severity == store::Severity::note);

@@ -7,6 +7,7 @@
 #include "base/checksum.h"
 #include "crash/store/fake_machine.h"
 #include "disk/superblock.h"
+#include "store/check.h"
 #include "store/store.h"
 
 namespace sp::test {
@@ -179,6 +180,15 @@ class StoreRig {
     Read out = call->read;
     out.status = std::move(status);
     return out;
+  }
+  // What sp-disk-check says of the disk, which nobody may have open.
+  Status check(store::Report& report) {
+    std::optional<Status> outcome;
+    store::check(machine_->host, new_disk(), {}, [&](Result<store::Report> made) {
+      if (made.ok()) report = *made;
+      outcome = made.ok() ? Status{} : Status(made.error());
+    });
+    return wait(outcome);
   }
   // Lets timers fire and everything finish.
   void settle() {
