@@ -11,8 +11,9 @@ packages=(
   fio qemu-utils libnbd-bin jq curl sqlite3 e2fsprogs util-linux procps psmisc iproute2
 )
 
-# One query for all: a package that is not known prints nothing.
-installed=$(dpkg-query -W -f '${Package} ${db:Status-Status}\n' "${packages[@]}" 2>/dev/null |
+# One query for all. A package that dpkg never heard of prints nothing and makes the query fail: on a
+# fresh machine that is the ordinary case.
+installed=$({ dpkg-query -W -f '${Package} ${db:Status-Status}\n' "${packages[@]}" 2>/dev/null || true; } |
   awk '$2 == "installed" { print $1 }')
 missing=()
 for package in "${packages[@]}"; do
