@@ -35,7 +35,11 @@ std::optional<Envelope> decode_envelope(Bytes bytes) {
 }
 
 Consensus::Consensus(io::Host& host, Options options, Events events)
-    : host_(host), options_(std::move(options)), events_(std::move(events)), timer_(host.reactor) {
+    : host_(host),
+      options_(std::move(options)),
+      events_(std::move(events)),
+      timer_(host.reactor),
+      late_timer_(host.reactor) {
   open_log();
 }
 
@@ -110,6 +114,11 @@ void Consensus::persist(raft::Persist batch) {
       host_.log.info("took over a snapshot of the state", {{"index", processed_}});
       events_.restored();
     }
+    if (const uint32_t draw = SP_BUGGIFY(consensus_durable_told_late, host_);
+        draw != 0 && !installed) {
+      return late_timer_.arm(std::chrono::milliseconds(1 + draw % 60),
+                             [this, ticket] { submit(raft::Persisted{ticket}); });
+    }
     submit(raft::Persisted{ticket});
   });
 }
@@ -152,9 +161,11 @@ void Consensus::compact() {
   const raft::Index applied = state_->applied_index();
   const bool full = log_->frames_used_bytes() > log_->frames_total_bytes() / 4;
   const bool many = applied > base + 2 * uint64_t{options_.log_entries_kept};
-  if (compacting_ || applied <= base || (!full && !many)) return;
+  if (compacting_ || applied <= base) return;
+  const bool early = SP_BUGGIFY(consensus_compacts_early, host_) != 0;
+  if (!full && !many && !early) return;
   compacting_ = true;
-  const raft::Index through = full ? applied : applied - options_.log_entries_kept;
+  const raft::Index through = full || early ? applied : applied - options_.log_entries_kept;
   snapshots_->write(applied, state_->snapshot(), [this, through](Status status) {
     compacting_ = false;
     if (!status.ok())

@@ -90,6 +90,7 @@ class Consensus {
   Options options_;
   Events events_;
   io::Timer timer_;
+  io::Timer late_timer_;  // of what the simulator holds back
   uint64_t log_id_ = 0;
   bool formatted_ = false;  // this start made the log
   std::unique_ptr<io::Disk> formatting_;

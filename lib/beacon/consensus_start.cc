@@ -160,6 +160,9 @@ void Consensus::start_raft() {
   options.self = options_.self;
   options.log_id = log_id_;
   options.seed = random_id(host_.random);
+  if (const uint32_t draw = SP_BUGGIFY(consensus_elections_crowded, host_))
+    options.election_timeout_max_ns =
+        options.election_timeout_min_ns + int64_t{1 + draw % 50} * 1'000'000;
   raft::Restored restored = std::move(opened_->restored);
   restored.applied = std::max(restored.base.index, state_->applied_index());
   processed_ = restored.applied;

@@ -48,6 +48,7 @@ void Leader::take(const CommandKey& key) {
 
 void Leader::retry_held() {
   if (!charged_ || !in_charge()) return;
+  if (SP_BUGGIFY(leader_admits_late, host_)) return;  // the next look does
   // Whatever is proposed here may come back to us at once: work on what is there now.
   std::deque<Held> trying;
   trying.swap(held_);

@@ -32,7 +32,9 @@ void Leader::lease_request(NodeId from, wire::NodeLeaseRequest request) {
 void Leader::start_round() {
   if (round_tag_ != 0 || asking_.empty()) return;
   const io::Instant now = host_.clock.now();
-  const io::Instant due = round_started_ + io::Duration(limits::lease_round_interval);
+  io::Instant due = round_started_ + io::Duration(limits::lease_round_interval);
+  if (const uint32_t draw = SP_BUGGIFY(leader_rounds_late, host_); draw != 0 && due > now)
+    due = due + std::chrono::milliseconds(draw % 200);
   if (round_started_.ns != INT64_MIN && due > now) {
     if (!round_timer_.armed()) round_timer_.arm(due - now, [this] { start_round(); });
     return;

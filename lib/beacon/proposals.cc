@@ -31,6 +31,9 @@ void Proposals::send(uint64_t number, Proposal& proposal) {
   proposal.term = term_;
   proposal.send_again = host_.clock.now() + limits::command_retry;
   send_({self_, start_id_, number, term_, proposal.gone, proposal.command});
+  if (!SP_BUGGIFY(beacon_forwards_twice, host_)) return;
+  ++proposal.sends;
+  send_({self_, start_id_, number, term_, proposal.gone, proposal.command});
 }
 
 void Proposals::refused(const wire::ForwardReply& reply) {

@@ -251,9 +251,10 @@ void Sessions::command(LinkId id, Session& session, const Message& message) {
 void Sessions::send_pieces(LinkId id, Session& session, MessageType type, uint64_t from_index,
                            uint64_t index, Bytes bytes) {
   uint64_t offset = 0;
+  const uint32_t draw = SP_BUGGIFY(beacon_map_in_small_pieces, host_);
+  const uint64_t piece_max = draw != 0 ? 64 + draw % 1000 : wire::map_piece_bytes;
   do {
-    const Bytes part =
-        bytes.subspan(offset, std::min<uint64_t>(wire::map_piece_bytes, bytes.size() - offset));
+    const Bytes part = bytes.subspan(offset, std::min(piece_max, bytes.size() - offset));
     send(id, session,
          {type,
           0,
@@ -361,6 +362,7 @@ void Sessions::reconcile_up(LinkId, Session& session) {
   if (!session.registration) return;
   const ServiceId id = session.identity.service;
   if (departing_.count(id) != 0 || proposing_.count(id) != 0) return;
+  if (SP_BUGGIFY(beacon_takes_service_up_late, host_)) return;  // the next look does
   const auto node = map_->nodes.find(id.node);
   if (node == map_->nodes.end() || !node->second.up) return;  // first the node
   const auto service = map_->services.find(id);

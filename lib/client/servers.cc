@@ -145,7 +145,8 @@ void Servers::tick() {
   const io::Instant now = host_.clock.now();
   for (auto& [id, link] : links_) {
     const bool overdue = std::any_of(link->slots.begin(), link->slots.end(), [&](const Slot& slot) {
-      return slot.used && now - slot.since >= limits::request_timeout;
+      return slot.used && (now - slot.since >= limits::request_timeout ||
+                           SP_BUGGIFY(client_gives_up_early, host_));
     });
     if (overdue) lost(*link, Error(Code::timed_out, "the server does not answer"));
   }

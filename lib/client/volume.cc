@@ -136,7 +136,9 @@ void VolumeImpl::start(Kind kind, uint64_t offset, uint64_t size, MutableBytes i
     });
     return;
   }
-  const uint64_t piece_max = kind == Kind::discard ? limits::object_bytes : limits::io_bytes_max;
+  uint64_t piece_max = kind == Kind::discard ? limits::object_bytes : limits::io_bytes_max;
+  if (const uint32_t draw = SP_BUGGIFY(client_pieces_small, host_))
+    piece_max = (1 + draw % 8) * uint64_t{limits::block_bytes};
   for (uint64_t at = 0; at < size;) {
     const uint64_t position = offset + at;
     const uint64_t in_object = position % limits::object_bytes;

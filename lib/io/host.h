@@ -3,6 +3,7 @@
 // (io/real_host.h); the simulator makes one per simulated process.
 #pragma once
 #include "base/log.h"
+#include "io/buggify.h"
 #include "io/clock.h"
 #include "io/disk.h"
 #include "io/net.h"
@@ -18,6 +19,7 @@ struct Host {
   DiskOpener& disks;
   Net& net;
   Log& log;
+  Buggify* buggify = nullptr;  // the simulator's; no real host has one
 };
 
 }  // namespace sp::io

@@ -17,6 +17,9 @@ class Reactor {
   virtual ~Reactor() = default;
   // Runs `work` in a later turn, in the order of posting. Only from the reactor's own thread.
   virtual void post(Callback<void()> work) = 0;
+  // Runs `work` once, in `delay` at the earliest. It cannot be taken back: it has to see for itself
+  // whether it is still wanted.
+  void later(Duration delay, Callback<void()> work) { timer_start(delay, std::move(work)); }
 
  protected:
   friend class Timer;

@@ -28,7 +28,8 @@ SimHost::SimHost(SimWorld& world, uint32_t index, std::string name, std::string 
       net_(world.net_.net_for(index)),
       log_(name_, world.options_.log_sink ? world.options_.log_least : LogLevel::error,
            [this](LogLevel level, std::string_view line) { log_line(level, line); }),
-      host_{*this, *this, random_, *disks_, *net_, log_} {
+      buggify_(world.seed_, name_, world.buggify_),
+      host_{*this, *this, random_, *disks_, *net_, log_, &buggify_} {
   // All processes of a node share its clock.
   SeededRandom draws(mix64(world.seed_ ^ 0xc10cu) ^ crc64(as_bytes(ip_)));
   const auto drift_max =

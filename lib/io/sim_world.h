@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "io/host.h"
+#include "io/sim_buggify.h"
 #include "io/sim_core.h"
 #include "io/sim_disk.h"
 #include "io/sim_net.h"
@@ -74,6 +75,7 @@ class SimHost final : public Reactor, private Clock {
   std::unique_ptr<DiskOpener> disks_;
   std::unique_ptr<Net> net_;
   Log log_;
+  SimBuggify buggify_;
   Host host_;
 };
 
@@ -92,6 +94,8 @@ class SimWorld {
   SimNet& net() { return net_; }
   // Draws for the test itself (workloads, fault schedules), from the same seed.
   Random& random() { return random_; }
+  // Whether the points of io/buggify.def fire; off at first.
+  void set_buggify(bool on) { buggify_ = on; }
   // Runs work of the test in `delay` of world time, outside of any host.
   void at(Duration delay, Callback<void()> work);
 
@@ -116,6 +120,7 @@ class SimWorld {
 
   uint64_t seed_;
   SimOptions options_;
+  bool buggify_ = false;
   SimCore core_;
   SeededRandom random_;
   SimDisks disks_;

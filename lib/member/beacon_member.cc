@@ -170,7 +170,7 @@ void BeaconMember::tick() {
       drop_connection("the beacon does not answer");
       return;
     }
-    send_lease_request();
+    if (!SP_BUGGIFY(member_reports_late, host_)) send_lease_request();
   }
   expire();
 }
@@ -421,6 +421,7 @@ void BeaconMember::on_lease_grant(const Message& message) {
 void BeaconMember::on_command_reply(const Message& message) {
   auto reply = wire::decode<wire::CommandReply>(message.body);
   if (!reply) return drop_connection("malformed message");
+  if (SP_BUGGIFY(member_loses_answer, host_)) return drop_connection("simulated");
   const auto it = commands_.find(message.request);
   if (it == commands_.end()) return;
   if (reply->ok) {

@@ -195,7 +195,17 @@ void Joiner::read_chunk(std::shared_ptr<Chunk> chunk) {
 // Reads the next run of neighbouring blocks; the data is packed, so a block that is gone meanwhile
 // leaves no gap.
 void Joiner::read_run(std::shared_ptr<Chunk> chunk) {
-  if (chunk->read_to == chunk->count) return send_chunk(std::move(chunk));
+  if (chunk->read_to == chunk->count) {
+    io::Host& host = primary_.context_.host;
+    const uint32_t draw = SP_BUGGIFY(serve_recovery_pauses, host);
+    if (draw == 0) return send_chunk(std::move(chunk));
+    return host.reactor.later(
+        std::chrono::milliseconds(1 + draw % 200),
+        [weak = primary_.weak_from_this(), disk = disk_, round = round_, chunk] {
+          SP_JOINER_OR_RETURN(joiner);
+          joiner->send_chunk(chunk);
+        });
+  }
   const auto at = [&](size_t i) -> const store::BlockState& {
     return chunk->state.blocks[chunk->wanted[chunk->first + i]];
   };
@@ -282,6 +292,7 @@ void Joiner::send_chunk(std::shared_ptr<Chunk> chunk) {
 void Joiner::chunk_applied(std::shared_ptr<Chunk> chunk, Result<wire::RecoverObjectReply> reply) {
   if (!reply.ok()) return fail(reply.error().message());
   if (!reply->ok) return fail(reply->text);
+  if (SP_BUGGIFY(serve_recovery_interrupted, primary_.context_.host)) return fail("interrupted");
   chunk->first += chunk->count;
   if (chunk->first < chunk->wanted.size()) return read_chunk(std::move(chunk));
   --objects_in_flight_;

@@ -171,6 +171,8 @@ void Primary::ask_activation() {
   map::SetActivated command;
   command.set = set();
   command.epoch = epoch();
+  if (SP_BUGGIFY(serve_activation_asked_twice, context_.host))
+    context_.member.command(command, [](Result<uint64_t>) {});
   // When agreed, our map shows it before this answer comes; when not, it is asked again until the
   // map moves on.
   context_.member.command(command, [weak = weak_from_this()](Result<uint64_t>) {

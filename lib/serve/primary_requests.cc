@@ -62,6 +62,8 @@ bool Primary::refuse_bad(ClientRequest& request) {
 void Primary::park(ClientRequest request) {
   if (phase_ == Phase::stopped)
     return reply(request, DataStatus::stale_epoch, "the set has moved to another epoch");
+  if (SP_BUGGIFY(serve_lets_nobody_wait, context_.host))
+    return reply(request, DataStatus::not_ready, waits_for());
   if (parked_.size() >= limits::set_undecided_max)
     return reply(request, DataStatus::busy, "too many requests wait for this set");
   parked_.push_back(std::move(request));

@@ -186,8 +186,8 @@ void Primary::send(Copy& copy, Write& write) {
   const uint32_t round = copy.round;
   const Version version = write.prepare.record.version;
   write.prepare.disk = copy.disk;
-  write.prepare.decided_to = SP_PLANTED_BUG(serve_tells_decided_early) ? version : decided_to_;
-  copy.told = decided_to_;
+  if (!SP_BUGGIFY(serve_decided_not_carried, context_.host)) copy.told = decided_to_;
+  write.prepare.decided_to = SP_PLANTED_BUG(serve_tells_decided_early) ? version : copy.told;
   const Place place = context_.place(copy.disk);
   const uint32_t blocks = write.prepare.record.discard ? 0 : write.prepare.record.block_count;
   if (place.local != nullptr) {
@@ -284,8 +284,11 @@ void Primary::advance() {
       write->data = {};
       writes_.release(write);
     }
-    if (!decided_timer_.armed())
-      decided_timer_.arm(limits::decided_delay, [this] { tell_decided(); });
+    if (!decided_timer_.armed()) {
+      const uint32_t late = SP_BUGGIFY(serve_decided_told_late, context_.host) % 1000;
+      decided_timer_.arm(limits::decided_delay + std::chrono::milliseconds(late),
+                         [this] { tell_decided(); });
+    }
     if (fenced_records_)
       attachments_changed();
     else if (!parked_.empty())
@@ -334,7 +337,10 @@ void Primary::check_overdue() {
     const auto oldest = std::find_if(undecided_.begin(), undecided_.end(), [&](const Write* write) {
       return (write->acked & bit(copy)) == 0;
     });
-    if (oldest == undecided_.end() || now - (*oldest)->since < limits::copy_timeout) continue;
+    if (oldest == undecided_.end()) continue;
+    if (now - (*oldest)->since < limits::copy_timeout &&
+        !SP_BUGGIFY(serve_complains_early, context_.host))
+      continue;
     evict(copy, copy.trouble.empty() ? "does not acknowledge writes" : copy.trouble);
   }
 }

@@ -3,6 +3,7 @@
 #include <cstring>
 #include <map>
 
+#include "io/buggify.h"
 #include "sim/child_linux.h"
 
 namespace sp::sim {
@@ -11,7 +12,8 @@ namespace {
 
 constexpr uint64_t repeated_one_of = 20;
 
-// What a run hands back from its process: numbers, then the hits of all probes, then the texts.
+// What a run hands back from its process: numbers, then the hits of all probes and points, then the
+// texts.
 struct Numbers {
   uint64_t operations, events, trace_hash;
   double simulated_seconds;
@@ -22,17 +24,21 @@ std::string pack(const ClusterRunResult& result) {
   const Numbers numbers{result.operations,        result.events,         result.trace_hash,
                         result.simulated_seconds, result.failure.size(), result.faults};
   std::string bytes(reinterpret_cast<const char*>(&numbers), sizeof numbers);
-  for (size_t i = 0; i < probe_max; ++i) {
-    const uint64_t hits = probe_hits[i].load();
-    bytes.append(reinterpret_cast<const char*>(&hits), sizeof hits);
-  }
+  const auto add = [&bytes](const auto& all) {
+    for (const auto& hits : all) {
+      const uint64_t count = hits.load();
+      bytes.append(reinterpret_cast<const char*>(&count), sizeof count);
+    }
+  };
+  add(probe_hits);
+  add(io::buggify_hits);
   return bytes + result.failure + result.details;
 }
 
-ClusterRunResult unpack(const ChildOutcome& outcome, std::array<uint64_t, probe_max>& hits) {
+ClusterRunResult unpack(const ChildOutcome& outcome, Hits& hits) {
   ClusterRunResult result;
   Numbers numbers{};
-  const size_t head = sizeof numbers + probe_max * sizeof(uint64_t);
+  const size_t head = sizeof numbers + (probe_max + io::buggify_max) * sizeof(uint64_t);
   if (outcome.result.size() >= head) {
     std::memcpy(&numbers, outcome.result.data(), sizeof numbers);
     result.operations = numbers.operations;
@@ -40,11 +46,17 @@ ClusterRunResult unpack(const ChildOutcome& outcome, std::array<uint64_t, probe_
     result.trace_hash = numbers.trace_hash;
     result.simulated_seconds = numbers.simulated_seconds;
     result.faults = static_cast<uint32_t>(numbers.faults);
-    for (size_t i = 0; i < probe_max; ++i) {
-      uint64_t count = 0;
-      std::memcpy(&count, outcome.result.data() + sizeof numbers + i * sizeof count, sizeof count);
-      hits[i] += count;
-    }
+    const char* at = outcome.result.data() + sizeof numbers;
+    const auto add = [&at](auto& all) {
+      for (uint64_t& sum : all) {
+        uint64_t count = 0;
+        std::memcpy(&count, at, sizeof count);
+        sum += count;
+        at += sizeof count;
+      }
+    };
+    add(hits.probes);
+    add(hits.points);
     result.failure = outcome.result.substr(head, numbers.failure_bytes);
     result.details = outcome.result.substr(head + numbers.failure_bytes);
   }
@@ -56,6 +68,7 @@ ClusterRunResult unpack(const ChildOutcome& outcome, std::array<uint64_t, probe_
 
 std::string work_of(const RunOptions& options, bool twice) {
   for (auto& hits : probe_hits) hits = 0;
+  for (auto& hits : io::buggify_hits) hits = 0;
   ClusterRunResult result = run_cluster(options);
   if (twice && result.failure.empty()) {
     const ClusterRunResult again = run_cluster(options);
@@ -97,7 +110,7 @@ class Batch {
   }
 
   void take(const ChildOutcome& outcome) {
-    const ClusterRunResult result = unpack(outcome, totals_.probes);
+    const ClusterRunResult result = unpack(outcome, totals_.hits);
     const uint64_t seed = options_.run.seed + outcome.id;
     ++totals_.runs;
     totals_.operations += result.operations;
@@ -124,17 +137,17 @@ class Batch {
 std::vector<std::string> BatchTotals::unhit() const {
   std::vector<std::string> names;
   for (size_t i = 0; i < probes_known(); ++i) {
-    if (probes[i] == 0) names.emplace_back(probe_text(i).name);
+    if (hits.probes[i] == 0) names.emplace_back(probe_text(i).name);
   }
   return names;
 }
 
 BatchTotals run_batch(const BatchOptions& options) { return Batch(options).execute(); }
 
-ClusterRunResult run_apart(const RunOptions& options, std::array<uint64_t, probe_max>* hits) {
+ClusterRunResult run_apart(const RunOptions& options, Hits* hits) {
   Children children;
   children.start(0, [&options] { return work_of(options, false); });
-  std::array<uint64_t, probe_max> ignored{};
+  Hits ignored;
   return unpack(children.wait(), hits != nullptr ? *hits : ignored);
 }
 

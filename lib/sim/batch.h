@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/probe.h"
+#include "io/buggify.h"
 #include "sim/cluster_run.h"
 
 namespace sp::sim {
@@ -22,20 +23,25 @@ struct BatchOptions {
   std::function<void(uint64_t seed, const ClusterRunResult& result)> ended;  // in order of seeds
 };
 
+// How often runs passed each probe, and each point of buggify fired.
+struct Hits {
+  std::array<uint64_t, probe_max> probes{};
+  std::array<uint64_t, io::buggify_max> points{};
+};
+
 struct BatchTotals {
   uint64_t runs = 0, failures = 0, operations = 0, events = 0;
   double simulated_seconds = 0;
-  std::array<uint64_t, probe_max> probes{};  // hits
-  uint64_t first_failure = 0;                // its seed
-  std::string first_checker;                 // that found it
-  std::vector<std::string> unhit() const;    // probes that nothing passed
+  Hits hits;
+  uint64_t first_failure = 0;              // its seed
+  std::string first_checker;               // that found it
+  std::vector<std::string> unhit() const;  // probes that nothing passed
 };
 
 BatchTotals run_batch(const BatchOptions& options);
 
 // One run in a process of its own. `hits`, when given, gets the probes that it passed added.
-ClusterRunResult run_apart(const RunOptions& options,
-                           std::array<uint64_t, probe_max>* hits = nullptr);
+ClusterRunResult run_apart(const RunOptions& options, Hits* hits = nullptr);
 
 // The short name that leads a failure: "linearizability", "lease", "assertion", ...
 std::string checker_of(const std::string& failure);

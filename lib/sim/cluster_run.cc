@@ -84,8 +84,10 @@ class Run {
   std::string all() {
     if (auto wrong = cluster_.start(); !wrong.empty()) return "liveness: start: " + wrong;
     if (advance([] { return false; }, milliseconds(300)); !wrong_.empty()) return wrong_;
+    cluster_.world.set_buggify(knobs_[Knob::buggify] != 0);
     faults_.start();
     if (advance([] { return false; }, options_.faults_for); !wrong_.empty()) return wrong_;
+    cluster_.world.set_buggify(false);
     faults_.heal();
     const bool settled = advance([this] { return cluster_.unsettled().empty(); }, heal_limit);
     if (!wrong_.empty()) return wrong_;

@@ -14,8 +14,13 @@ using Count = unsigned long long;
 void print_probes(const BatchTotals& totals) {
   for (size_t i = 0; i < probes_known(); ++i) {
     const ProbeText text = probe_text(i);
-    std::printf("probe %12llu  %-44s %s\n", static_cast<Count>(totals.probes[i]),
+    std::printf("probe %12llu  %-44s %s\n", static_cast<Count>(totals.hits.probes[i]),
                 std::string(text.name).c_str(), std::string(text.what).c_str());
+  }
+  for (size_t i = 0; i < io::buggify_points(); ++i) {
+    const io::BuggifyPoint& point = io::buggify_point(i);
+    std::printf("point %12llu  %-44s %s\n", static_cast<Count>(totals.hits.points[i]),
+                std::string(point.name).c_str(), std::string(point.what).c_str());
   }
 }
 

@@ -15,7 +15,8 @@ void StoreImpl::consider_reclaim() {
     reclaim_target_ = next_lsn_;
     checkpoints_active_ = std::move(checkpoints_waiting_);
     checkpoints_waiting_.clear();
-  } else if (log_used() > log_pages_ / 2) {
+  } else if (log_used() > log_pages_ / 2 ||
+             (log_used() > 8 && SP_BUGGIFY(store_reclaim_early, host_))) {
     reclaim_target_ = std::min(next_lsn_, tail_ + std::max<uint64_t>(log_pages_ / 8, 1));
   } else {
     return;

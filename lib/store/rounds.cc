@@ -16,9 +16,13 @@ void StoreImpl::wake() {
 }
 
 void StoreImpl::pump() {
-  if (round_active_ || failure_ || options_.verify_only) return;
+  if (round_active_ || failure_ || options_.verify_only || late_timer_.armed()) return;
   consider_reclaim();
   if (queue_.empty() && !want_round_ && reclaim_ != Reclaim::logging) return;
+  if (const uint32_t draw = SP_BUGGIFY(store_round_late, host_)) {
+    late_timer_.arm(std::chrono::milliseconds(1 + draw % 30), [this] { pump(); });
+    return;
+  }
   form_round();
 }
 
@@ -44,7 +48,9 @@ void StoreImpl::form_round() {
   const uint32_t kept = std::min(limit - 1, pages_for_decides());
   if (reclaim_ == Reclaim::logging) collect(limit - kept);
   const uint64_t for_calls = free_pages > log_reserve_ ? free_pages - log_reserve_ : 0;
-  const auto calls_limit = static_cast<uint32_t>(std::min<uint64_t>(limit - kept, for_calls));
+  const bool tight = SP_BUGGIFY(store_log_nearly_full, host_) != 0;
+  const auto calls_limit =
+      static_cast<uint32_t>(std::min<uint64_t>(limit - kept, tight ? 1 : for_calls));
   while (!queue_.empty() && round_blocks_ < round_blocks_max) {
     if (take(*queue_.front(), calls_limit) == Taken::wait) break;
     Operation* taken = queue_.front();
@@ -53,6 +59,7 @@ void StoreImpl::form_round() {
     // What follows a removal has to be compared with the state after it.
     if (taken->kind == Operation::Kind::remove_set || taken->kind == Operation::Kind::remove_volume)
       break;
+    if (SP_BUGGIFY(store_round_of_one, host_)) break;
   }
   log_decides();
   std::swap(round_commits_, state_.commits());
@@ -63,6 +70,8 @@ void StoreImpl::form_round() {
     if (!round_operations_.empty()) {
       round_active_ = true;
       round_durable();
+    } else if (tight) {
+      wake();
     }
     return;
   }

@@ -16,6 +16,7 @@ StoreImpl::StoreImpl(io::Host& host, std::unique_ptr<io::Disk> disk,
       builder_(static_cast<uint32_t>(std::min<uint64_t>(round_pages_max, log_pages_ / 8))),
       home_images_(Buffer::zeroed(size_t{home_batch_pages} * page_bytes)),
       lazy_timer_(host.reactor),
+      late_timer_(host.reactor),
       disk_(std::move(disk)) {}
 
 StoreImpl::~StoreImpl() { *alive_ = false; }

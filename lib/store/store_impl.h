@@ -193,8 +193,8 @@ class StoreImpl final : public Store {
   std::vector<Done> checkpoints_waiting_;
   std::vector<Done> checkpoints_active_;
 
-  io::Timer lazy_timer_;
-  std::unique_ptr<io::Disk> disk_;  // destroyed first: its completions point here
+  io::Timer lazy_timer_, late_timer_;  // late: of a round that the simulator holds back
+  std::unique_ptr<io::Disk> disk_;     // destroyed first: its completions point here
 };
 
 }  // namespace sp::store

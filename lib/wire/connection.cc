@@ -140,11 +140,15 @@ void ConnectionImpl::send(Message message) {
 void ConnectionImpl::want_flush() {
   if (flush_wanted_ || send_under_way_) return;
   flush_wanted_ = true;
-  host_.reactor.post([anchor = anchor_] {
+  auto work = [anchor = anchor_] {
     if (anchor->connection == nullptr) return;
     anchor->connection->flush_wanted_ = false;
     anchor->connection->flush();
-  });
+  };
+  if (const uint32_t draw = SP_BUGGIFY(wire_sends_late, host_))
+    return host_.reactor.later(std::chrono::milliseconds(1 + draw % (draw % 16 == 0 ? 300 : 30)),
+                               std::move(work));
+  host_.reactor.post(std::move(work));
 }
 
 void ConnectionImpl::flush() {
@@ -154,7 +158,8 @@ void ConnectionImpl::flush() {
     handshake_sending_ = std::exchange(handshake_out_, {});
     parts_.push_back(handshake_sending_);
   } else if (state_ == State::ready && !queue_.empty()) {
-    sending_ = std::min(queue_.size(), frames_per_send_max);
+    const bool one = SP_BUGGIFY(wire_frames_one_at_a_time, host_) != 0;
+    sending_ = std::min(queue_.size(), one ? 1 : frames_per_send_max);
     size_t arena_bytes = 0;
     for (size_t i = 0; i < sending_; ++i) {
       const size_t body = queue_[i].message.body.size();
@@ -211,6 +216,8 @@ void ConnectionImpl::receive() {
     into = MutableBytes(in_).subspan(end_);
   }
   SP_ASSERT(!into.empty());
+  if (const uint32_t draw = SP_BUGGIFY(wire_receives_little, host_))
+    into = into.first(std::min<size_t>(into.size(), 1 + draw % 500));
   socket_->receive(into, [this](Result<size_t> size) { received(size); });
 }
 

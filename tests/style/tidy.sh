@@ -128,14 +128,15 @@ for page in $(sources 'man/*'); do
   mandoc -T lint -W error "$page" >/dev/null 2>&1 || fault "$page: $(mandoc -T lint -W error "$page" 2>&1 | head -1)"
 done
 
-# --- planted bugs and probes: the tables and the code name the same -----------------------------------
+# --- planted bugs, probes, points of buggify: the tables and the code name the same --------------------
 named_alike() { # table, macro in the table, macro in the code
   diff <(sed -nE "s/^$2\(([a-z_0-9]+),.*/\1/p" "$1" | sort) \
-    <(sources 'lib/*.cc' 'lib/*.h' | grep -v '^lib/base/p' | xargs grep -ohE "$3\([a-z_0-9]+\)" | sed -E 's/.*\((.*)\)/\1/' | sort -u) |
+    <(sources 'lib/*.cc' 'lib/*.h' | grep -vE '^lib/(base/p|io/buggify)' | xargs grep -ohE "$3\([a-z_0-9]+[,)]" | sed -E 's/.*\((.*)[,)]/\1/' | sort -u) |
     sed -nE 's/^< /in the table, not in the code: /p; s/^> /in the code, not in the table: /p'
 }
 while read -r difference; do fault "lib/base/planted_bugs.def: $difference"; done < <(named_alike lib/base/planted_bugs.def SP_BUG SP_PLANTED_BUG)
 while read -r difference; do fault "lib/base/probes.def: $difference"; done < <(named_alike lib/base/probes.def SP_PROBE_ROW SP_PROBE)
+while read -r difference; do fault "lib/io/buggify.def: $difference"; done < <(named_alike lib/io/buggify.def SP_POINT SP_BUGGIFY)
 
 # --- shell ------------------------------------------------------------------------------------------
 while read -r script; do
