@@ -136,7 +136,8 @@ bool Raft::log_is_up_to_date(const Message& m) const {
 
 void Raft::on_vote(const Message& m) {
   if (refuses_votes() && !(m.transfer && !abstain_)) return;
-  const bool free = hard_.vote == 0 || hard_.vote == m.from;
+  const bool twice = SP_PLANTED_BUG(raft_votes_twice) && role_ == Role::follower;
+  const bool free = hard_.vote == 0 || hard_.vote == m.from || twice;
   const bool grant = free && leader_ == 0 && log_is_up_to_date(m);
   Message answer{.type = MessageType::vote_answer,
                  .to_log = m.from_log,
@@ -146,7 +147,7 @@ void Raft::on_vote(const Message& m) {
     SP_ASSERT(role_ == Role::follower ||
               role_ == Role::pre_candidate);  // the others have voted for themselves
     if (role_ != Role::follower) become_follower(hard_.term, 0);
-    if (hard_.vote != m.from) set_hard_state(hard_.term, m.from);
+    if (hard_.vote != m.from && !(twice && hard_.vote != 0)) set_hard_state(hard_.term, m.from);
     reset_election_deadline();
   }
   const bool early = SP_PLANTED_BUG(raft_vote_before_durable);
