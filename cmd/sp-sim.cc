@@ -7,6 +7,8 @@
 //          [--list-planted] [--verbose]
 //
 // Exit codes: 0 every run kept the promises; 1 some did not; 2 wrong usage.
+#include <malloc.h>
+
 #include <chrono>
 #include <cstdio>
 
@@ -36,6 +38,10 @@ Status choose_bug(const std::string& name) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  // A run frees and takes memory all the time: given back to the kernel, it would come as new
+  // pages.
+  mallopt(M_MMAP_THRESHOLD, 1 << 30);
+  mallopt(M_TRIM_THRESHOLD, 1 << 30);
   cli::Options options("sp-sim", "Simulate clusters under faults and check what they promise.");
   std::optional<uint64_t> seeds, first_seed, nodes, jobs;
   std::chrono::milliseconds time = std::chrono::seconds(15);

@@ -7,23 +7,45 @@
 
 namespace sp::io {
 
+const SimMedium::Page SimMedium::zeros{};
+
 const SimMedium::Page* SimMedium::find(uint64_t page) const {
   const uint64_t group = page / pages_per_group;
   if (group >= groups_.size() || groups_[group] == nullptr) return nullptr;
   return groups_[group]->pages[page % pages_per_group].get();
 }
 
-SimMedium::Page& SimMedium::make(uint64_t page) {
+std::unique_ptr<const SimMedium::Page, SimMedium::Free>& SimMedium::place(uint64_t page) {
   const uint64_t group = page / pages_per_group;
   if (group >= groups_.size()) groups_.resize(group + 1);
   if (groups_[group] == nullptr) groups_[group] = std::make_unique<Group>();
   auto& place = groups_[group]->pages[page % pages_per_group];
-  if (place == nullptr) {
-    place = std::make_unique_for_overwrite<Page>();
-    fill_noise(page * page_bytes, *place);
-    ++page_count_;
+  if (place == nullptr) ++page_count_;
+  return place;
+}
+
+SimMedium::Page& SimMedium::make(uint64_t page) {
+  auto& held = place(page);
+  if (held != nullptr && held.get() != &zeros) return const_cast<Page&>(*held);
+  auto made = std::make_unique_for_overwrite<Page>();
+  if (held != nullptr)
+    made->fill(std::byte{0});
+  else
+    fill_noise(page * page_bytes, *made);
+  Page& result = *made;
+  held.reset(made.release());
+  return result;
+}
+
+void SimMedium::write_page(uint64_t page, Bytes data) {
+  auto& held = place(page);
+  if (std::memcmp(data.data(), zeros.data(), page_bytes) == 0) {
+    held.reset(&zeros);
+    return;
   }
-  return *place;
+  if (held == nullptr || held.get() == &zeros)
+    held.reset(std::make_unique_for_overwrite<Page>().release());
+  std::memcpy(const_cast<Page&>(*held).data(), data.data(), page_bytes);
 }
 
 void SimMedium::fill_noise(uint64_t offset, MutableBytes into) const {
@@ -67,7 +89,10 @@ void SimMedium::write_through(uint64_t offset, Bytes data) {
   while (!data.empty()) {
     const uint64_t within = offset % page_bytes;
     const size_t size = std::min<uint64_t>(data.size(), page_bytes - within);
-    std::memcpy(make(offset / page_bytes).data() + within, data.data(), size);
+    if (size == page_bytes)
+      write_page(offset / page_bytes, data.first(size));
+    else
+      std::memcpy(make(offset / page_bytes).data() + within, data.data(), size);
     data = data.subspan(size);
     offset += size;
   }

@@ -52,8 +52,15 @@ class SimMedium {
   static constexpr uint64_t page_bytes = 4096;
   static constexpr uint64_t pages_per_group = 512;
   using Page = std::array<std::byte, page_bytes>;
+  // Pages that hold only zeros are most of what a start writes: they share one.
+  static const Page zeros;
+  struct Free {
+    void operator()(const Page* page) const {
+      if (page != &zeros) delete page;
+    }
+  };
   struct Group {
-    std::array<std::unique_ptr<Page>, pages_per_group> pages;
+    std::array<std::unique_ptr<const Page, Free>, pages_per_group> pages;
   };
   struct Applied {
     uint64_t mark;
@@ -62,7 +69,9 @@ class SimMedium {
   };
 
   const Page* find(uint64_t page) const;
-  Page& make(uint64_t page);
+  std::unique_ptr<const Page, Free>& place(uint64_t page);
+  Page& make(uint64_t page);  // to be changed
+  void write_page(uint64_t page, Bytes data);
   void fill_noise(uint64_t offset, MutableBytes into) const;
   void meet_fate(const SimDiskOptions& options, std::vector<Write>& writes, Random& random,
                  bool cached);

@@ -37,7 +37,7 @@ class ConnectionImpl final : public Connection {
         handshake_(key, self, accepting, host.random),
         timer_(host.reactor),
         anchor_(std::make_shared<Anchor>()),
-        in_(limits::connection_receive_bytes) {
+        in_(Buffer::allocate(limits::connection_receive_bytes)) {
     anchor_->connection = this;
     anchor_->events = std::move(events);
     timer_.arm(limits::connect_timeout, [this] {
@@ -98,7 +98,7 @@ class ConnectionImpl final : public Connection {
   std::vector<std::byte> arena_;  // headers and small bodies of the frames under way
   std::vector<Bytes> parts_;
 
-  std::vector<std::byte> in_;  // [begin_, end_) holds received bytes not yet parsed
+  Buffer in_;  // [begin_, end_) holds received bytes not yet parsed
   size_t begin_ = 0;
   size_t end_ = 0;
   uint64_t sequence_in_ = 0;
@@ -213,7 +213,7 @@ void ConnectionImpl::receive() {
     SP_ASSERT_OP(begin_, ==, end_);
     into = partial_->data.mutable_bytes().subspan(partial_have_);
   } else {
-    into = MutableBytes(in_).subspan(end_);
+    into = in_.mutable_bytes().subspan(end_);
   }
   SP_ASSERT(!into.empty());
   if (const uint32_t draw = SP_BUGGIFY(wire_receives_little, host_))
@@ -253,7 +253,7 @@ bool ConnectionImpl::take_handshake() {
   };
   if (state_ == State::hello) {
     if (end_ - begin_ < sizeof(Hello)) return true;
-    if (fail(handshake_.take_hello(Bytes(in_).subspan(begin_, sizeof(Hello))))) return false;
+    if (fail(handshake_.take_hello(in_.bytes().subspan(begin_, sizeof(Hello))))) return false;
     begin_ += sizeof(Hello);
     handshake_out_.insert(handshake_out_.end(), handshake_.proof().begin(),
                           handshake_.proof().end());
@@ -262,7 +262,7 @@ bool ConnectionImpl::take_handshake() {
   }
   if (state_ == State::proof) {
     if (end_ - begin_ < sizeof(Digest256)) return true;
-    if (fail(handshake_.take_proof(Bytes(in_).subspan(begin_, sizeof(Digest256))))) return false;
+    if (fail(handshake_.take_proof(in_.bytes().subspan(begin_, sizeof(Digest256))))) return false;
     begin_ += sizeof(Digest256);
     peer_ = handshake_.peer();
     peer_known_ = true;
@@ -306,7 +306,7 @@ bool ConnectionImpl::take_frame(bool& progress) {
     partial_.reset();
     return deliver(std::move(message));
   }
-  const Bytes bytes = Bytes(in_).subspan(begin_, end_ - begin_);
+  const Bytes bytes = in_.bytes().subspan(begin_, end_ - begin_);
   if (bytes.size() < sizeof(FrameHeader)) {
     make_room(sizeof(FrameHeader));
     return true;
@@ -348,10 +348,12 @@ bool ConnectionImpl::deliver(Message message) {
 void ConnectionImpl::make_room(size_t wanted) {
   if (begin_ == end_) begin_ = end_ = 0;
   if (begin_ + wanted <= in_.size() && end_ < in_.size()) return;
-  std::memmove(in_.data(), in_.data() + begin_, end_ - begin_);
+  Buffer larger;
+  if (wanted > in_.size()) larger = Buffer::allocate(wanted);
+  std::memmove((larger ? larger : in_).data(), in_.data() + begin_, end_ - begin_);
+  if (larger) in_ = std::move(larger);
   end_ -= begin_;
   begin_ = 0;
-  if (wanted > in_.size()) in_.resize(wanted);
 }
 
 }  // namespace
