@@ -28,7 +28,7 @@ struct Options {
                                  // ("10.0.0.1:4100"); this one too
   std::string log_path;          // the agreement log
   std::string snapshot_path;     // snapshots of the state
-  std::string state_path;        // SQLite database for people to read, ":memory:" for none
+  std::string state_path;        // SQLite database for people to read, empty for none
   bool bootstrap = false;        // make a new cluster, of which this node is the first voter
   uint64_t log_frames_bytes = 128u << 20;  // at least 8 MiB
   uint64_t snapshot_bytes = 256u << 20;    // of one snapshot; four are kept at most

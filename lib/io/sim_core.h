@@ -3,6 +3,7 @@
 #pragma once
 #include <cmath>
 #include <cstdint>
+#include <string_view>
 
 #include "io/clock.h"
 #include "io/random.h"
@@ -10,7 +11,11 @@
 
 namespace sp::io {
 
-enum class SimEvent : uint32_t { post = 1, timer, disk, net, world };
+// Why an event is: for the trace, and for counts of what a run is made of.
+enum class SimEvent : uint32_t { post = 1, timer, disk, delivery, receive, send, connect, world };
+constexpr size_t sim_event_kinds = 9;
+constexpr std::string_view sim_event_names[sim_event_kinds] = {
+    "", "post", "timer", "disk", "delivery", "receive", "send", "connect", "world"};
 
 constexpr uint32_t sim_no_host =
     UINT32_MAX;  // events of the world itself: they run whatever becomes of the hosts

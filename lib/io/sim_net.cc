@@ -137,11 +137,12 @@ uint64_t State::start_connect(uint32_t host, const Address& address, Duration ti
   const uint32_t node = hosts.at(host).node;
   const auto target = addresses.find(address.host);
   const uint32_t other = target == addresses.end() ? node : target->second;
-  attempt.timeout_event = schedule(host, core.now_ns() + timeout.count(), [this, id] {
-    finish_connect(
-        id, Error(Code::timed_out, attempts.at(id).address.text() + ": connecting timed out"));
-  });
-  attempt.event = schedule(sim_no_host, core.now_ns() + draw_delay(node, other),
+  attempt.timeout_event =
+      schedule(host, SimEvent::connect, core.now_ns() + timeout.count(), [this, id] {
+        finish_connect(
+            id, Error(Code::timed_out, attempts.at(id).address.text() + ": connecting timed out"));
+      });
+  attempt.event = schedule(sim_no_host, SimEvent::connect, core.now_ns() + draw_delay(node, other),
                            [this, id] { try_connect(id); });
   return id;
 }
@@ -160,14 +161,14 @@ void State::try_connect(uint64_t id) {
       known && nodes[other].live_hosts > 0 && link_up(node, other) && link_up(other, node);
   if (!reachable) {
     constexpr int64_t retry_ns = 1'000'000'000;
-    attempt.event =
-        schedule(sim_no_host, core.now_ns() + retry_ns, [this, id] { try_connect(id); });
+    attempt.event = schedule(sim_no_host, SimEvent::connect, core.now_ns() + retry_ns,
+                             [this, id] { try_connect(id); });
     return;
   }
   const int64_t answered = core.now_ns() + draw_delay(other, node);
   const auto listener = find_listener(other, address);
   if (listener == nullptr) {
-    attempt.event = schedule(attempt.host, answered, [this, id] {
+    attempt.event = schedule(attempt.host, SimEvent::connect, answered, [this, id] {
       finish_connect(
           id, Error(Code::unreachable, attempts.at(id).address.text() + ": connection refused"));
     });
@@ -187,9 +188,9 @@ void State::try_connect(uint64_t id) {
   made.end[1].peer = is_unix(address) ? address : Address{from.ip, from.next_port};
   connections.emplace(made.id, std::move(connection));
   attempt.connection = &made;
-  made.end[1].accept_event =
-      schedule(listener->host, core.now_ns(), [this, listener, &made] { accept(listener, made); });
-  attempt.event = schedule(attempt.host, answered, [this, id] {
+  made.end[1].accept_event = schedule(listener->host, SimEvent::connect, core.now_ns(),
+                                      [this, listener, &made] { accept(listener, made); });
+  attempt.event = schedule(attempt.host, SimEvent::connect, answered, [this, id] {
     SimConnection& ready = *std::exchange(attempts.at(id).connection, nullptr);
     finish_connect(id, std::unique_ptr<Socket>(std::make_unique<SimSocket>(*this, ready, 0)));
   });

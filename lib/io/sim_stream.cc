@@ -25,10 +25,11 @@ void SimNet::State::receive(SimConnection& connection, int side, MutableBytes in
   end.receive_into = into;
   end.receive_done = std::move(done);
   if (end.inbox_bytes == 0 && !end.ended && !end.broken) return;
-  end.receive_event = schedule(end.host, core.now_ns(), [this, &connection, side] {
-    connection.end[side].receive_event = 0;
-    complete_receive(connection, side);
-  });
+  end.receive_event =
+      schedule(end.host, SimEvent::receive, core.now_ns(), [this, &connection, side] {
+        connection.end[side].receive_event = 0;
+        complete_receive(connection, side);
+      });
 }
 
 // Hands what has arrived to the waiting receive. The callback may free the connection: nothing may
@@ -66,7 +67,7 @@ void SimNet::State::open_window(SimConnection& connection, int sender) {
   if (!end.send_done || end.send_event != 0 ||
       outstanding(connection, sender) > options.window_bytes)
     return;
-  end.send_event = schedule(end.host, core.now_ns(),
+  end.send_event = schedule(end.host, SimEvent::send, core.now_ns(),
                             [this, &connection, sender] { complete_send(connection, sender); });
 }
 
@@ -84,7 +85,7 @@ void SimNet::State::send(SimConnection& connection, int side, std::span<const By
   SP_ASSERT(!end.send_done);
   end.send_done = std::move(done);
   if (end.broken) {
-    end.send_event = schedule(end.host, core.now_ns(),
+    end.send_event = schedule(end.host, SimEvent::send, core.now_ns(),
                               [this, &connection, side] { complete_send(connection, side); });
     return;
   }
@@ -156,7 +157,8 @@ void SimNet::State::schedule_delivery(SimConnection& connection, int side) {
   const SimEndpoint& to = connection.end[1 - side];
   // Nobody is left at the other end to be held up by a pause: the node answers.
   const uint32_t host = to.gone ? sim_no_host : to.host;
-  flow.event = schedule(host, time, [this, &connection, side] { deliver(connection, side); });
+  flow.event = schedule(host, SimEvent::delivery, time,
+                        [this, &connection, side] { deliver(connection, side); });
 }
 
 void SimNet::State::deliver(SimConnection& connection, int side) {
@@ -197,7 +199,7 @@ void SimNet::State::get_stuck(SimConnection& connection, int side) {
   flow.stuck = true;
   const SimEndpoint& from = connection.end[side];
   if (from.gone || from.broken) return;
-  flow.event = schedule(from.host, core.now_ns() + options.give_up.count(),
+  flow.event = schedule(from.host, SimEvent::delivery, core.now_ns() + options.give_up.count(),
                         [this, &connection, side] { give_up(connection, side); });
 }
 
@@ -263,13 +265,14 @@ void SimNet::State::break_endpoint(SimConnection& connection, int side, std::str
   if (out.ending == Ending::in_order) out.ending = Ending::none;
   schedule_delivery(connection, side);
   if (end.receive_done && end.receive_event == 0) {
-    end.receive_event = schedule(end.host, core.now_ns(), [this, &connection, side] {
-      connection.end[side].receive_event = 0;
-      complete_receive(connection, side);
-    });
+    end.receive_event =
+        schedule(end.host, SimEvent::receive, core.now_ns(), [this, &connection, side] {
+          connection.end[side].receive_event = 0;
+          complete_receive(connection, side);
+        });
   }
   if (end.send_done && end.send_event == 0) {
-    end.send_event = schedule(end.host, core.now_ns(),
+    end.send_event = schedule(end.host, SimEvent::send, core.now_ns(),
                               [this, &connection, side] { complete_send(connection, side); });
   }
 }

@@ -109,8 +109,8 @@ struct SimNet::State {
   Link& link(uint32_t from, uint32_t to) { return links[from * nodes.size() + to]; }
   bool link_up(uint32_t from, uint32_t to) { return from == to || link(from, to).up; }
   int64_t draw_delay(uint32_t from, uint32_t to);
-  uint64_t schedule(uint32_t host, int64_t time_ns, Callback<void()> work) {
-    return core.schedule(host, SimEvent::net, time_ns, std::move(work));
+  uint64_t schedule(uint32_t host, SimEvent kind, int64_t time_ns, Callback<void()> work) {
+    return core.schedule(host, kind, time_ns, std::move(work));
   }
   void cancel(uint64_t& event) {
     if (event != 0) core.events.cancel(std::exchange(event, 0));

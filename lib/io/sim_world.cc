@@ -154,6 +154,8 @@ bool SimWorld::run_next(int64_t until_ns) {
   events_at_instant_ = core_.now_ns() == before ? events_at_instant_ + 1 : 0;
   SP_ASSERT_OP(events_at_instant_, <, events_per_instant_max);
   ++event_count_;
+  if (entry_.tag.owner != sim_no_host) ++hosts_[entry_.tag.owner]->events_run_;
+  ++events_by_kind_[entry_.tag.kind];
   trace_hash_ = mix64(trace_hash_ ^ static_cast<uint64_t>(entry_.time_ns)) +
                 (uint64_t{entry_.tag.owner} << 8 | entry_.tag.kind);
   entry_.work.call_once();

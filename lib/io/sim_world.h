@@ -10,6 +10,7 @@
 // Faults: world.disks(), world.net(), and kill, pause, restart of hosts. Thread rule: one thread;
 // many worlds may live side by side.
 #pragma once
+#include <array>
 #include <functional>
 #include <memory>
 #include <string>
@@ -47,6 +48,8 @@ class SimHost final : public Reactor, private Clock {
   void pause(
       Duration duration);  // its events are held, then run in their order; pausing again prolongs
   bool paused() const { return paused_; }
+  // Events of it that have run. As long as that stays, nothing of it has changed but by time.
+  uint64_t events_run() const { return events_run_; }
   Instant now() const override;
   void set_wall_offset_ms(int64_t offset_ms) { wall_offset_ms_ = offset_ms; }
 
@@ -66,6 +69,7 @@ class SimHost final : public Reactor, private Clock {
   std::string ip_;
   bool alive_ = true;
   bool paused_ = false;
+  uint64_t events_run_ = 0;
   uint64_t resume_event_ = 0;
   int64_t paused_until_ns_ = 0;
   int64_t clock_offset_ns_ = 0;
@@ -109,6 +113,7 @@ class SimWorld {
   Instant now() const { return {core_.now_ns()}; }  // world time: starts at 0, no host's clock
   uint64_t trace_hash() const { return trace_hash_; }
   uint64_t event_count() const { return event_count_; }
+  const std::array<uint64_t, sim_event_kinds>& events_by_kind() const { return events_by_kind_; }
   uint64_t seed() const { return seed_; }
   const SimOptions& options() const { return options_; }
 
@@ -128,6 +133,7 @@ class SimWorld {
   std::vector<std::unique_ptr<SimHost>> hosts_;
   uint64_t trace_hash_ = 0;
   uint64_t event_count_ = 0;
+  std::array<uint64_t, sim_event_kinds> events_by_kind_{};
   uint64_t events_at_instant_ = 0;
   TimerQueue::Entry entry_;
 };

@@ -102,7 +102,7 @@ void Cluster::start_beacon(Node& node, bool bootstrap) {
   options.nodes = rows_;
   options.log_path = "/log" + number;
   options.snapshot_path = "/snapshot" + number;
-  options.state_path = ":memory:";
+  if (setup.database) options.state_path = ":memory:";
   options.bootstrap = bootstrap;
   options.log_frames_bytes = 8u << 20;  // the least
   options.snapshot_bytes = 512u << 10;

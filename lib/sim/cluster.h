@@ -34,6 +34,7 @@ struct ClusterSetup {
   uint64_t disk_bytes = 40u << 20;
   uint64_t volume_bytes = 32u << 20;
   uint32_t log_entries_kept = 200;  // of the beacons: few, so that snapshots are needed
+  bool database = false;            // of the beacons, for people: only written, so mostly left out
   WorkloadOptions work;
   io::SimOptions world;
   bool keep_log = true;  // lines in Cluster::log; formatting them costs as much as all else
@@ -142,6 +143,7 @@ class Cluster {
   void attached(ClientProcess& process, Result<std::unique_ptr<client::Standalone>> result);
   uint32_t generation_of(const ClientProcess& process) const;
   std::string check_leases();
+  bool serves(NodeId id, uint32_t set) const;
   std::string check_states();
 
   static constexpr ClusterId cluster_id = 0xc1d2;
@@ -156,7 +158,14 @@ class Cluster {
       sessions_;                               // and the generation of each
   std::map<uint64_t, uint64_t> state_hashes_;  // by applied index
   std::map<uint64_t, NodeId> terms_;           // who was in charge
-  std::vector<const io::SimHost*> serving_;    // by set index, for check_leases
+  // What check_leases and check_states saw last, of each node: it is looked at again once the
+  // process has done something.
+  struct Seen {
+    uint64_t server_events = UINT64_MAX, beacon_events = UINT64_MAX;
+    std::vector<uint32_t> served;  // indexes of sets
+  };
+  std::vector<Seen> seen_;
+  std::vector<NodeId> serving_;  // by set index; 0: none
 };
 
 }  // namespace sp::sim

@@ -49,19 +49,38 @@ std::string Cluster::check_now() {
   return "";
 }
 
-// A server that is paused believes as well: it goes on where it stood.
+bool Cluster::serves(NodeId id, uint32_t set) const {
+  bool found = false;
+  if (const auto& process = *nodes[id - 1u].server; process.server)
+    process.server->each_served([&](SetId one) { found = found || one.index == set; });
+  return found;
+}
+
+// A server that is paused believes as well: it goes on where it stood. To serve begins with an
+// event of the server, and ends with one or by time: so only what had events is asked anew, and the
+// other one once more when two seem to serve.
 std::string Cluster::check_leases() {
-  serving_.assign(setup.sets, nullptr);
+  serving_.resize(setup.sets);
+  seen_.resize(nodes.size());
   std::string wrong;
   for (const auto& node : nodes) {
-    if (!node.server || !node.server->server) continue;
-    const io::SimHost* const host = node.server->host;
+    if (!node.server) continue;
+    Seen& seen = seen_[node.id - 1u];
+    const uint64_t events = node.server->host->events_run();
+    if (node.server->server && seen.server_events == events) continue;
+    seen.server_events = events;
+    for (const uint32_t set : seen.served) {
+      if (serving_[set] == node.id) serving_[set] = 0;
+    }
+    seen.served.clear();
+    if (!node.server->server) continue;
     node.server->server->each_served([&](SetId set) {
-      const io::SimHost*& other = serving_[set.index];
-      if (other != nullptr)
-        wrong = other->name() + " and " + host->name() + " both may serve set " +
-                std::to_string(set.index);
-      other = host;
+      seen.served.push_back(set.index);
+      NodeId& other = serving_[set.index];
+      if (other != 0 && serves(other, set.index))
+        wrong = nodes[other - 1u].server->host->name() + " and " + node.server->host->name() +
+                " both may serve set " + std::to_string(set.index);
+      other = node.id;
     });
   }
   return wrong;
@@ -70,6 +89,8 @@ std::string Cluster::check_leases() {
 std::string Cluster::check_states() {
   for (const auto& node : nodes) {
     if (!node.beacon.up || node.beacon.beacon->map() == nullptr) continue;
+    const uint64_t events = node.beacon.host->events_run();
+    if (std::exchange(seen_[node.id - 1u].beacon_events, events) == events) continue;
     const auto view = node.beacon.beacon->view();
     const auto [known, added] = state_hashes_.emplace(view.applied_index, view.content_hash);
     if (!added && known->second != view.content_hash) {

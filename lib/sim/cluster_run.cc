@@ -42,6 +42,7 @@ ClusterSetup setup_of(const RunOptions& options, const Knobs& knobs) {
   setup.work.flushes = knobs.number(Knob::flushes_percent) * 0.01;
   setup.work.think_mean = milliseconds(knobs[Knob::think_ms]);
   setup.log_entries_kept = knobs.number(Knob::log_entries);
+  setup.database = knobs[Knob::database] != 0;
   setup.world.clock_drift_max = static_cast<double>(knobs[Knob::drift_ppm]) * 1e-6;
   setup.world.disk.volatile_cache = knobs[Knob::cache] != 0;
   setup.world.disk.unwritten_is_noise = knobs[Knob::noise] != 0;
@@ -73,6 +74,7 @@ class Run {
     if (options_.details && !result.failure.empty()) result.details = last_lines();
     result.faults = static_cast<uint32_t>(plan_.size());
     result.events = cluster_.world.event_count();
+    result.events_by_kind = cluster_.world.events_by_kind();
     result.trace_hash = cluster_.world.trace_hash();
     result.simulated_seconds = static_cast<double>(cluster_.world.now().ns) * 1e-9;
     if (result.operations == 0 && result.failure.empty())

@@ -1,12 +1,14 @@
 // A run: a cluster drawn from the seed, work and faults for a while, then healing, and every check.
 // The same seed and options give the same run.
 #pragma once
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <string>
 #include <string_view>
 
 #include "io/clock.h"
+#include "io/sim_core.h"
 #include "sim/fault_plan.h"
 #include "sim/knobs.h"
 
@@ -27,6 +29,7 @@ struct ClusterRunResult {
   uint32_t faults = 0;  // in the plan
   uint64_t operations = 0;
   uint64_t events = 0;
+  std::array<uint64_t, io::sim_event_kinds> events_by_kind{};
   uint64_t trace_hash = 0;
   double simulated_seconds = 0;
 };

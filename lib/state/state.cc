@@ -67,7 +67,8 @@ class SqliteState final : public State {
     auto map = map::decode_map(body);
     if (!map) return damaged;
     const uint64_t content_hash = hash_of(*map);
-    SP_CHECK(database_->write(map::rows(*map), map->index, content_hash, true));
+    if (database_ != nullptr)
+      SP_CHECK(database_->write(map::rows(*map), map->index, content_hash, true));
     map_ = std::move(*map);
     content_hash_ = content_hash;
     unwritten_.clear();
@@ -81,6 +82,7 @@ class SqliteState final : public State {
   // command. Opened before that, it is brought up to date from the log like any other that is
   // behind.
   void keep(const std::vector<map::Change>& changes) {
+    if (database_ == nullptr) return;
     if (unwritten_.empty() && database_->write(changes, map_.index, content_hash_, false).ok())
       return;
     for (const map::Change& change : changes) unwritten_[{change.table, change.key}] = change;
@@ -109,7 +111,7 @@ class SqliteState final : public State {
     }
   }
 
-  std::unique_ptr<Database> database_;
+  std::unique_ptr<Database> database_;  // or none
   map::Map map_;
   uint64_t content_hash_;
   Draft::VolumeNames volume_names_;
@@ -120,6 +122,8 @@ class SqliteState final : public State {
 }  // namespace
 
 Result<std::unique_ptr<State>> State::open(const std::string& path) {
+  if (path.empty())
+    return std::unique_ptr<State>(new SqliteState(nullptr, map::Map(), hash_of(map::Map())));
   SP_TRY(std::unique_ptr<Database> database, Database::open(path));
   SP_TRY(Database::Loaded loaded, database->load());
   const uint64_t content_hash = hash_of(loaded.map);
@@ -132,7 +136,7 @@ Result<std::unique_ptr<State>> State::open(const std::string& path) {
 }
 
 Result<std::unique_ptr<State>> State::create_empty(const std::string& path) {
-  Database::remove(path);
+  if (!path.empty()) Database::remove(path);
   return open(path);
 }
 

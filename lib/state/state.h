@@ -25,7 +25,8 @@ struct Applied {
 
 class State {
  public:
-  // path: the database file, or ":memory:". Code::damaged: rebuild it (`restore` on a fresh one).
+  // path: the database file, ":memory:", or empty: no database, only the map in memory.
+  // Code::damaged: rebuild it (`restore` on a fresh one).
   static Result<std::unique_ptr<State>> open(const std::string& path);
   // Removes a database that did not open cleanly and starts an empty one.
   static Result<std::unique_ptr<State>> create_empty(const std::string& path);

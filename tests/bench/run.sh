@@ -9,9 +9,12 @@ export SP_CONFIG=$dir/cluster/sp.toml SP_NODE=1
 cluster() { "$root/examples/local-cluster.sh" "$@" --dir "$dir/cluster"; }
 trap 'cluster down >/dev/null 2>&1; rm -rf "$dir"' EXIT
 
-ninja -C "$build" --quiet io_bench store_bench volume_bench
+ninja -C "$build" --quiet io_bench store_bench volume_bench sim_bench
 echo "== floors: the io seam beside raw liburing"
 [ -n "${SKIP_FLOORS:-}" ] || "$build/tests/bench/io_bench"
+echo
+echo "== simulator: simulated seconds per CPU second, faults on; short runs, and 10 minutes of 3 nodes"
+"$build/tests/bench/sim_bench"
 echo
 echo "== one disk: the store on a memory disk"
 "$build/tests/bench/store_bench" "$dir/store.disk"
