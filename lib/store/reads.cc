@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/planted.h"
 #include "store/store_impl.h"
 
 namespace sp::store {
@@ -126,7 +127,8 @@ void StoreImpl::read_step(ReadCall* call, Status status) {
   const std::byte* const memory = call->detour ? call->buffer.data() : call->into.data();
   for (size_t i = 0; i < call->slots.size() && call->status.ok(); i++) {
     if (call->slots[i] == no_slot ||
-        crc64({memory + i * page_bytes, page_bytes}) == call->blocks[i].crc)
+        crc64({memory + i * page_bytes, page_bytes}) == call->blocks[i].crc ||
+        SP_PLANTED_BUG(store_reads_unverified))
       continue;
     const uint32_t slot = call->slots[i];
     call->status = Error(Code::damaged, "block " + std::to_string(call->first_block + i) +

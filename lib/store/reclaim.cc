@@ -5,6 +5,7 @@
 //   round tells the new tail; only when it is durable may the pages below be overwritten
 #include <algorithm>
 
+#include "base/planted.h"
 #include "store/store_impl.h"
 
 namespace sp::store {
@@ -60,6 +61,10 @@ bool StoreImpl::collect_sets(uint32_t pages_limit) {
     for (auto* writes : {&set.dropping, &set.undecided}) {
       for (Undecided& write : *writes) {
         if (write.lsn >= reclaim_target_) continue;
+        if (SP_PLANTED_BUG(store_undecided_leave_with_log)) {
+          write.lsn = reclaim_target_;
+          continue;
+        }
         const auto slots = write.slots.view();
         if (builder_.pages_with(1, write_record_bytes(slots.size())) > pages_limit) return false;
         crcs.clear();
@@ -86,6 +91,10 @@ bool StoreImpl::collect_sets(uint32_t pages_limit) {
 bool StoreImpl::collect_tombstones(uint32_t pages_limit) {
   while (!state_.tombstones().empty() && state_.tombstones().begin()->first < reclaim_target_) {
     Object& object = *state_.find(state_.tombstones().begin()->second);
+    if (SP_PLANTED_BUG(store_tombstones_leave_with_log)) {
+      state_.set_tombstone_lsn(object, reclaim_target_);
+      continue;
+    }
     std::vector<RangeEntry> entries;
     for (const DiscardRange& range : object.ranges())
       entries.push_back({range.version.packed(), range.first, range.count, 0});
@@ -195,6 +204,10 @@ void StoreImpl::write_homes() {
   const auto step = [this](Status status) { homes_step(std::move(status)); };
   if (reclaim_at_ == end) {
     reclaim_flushing_ = true;
+    if (SP_PLANTED_BUG(store_moves_tail_unflushed)) {
+      homes_step(Status{});
+      return;
+    }
     disk_->flush(step);
     return;
   }

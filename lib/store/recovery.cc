@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/planted.h"
+
 namespace sp::store {
 
 namespace {
@@ -53,8 +55,9 @@ void Recovery::run() {
         self->claimed_.resize(self->bounds_.slots);
         self->homes_.resize(self->bounds_.table_pages);
         self->chunk_ = Buffer::allocate(chunk_bytes);
-        self->even_homes_ = Buffer::zeroed(group_pages * page_bytes);
-        self->odd_homes_ = Buffer::zeroed(group_pages * page_bytes);
+        const auto group = std::min<uint64_t>(group_pages, self->bounds_.table_pages);
+        self->even_homes_ = Buffer::zeroed(size_t{group} * page_bytes);
+        self->odd_homes_ = Buffer::zeroed(size_t{group} * page_bytes);
         self->device_ = self->disk_.get();
         self->store_ = std::make_unique<StoreImpl>(self->host_, std::move(self->disk_), *superblock,
                                                    self->options_);
@@ -125,13 +128,16 @@ bool Recovery::round_whole(const PageInfo& round) const {
 bool Recovery::proven_by_broken_page(const PageInfo& round) const {
   return std::any_of(broken_.begin(), broken_.end(), [&](const BrokenPage& page) {
     return page.session >= round.session && page.lsn - round.round_first <= pages_.size() &&
-           page.lsn > round.lsn && page.stable_lsn >= round.round_first + round.round_pages;
+           page.lsn > round.lsn &&
+           (page.stable_lsn >= round.round_first + round.round_pages ||
+            SP_PLANTED_BUG(store_proves_round_by_itself));
   });
 }
 
 void Recovery::choose_round() {
   const auto newest =
       std::max_element(pages_.begin(), pages_.end(), [](const PageInfo& a, const PageInfo& b) {
+        if (SP_PLANTED_BUG(store_follows_void_round)) return a.lsn < b.lsn;
         return std::pair(a.session, a.lsn) < std::pair(b.session, b.lsn);
       });
   last_ = *newest;
@@ -192,7 +198,8 @@ void Recovery::verify_data_step(Status status) {
                 [self = shared_from_this(), count](Status read) {
                   for (size_t i = 0; i < count && read.ok(); i++) {
                     if (crc64(self->chunk_.bytes().subspan(i * page_bytes, page_bytes)) ==
-                        self->expected_[self->expected_at_ + i].crc)
+                            self->expected_[self->expected_at_ + i].crc ||
+                        SP_PLANTED_BUG(store_takes_torn_round))
                       continue;
                     self->round_is_void();
                     return;
@@ -393,7 +400,8 @@ Status Recovery::load_page(uint32_t page, Bytes even_home, Bytes odd_home) {
   const bool complete = expected.dirty_since == home_complete;
   if (!complete) table.mark_dirty(page, tail_);
   const auto newest = home_of(expected.sequence);
-  if (newest.ok() && newest->sequence == expected.sequence) {
+  if (newest.ok() &&
+      (newest->sequence == expected.sequence || SP_PLANTED_BUG(store_takes_stale_home))) {
     table.load_page_state(page, expected.sequence, expected.lsn);
     return load_entries(page, *newest);
   }
@@ -441,7 +449,7 @@ void Recovery::replay() {
 
 void Recovery::finish() {
   store_->state().table().rebuild_free();
-  if (options_.verify_only) {
+  if (options_.verify_only || SP_PLANTED_BUG(store_opens_unflushed)) {
     start();
     return;
   }

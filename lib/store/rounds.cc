@@ -1,6 +1,7 @@
 // Rounds of StoreImpl: forming them from the queue, writing them, and letting them take effect.
 #include <algorithm>
 
+#include "base/planted.h"
 #include "store/store_impl.h"
 
 namespace sp::store {
@@ -34,6 +35,10 @@ uint32_t StoreImpl::pages_for_decides() const {
 
 void StoreImpl::form_round() {
   builder_.begin(next_lsn_);
+  if (SP_PLANTED_BUG(store_reuses_freed_early)) {
+    std::swap(round_commits_, state_.commits());
+    settle_commits();
+  }
   round_blocks_ = 0;
   round_growth_ = 0;
   round_tail_ = tail_;
@@ -86,8 +91,11 @@ StoreImpl::Taken StoreImpl::take(Operation& operation, uint32_t pages_limit) {
     case Operation::Kind::checkpoint: return Taken::yes;
     default: break;
   }
-  if (builder_.pages_with(1, sizeof(RecordHeader) + sizeof(SetBody)) > pages_limit)
+  if (builder_.pages_with(1, sizeof(RecordHeader) + sizeof(SetBody)) + pages_for_decides() >
+      pages_limit)
     return Taken::wait;
+  // A decision that came before a removal must not be replayed after it: the set would be back.
+  log_decides();
   operation.effective = true;
   if (operation.kind == Operation::Kind::put_set) {
     const SetRecord& record = operation.set_record;
@@ -101,8 +109,9 @@ StoreImpl::Taken StoreImpl::take(Operation& operation, uint32_t pages_limit) {
     SetVersionBody body{0, operation.set.packed(), 0};
     const bool drop = operation.kind == Operation::Kind::drop;
     if (drop) body.version = decided_to(operation.set).packed();
-    operation.lsn =
-        builder_.append(drop ? RecordKind::drop : RecordKind::remove_set, 0, {struct_bytes(body)});
+    RecordKind kind = drop ? RecordKind::drop : RecordKind::remove_set;
+    if (drop && SP_PLANTED_BUG(store_drops_in_memory_only)) kind = RecordKind::decide;
+    operation.lsn = builder_.append(kind, 0, {struct_bytes(body)});
   }
   return Taken::yes;
 }
@@ -355,6 +364,10 @@ void StoreImpl::round_step(Status status) {
     return;
   }
   if (--round_outstanding_ > 0) return;
+  if (SP_PLANTED_BUG(store_acknowledges_unflushed)) {
+    round_durable();
+    return;
+  }
   round_flushing_ = true;
   disk_->flush([this, keeper = keeper_.lock()](Status flushed) { round_step(std::move(flushed)); });
 }
@@ -368,7 +381,8 @@ bool StoreImpl::is_proven(uint32_t slot) const {
 void StoreImpl::settle_commits() {
   for (const Commit& commit : round_commits_) {
     const uint32_t freed = state_.settle(commit);
-    if (freed != no_slot) releasing_.push_back({read_number_, freed});
+    if (freed != no_slot && !SP_PLANTED_BUG(store_leaks_freed_slots))
+      releasing_.push_back({read_number_, freed});
   }
   round_commits_.clear();
   release_slots();
@@ -376,7 +390,8 @@ void StoreImpl::settle_commits() {
 
 void StoreImpl::release_slots() {
   while (!releasing_.empty() &&
-         (read_oldest_ == nullptr || read_oldest_->number > releasing_.front().read_number)) {
+         (read_oldest_ == nullptr || read_oldest_->number > releasing_.front().read_number ||
+          SP_PLANTED_BUG(store_reuses_slots_being_read))) {
     state_.table().release(releasing_.front().slot);
     releasing_.pop_front();
   }

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "base/checksum.h"
+#include "base/planted.h"
 
 namespace sp::store {
 
@@ -26,11 +27,12 @@ Result<TableHome> open_table_home(Bytes page, const disk::Superblock& superblock
   SP_ASSERT_OP(page.size(), ==, disk::table_page_bytes);
   const auto header = load<TablePageHeader>(page);
   if (header.magic != table_page_magic || header.cluster != superblock.cluster ||
-      header.uuid != superblock.uuid)
+      (header.uuid != superblock.uuid && !SP_PLANTED_BUG(store_takes_pages_of_earlier_life)))
     return Error(Code::not_found, "no table page of this disk");
   if (header.crc != home_crc(page))
     return Error(Code::damaged, "a table page whose checksum does not match");
-  if (header.page != page_number || header.sequence == 0 || header.entries != per_page)
+  const bool here = header.page == page_number || SP_PLANTED_BUG(store_takes_pages_of_other_places);
+  if (!here || header.sequence == 0 || header.entries != per_page)
     return Error(Code::damaged, "a table page in the wrong place");
   return TableHome{header.sequence, page.subspan(sizeof header)};
 }
@@ -134,6 +136,10 @@ void SlotTable::mark_dirty(uint32_t page, uint64_t lsn) {
   dirty_.insert({lsn, page});
 }
 
+uint64_t SlotTable::next_sequence(uint32_t page) const {
+  return states_[page].sequence + (SP_PLANTED_BUG(store_overwrites_valid_home) ? 2 : 1);
+}
+
 void SlotTable::set_intent(uint32_t page, uint64_t lsn, bool opens) {
   PageState& state = states_[page];
   SP_ASSERT(!state.intent_open);
@@ -141,7 +147,7 @@ void SlotTable::set_intent(uint32_t page, uint64_t lsn, bool opens) {
   state.intent_lsn = lsn;
   intents_.insert({lsn, page});
   if (!opens) return;
-  state.sequence++;
+  state.sequence = next_sequence(page);
   state.intent_open = true;
 }
 

@@ -107,7 +107,7 @@ class SlotTable {
   void mark_dirty(uint32_t page, uint64_t lsn);
   // An intent was logged at lsn. `opens`: for a new image (sequence + 1, returned by next_sequence
   // before); otherwise the old one said again.
-  uint64_t next_sequence(uint32_t page) const { return states_[page].sequence + 1; }
+  uint64_t next_sequence(uint32_t page) const;
   void set_intent(uint32_t page, uint64_t lsn, bool opens);
   // The image to be written home, with the page's newest sequence; the page is clean from here on.
   void take_image(uint32_t page, MutableBytes out);

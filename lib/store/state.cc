@@ -1,6 +1,7 @@
 #include "store/state.h"
 
 #include <algorithm>
+#include "base/planted.h"
 
 namespace sp::store {
 
@@ -365,7 +366,9 @@ void State::finish_recovered(const ObjectBody& head,
     if (!remember_all) block = owner.next_used(block);
     if (block == limits::blocks_per_object) break;
     if ((std::to_integer<uint32_t>(listed[block / 8]) >> (block % 8) & 1) != 0) continue;
-    if (stored_version(*this, &owner, block) > changed) continue;
+    if (stored_version(*this, &owner, block) > changed &&
+        !SP_PLANTED_BUG(store_recovery_removes_newer))
+      continue;
     remove_block(owner, block, lsn);
     owner.add_range(block, 1, changed);
   }

@@ -93,6 +93,7 @@ struct BlockRead {
 struct Stats {
   uint64_t blocks_total = 0;  // data slots for users and reserve together
   uint64_t blocks_used = 0;
+  uint64_t blocks_free = 0;  // at rest: all that are not used
   uint64_t objects_total = 0;
   uint64_t objects_used = 0;
   uint64_t log_pages_total = 0;

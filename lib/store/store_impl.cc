@@ -2,6 +2,7 @@
 #include "store/store_impl.h"
 
 #include <algorithm>
+#include "base/planted.h"
 
 namespace sp::store {
 
@@ -14,7 +15,8 @@ StoreImpl::StoreImpl(io::Host& host, std::unique_ptr<io::Disk> disk,
       log_pages_(disk::log_page_count(superblock.layout)),
       log_reserve_(log_pages_ / 8),
       builder_(static_cast<uint32_t>(std::min<uint64_t>(round_pages_max, log_pages_ / 8))),
-      home_images_(Buffer::zeroed(size_t{home_batch_pages} * page_bytes)),
+      home_images_(Buffer::zeroed(std::min<size_t>(home_batch_pages, state_.table().page_count()) *
+                                  page_bytes)),
       lazy_timer_(host.reactor),
       late_timer_(host.reactor),
       disk_(std::move(disk)) {}
@@ -35,7 +37,11 @@ void StoreImpl::start(const LogPosition& position, Done started,
     });
     return;
   }
-  for (auto& [id, set] : state_.sets()) decided(id);
+  for (auto& [id, set] : state_.sets()) {
+    if (SP_PLANTED_BUG(store_shows_undecided_after_open) && !set.undecided.empty())
+      state_.decide(id, set.undecided.back().record.version);
+    decided(id);
+  }
   builder_.begin(next_lsn_);
   const OpenedBody body{host_.clock.wall_ms()};
   builder_.append(RecordKind::opened, 0, {struct_bytes(body)});
@@ -304,6 +310,7 @@ Stats StoreImpl::stats() const {
   Stats stats;
   stats.blocks_total = state_.table().slot_count();
   stats.blocks_used = state_.blocks_decided() + state_.blocks_undecided();
+  stats.blocks_free = state_.table().free_count();
   stats.objects_total = object_limit();
   stats.objects_used = state_.object_count();
   stats.log_pages_total = log_pages_;
