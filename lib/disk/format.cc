@@ -6,7 +6,6 @@
 
 #include "base/buffer.h"
 #include "base/limits.h"
-#include "base/planted.h"
 #include "disk/superblock.h"
 
 namespace sp::disk {
@@ -28,11 +27,9 @@ class Formatter : public std::enable_shared_from_this<Formatter> {
 
   void start() {
     const Layout& layout = superblock_.layout;
-    if (!SP_PLANTED_BUG(disk_format_leaves_old_superblocks)) {
-      plan_.push_back({0, superblock_bytes, false});
-      plan_.push_back({last_offset(), superblock_bytes, false});
-      plan_flush();
-    }
+    plan_.push_back({0, superblock_bytes, false});
+    plan_.push_back({last_offset(), superblock_bytes, false});
+    plan_flush();
     const uint64_t zero_end =
         options_.write_in_full ? last_offset() : layout.log_offset + layout.log_bytes;
     for (uint64_t at = superblock_bytes; at < zero_end; at += chunk_bytes)

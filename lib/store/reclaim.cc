@@ -205,7 +205,9 @@ void StoreImpl::write_homes() {
   if (reclaim_at_ == end) {
     reclaim_flushing_ = true;
     if (SP_PLANTED_BUG(store_moves_tail_unflushed)) {
-      homes_step(Status{});
+      host_.reactor.post([this, alive = alive_] {
+        if (*alive) homes_step(Status{});
+      });
       return;
     }
     disk_->flush(step);

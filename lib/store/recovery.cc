@@ -137,7 +137,6 @@ bool Recovery::proven_by_broken_page(const PageInfo& round) const {
 void Recovery::choose_round() {
   const auto newest =
       std::max_element(pages_.begin(), pages_.end(), [](const PageInfo& a, const PageInfo& b) {
-        if (SP_PLANTED_BUG(store_follows_void_round)) return a.lsn < b.lsn;
         return std::pair(a.session, a.lsn) < std::pair(b.session, b.lsn);
       });
   last_ = *newest;
@@ -400,8 +399,7 @@ Status Recovery::load_page(uint32_t page, Bytes even_home, Bytes odd_home) {
   const bool complete = expected.dirty_since == home_complete;
   if (!complete) table.mark_dirty(page, tail_);
   const auto newest = home_of(expected.sequence);
-  if (newest.ok() &&
-      (newest->sequence == expected.sequence || SP_PLANTED_BUG(store_takes_stale_home))) {
+  if (newest.ok() && newest->sequence == expected.sequence) {
     table.load_page_state(page, expected.sequence, expected.lsn);
     return load_entries(page, *newest);
   }
@@ -449,7 +447,7 @@ void Recovery::replay() {
 
 void Recovery::finish() {
   store_->state().table().rebuild_free();
-  if (options_.verify_only || SP_PLANTED_BUG(store_opens_unflushed)) {
+  if (options_.verify_only) {
     start();
     return;
   }

@@ -6,6 +6,25 @@
 
 namespace sp::store {
 
+namespace {
+
+// Whether an object belongs to another set, or will when this round is durable. `object`: what is
+// known of it, null when it is new.
+bool is_of_other_set(const Object* object, const std::vector<Operation*>& round, ObjectId id,
+                     SetId set) {
+  if (object != nullptr) return object->set != set;
+  return std::any_of(round.begin(), round.end(), [&](const Operation* other) {
+    if (!other->effective) return false;
+    switch (other->kind) {
+      case Operation::Kind::prepare: return other->record.object == id && other->record.set != set;
+      case Operation::Kind::recover: return other->source.object == id && other->source.set != set;
+      default: return false;
+    }
+  });
+}
+
+}  // namespace
+
 void StoreImpl::wake() {
   if (waking_ || failure_) return;
   waking_ = true;
@@ -140,7 +159,7 @@ StoreImpl::Taken StoreImpl::take_prepare(Operation& operation, uint32_t pages_li
                sizeof(RecordHeader) + sizeof(SetVersionBody) + sizeof(OperationEntry));
   if (builder_.pages_with(1, bytes) > pages_limit) return Taken::wait;
   const Object* object = state_.find(record.object);
-  if (object != nullptr && object->set != record.set) {
+  if (is_of_other_set(object, round_operations_, record.object, record.set)) {
     operation.outcome =
         Error(Code::invalid, "the object belongs to another disk set here: remove that set first");
     return Taken::yes;
@@ -222,7 +241,7 @@ StoreImpl::Taken StoreImpl::take_recover(Operation& operation, uint32_t pages_li
   if (builder_.pages_with(records + 1, bytes_max) + pages_for_decides() > pages_limit)
     return Taken::wait;
   const Object* object = state_.find(source.object);
-  if (object != nullptr && object->set != source.set) {
+  if (is_of_other_set(object, round_operations_, source.object, source.set)) {
     operation.outcome =
         Error(Code::invalid, "the object belongs to another disk set here: remove that set first");
     return Taken::yes;

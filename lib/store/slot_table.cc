@@ -27,7 +27,7 @@ Result<TableHome> open_table_home(Bytes page, const disk::Superblock& superblock
   SP_ASSERT_OP(page.size(), ==, disk::table_page_bytes);
   const auto header = load<TablePageHeader>(page);
   if (header.magic != table_page_magic || header.cluster != superblock.cluster ||
-      (header.uuid != superblock.uuid && !SP_PLANTED_BUG(store_takes_pages_of_earlier_life)))
+      header.uuid != superblock.uuid)
     return Error(Code::not_found, "no table page of this disk");
   if (header.crc != home_crc(page))
     return Error(Code::damaged, "a table page whose checksum does not match");

@@ -167,6 +167,60 @@ TEST_CASE(
   REQUIRE(rig.write(object, 0, 180, Version(1, n + 1), n).ok());
 }
 
+TEST_CASE("a removed set does not come back with a version that was decided just before") {
+  FakeMedium medium = StoreRig::formatted(small_layout());
+  {
+    StoreRig rig(medium);
+    REQUIRE(rig.open().ok());
+    REQUIRE(rig.write(object, 3, 1, Version(1, 5), 42).ok());
+    rig.store->decide(set, Version(1, 5));
+    REQUIRE(rig.remove_set(set).ok());  // in one round with the decision
+    CHECK(rig.store->decided_to(set).is_zero());
+    rig.settle();
+  }
+  StoreRig rig(medium);
+  REQUIRE(rig.open().ok());
+  CHECK(rig.store->decided_to(set).is_zero());
+  CHECK(rig.store->changed_objects(set, {}, {}, 10).empty());
+  CHECK(rig.store->stats().blocks_used == 0);
+}
+
+TEST_CASE("of two writes that make one object in two sets at once the second is refused") {
+  FakeMedium medium = StoreRig::formatted(small_layout());
+  StoreRig rig(medium);
+  REQUIRE(rig.open().ok());
+  constexpr SetId other{2, 0};
+  constexpr ObjectId recovered{9, 5};
+  const Buffer data = block_of(1);
+  const auto crcs = crcs_of(data);
+  std::vector<Status> outcomes(4, Error(Code::failed, "no answer"));
+  const auto outcome = [&](size_t i) {
+    return [&outcomes, i](Status status) { outcomes[i] = std::move(status); };
+  };
+  const auto apply = [&](SetId owner, size_t i) {
+    store::ObjectState source;
+    source.object = recovered;
+    source.set = owner;
+    source.changed = Version(1, 4);
+    source.blocks.push_back({7, Version(1, 4), crcs[0]});
+    rig.store->apply_recovered(source, std::vector<uint16_t>{7}, data, outcome(i));
+  };
+  const auto prepare = [&](ObjectId what, SetId owner, size_t i) {
+    rig.store->prepare(StoreRig::record(store::WriteKind::data, what, 0, 1, Version(1, 1), owner),
+                       crcs, data, 0, outcome(i));
+  };
+  prepare(object, set, 0);
+  prepare(object, other, 1);
+  apply(set, 2);
+  apply(other, 3);
+  rig.settle();
+  CHECK(outcomes[0].ok());
+  CHECK(outcomes[1].error().code() == Code::invalid);
+  CHECK(outcomes[2].ok());
+  CHECK(outcomes[3].error().code() == Code::invalid);
+  CHECK(rig.store->undecided(other).empty());
+}
+
 TEST_CASE("malformed calls are refused with an error") {
   FakeMedium medium = StoreRig::formatted(small_layout());
   StoreRig rig(medium);
