@@ -36,7 +36,8 @@ bool Operations::full(const wire::AttachmentId& attachment) const {
 
 void Operations::add(const wire::AttachmentId& attachment, uint64_t operation, Version version) {
   if (attachment.client == 0) return;
-  table_[key(attachment)].operations[operation] = version;
+  auto& operations = table_[key(attachment)].operations;
+  operations.insert_or_assign(operations.end(), operation, version);  // mostly the newest
 }
 
 void Operations::inherit(const Operations& earlier, Version decided_to) {
@@ -45,7 +46,8 @@ void Operations::inherit(const Operations& earlier, Version decided_to) {
     mine.start_id = attachment.start_id;
     mine.oldest_open = attachment.oldest_open;
     for (const auto& [operation, version] : attachment.operations) {
-      if (version <= decided_to) mine.operations.emplace(operation, version);
+      if (version <= decided_to)
+        mine.operations.emplace_hint(mine.operations.end(), operation, version);
     }
   }
 }

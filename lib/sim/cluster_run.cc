@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/limits.h"
 #include "sim/cluster.h"
 #include "sim/cluster_faults.h"
 
@@ -20,12 +21,14 @@ constexpr auto idle_limit = seconds(30);
 ClusterSetup setup_of(const RunOptions& options, const Knobs& knobs) {
   ClusterSetup setup;
   setup.storage_nodes = knobs.number(Knob::nodes);
-  setup.witness = knobs[Knob::witness] != 0;
+  // One node at least is left for clients, whatever was drawn.
+  const uint32_t others = limits::nodes_max - setup.storage_nodes;
+  setup.witness = knobs[Knob::witness] != 0 && others > 1;
   setup.disks_per_server = knobs.number(Knob::disks);
   setup.sets = knobs.number(Knob::sets);
   setup.copies = static_cast<uint8_t>(knobs[Knob::copies]);
   setup.min_copies = std::min<uint8_t>(2, setup.copies);
-  setup.client_nodes = knobs.number(Knob::client_nodes);
+  setup.client_nodes = std::min(knobs.number(Knob::client_nodes), others - (setup.witness ? 1 : 0));
   setup.volumes = knobs.number(Knob::volumes);
   setup.clients_per_node = std::max(knobs.number(Knob::clients),
                                     (setup.volumes + setup.client_nodes - 1) / setup.client_nodes);

@@ -133,8 +133,12 @@ size_t State::operations_kept() const {
 void State::add_operation(SetId id, const OperationId& operation, Version version, uint64_t lsn) {
   if (operation.client == 0) return;
   auto& known = set(id).operations;
+  // Mostly the newest; a replay tells again of all of them.
   auto place = known.end();
-  while (place != known.begin() && std::prev(place)->version >= version) --place;
+  if (!known.empty() && known.back().version >= version)
+    place = std::lower_bound(
+        known.begin(), known.end(), version,
+        [](const KnownOperation& entry, Version wanted) { return entry.version < wanted; });
   if (place != known.end() && place->version == version) {
     place->lsn = std::max(place->lsn, lsn);
     return;
