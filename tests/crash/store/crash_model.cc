@@ -116,7 +116,12 @@ bool Runner::run(Verb verb) {
       status = rig_.checkpoint();
       break;
     case Verb::recover: status = recover(2, version, n_); break;
-    case Verb::recover_old: status = recover(2, version_of(1), 1); break;
+    case Verb::recover_old:
+      // An older source with the block that `recover` has too. One with a block that `recover`
+      // removed is not tried: the store remembers a removal only for blocks that it held, or while
+      // the object has undecided writes, and would take it.
+      status = recover(2, version_of(1), 1);
+      break;
     case Verb::repair: status = repair(); break;
     case Verb::remove_volume:
       for (ModelSet& set : after_.sets) set.remove_volume(the_object.volume);
