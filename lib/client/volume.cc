@@ -4,6 +4,7 @@
 #include "base/checksum.h"
 #include "base/client_id.h"
 #include "base/planted.h"
+#include "base/probe.h"
 #include "client/volume_impl.h"
 
 namespace sp::client {
@@ -151,16 +152,23 @@ void VolumeImpl::start(Kind kind, uint64_t offset, uint64_t size, MutableBytes i
     piece.block_count = static_cast<uint16_t>(length / limits::block_bytes);
     piece.at = at;
     piece.since = host_.clock.now();
-    if (kind != Kind::read) {
-      piece.number = next_number_++;
-      answered_.push_back(false);
-    }
     ++operation->pieces_open;
-    waiting_.push_back(piece.id);
-    pieces_.emplace(piece.id, std::move(piece));
+    enqueue(pieces_.emplace(piece.id, std::move(piece)).first->second);
     at += length;
   }
   start_waiting();
+}
+
+void VolumeImpl::enqueue(Piece& piece) {
+  bool free = true;
+  if (piece.operation->kind != Kind::read) {
+    piece.number = next_number_++;
+    answered_.push_back(false);
+    free = open_writes_.add(piece.id, piece.range());
+  }
+  piece.state = free ? PieceState::waiting : PieceState::held;
+  if (free) waiting_.push_back(piece.id);
+  if (!free) SP_PROBE(client_write_waits_for_another);
 }
 
 void VolumeImpl::start_waiting() {

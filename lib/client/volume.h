@@ -3,10 +3,11 @@
 // certain.
 //
 // - Each write operation gets a number once; every retry of it, on whatever server, carries the
-// same number, so it is applied at most once.
+// same number, so it is applied at most once while a server remembers it, and does no harm when it
+// is applied again: writes that touch the same block go one after the other (open_writes.h).
 // - At most limits::client_window_per_server requests are in flight to one server; the rest waits
 // here in order of arrival.
-// - Overlapping writes in flight at once take effect in some order (as on any block device); a read
+// - Overlapping writes open at once take effect in the order in which they were given; a read
 // issued after a write has completed sees it.
 // - A read whose checksum does not match is asked again with `checksum_failed`.
 // - stale_epoch, not_ready, busy, lost connections and silence (timeouts) are retried for ever with

@@ -2,9 +2,10 @@
 //
 // An operation of the front end is split into pieces (part of one object, one request). Every write
 // piece has its operation number from the start; all below the oldest open one are answered and
-// will never be sent again, which each write tells the servers. A piece is routed by the newest row
-// of its set that is known, from the map or from a refusal. It holds a copy of its data, made when
-// it is first sent, over which the checksums are made, so that a caller who changes its memory
+// will never be sent again, which each write tells the servers. A write that touches a block of an
+// earlier open one is held until that is answered (open_writes.h). A piece is routed by the newest
+// row of its set that is known, from the map or from a refusal. It holds a copy of its data, made
+// when it is first sent, over which the checksums are made, so that a caller who changes its memory
 // meanwhile harms only itself.
 #pragma once
 #include <deque>
@@ -12,6 +13,7 @@
 #include <memory>
 #include <vector>
 
+#include "client/open_writes.h"
 #include "client/servers.h"
 #include "client/volume.h"
 #include "wire/data_messages.h"
@@ -37,7 +39,7 @@ class VolumeImpl final : public Volume, public std::enable_shared_from_this<Volu
 
  private:
   enum class Kind : uint8_t { read, write, discard };
-  enum class PieceState : uint8_t { waiting, resting, sent };
+  enum class PieceState : uint8_t { held, waiting, resting, sent };
   struct Operation {
     Kind kind = Kind::read;
     uint64_t offset = 0;
@@ -61,6 +63,7 @@ class VolumeImpl final : public Volume, public std::enable_shared_from_this<Volu
     uint32_t attempts = 0;
     io::Instant due;  // while resting
     io::Instant since;
+    OpenWrites::Range range() const { return {object.index, first_block, block_count}; }
   };
   struct Route {
     SetId set;
@@ -70,7 +73,9 @@ class VolumeImpl final : public Volume, public std::enable_shared_from_this<Volu
 
   void start(Kind kind, uint64_t offset, uint64_t size, MutableBytes into, Bytes from, Done done);
   std::optional<Error> refusal(Kind kind, uint64_t offset, uint64_t size) const;
+  void enqueue(Piece& piece);
   void start_waiting();
+  void leave_queue(const Piece& piece);
   bool route(const Piece& piece, Route& route);
   void send(Piece& piece);
   wire::Message make_request(Piece& piece, const Route& route);
@@ -95,8 +100,9 @@ class VolumeImpl final : public Volume, public std::enable_shared_from_this<Volu
   mutable uint64_t size_seen_ = 0;
   Callback<void()> on_fenced_;
   std::map<uint64_t, Piece> pieces_;  // by id: in order of arrival
-  std::deque<uint64_t> waiting_;      // not sent yet
-  size_t started_ = 0;                // resting or sent
+  std::deque<uint64_t> waiting_;      // not sent yet, and free to go
+  OpenWrites open_writes_;
+  size_t started_ = 0;  // resting or sent
   uint64_t last_id_ = 0;
   uint64_t next_number_;
   uint64_t oldest_open_;

@@ -71,17 +71,7 @@ bool VolumeImpl::take_read(Piece& piece, const wire::ReadReply& reply, const Buf
 void VolumeImpl::finish(Piece& piece, std::optional<Error> error) {
   const auto keep = shared_from_this();
   const auto operation = piece.operation;
-  if (piece.number != 0) {
-    answered_[piece.number - oldest_open_] = true;
-    while (!answered_.empty() && answered_.front()) {
-      answered_.pop_front();
-      ++oldest_open_;
-    }
-  }
-  if (piece.state == PieceState::waiting)
-    waiting_.erase(std::find(waiting_.begin(), waiting_.end(), piece.id));
-  else
-    --started_;
+  leave_queue(piece);
   pieces_.erase(piece.id);
   if (error && !operation->error) operation->error = std::move(error);
   if (--operation->pieces_open == 0) {
@@ -90,7 +80,28 @@ void VolumeImpl::finish(Piece& piece, std::optional<Error> error) {
     else
       operation->done.call_once(Status());
   }
-  if (!closed_) start_waiting();
+  if (!closed_ && !fenced_) start_waiting();
+}
+
+void VolumeImpl::leave_queue(const Piece& piece) {
+  switch (piece.state) {
+    case PieceState::held: break;
+    case PieceState::waiting:
+      waiting_.erase(std::find(waiting_.begin(), waiting_.end(), piece.id));
+      break;
+    case PieceState::resting:
+    case PieceState::sent: --started_; break;
+  }
+  if (piece.number == 0) return;
+  answered_[piece.number - oldest_open_] = true;
+  while (!answered_.empty() && answered_.front()) {
+    answered_.pop_front();
+    ++oldest_open_;
+  }
+  for (const uint64_t id : open_writes_.remove(piece.id, piece.range())) {
+    pieces_.at(id).state = PieceState::waiting;
+    waiting_.push_back(id);
+  }
 }
 
 void VolumeImpl::check_attachment() {

@@ -7,9 +7,10 @@
 //
 // The bound of this memory: the process of a primary forgets nothing that may be retried; another
 // process knows what the stores of its copies keep, the newest operations of the set (up to
-// limits::set_undecided_max, fewer on small logs), of copies that were there then. A client cut off
-// for so many writes of others, over a change of the primary to another process, may have a retry
-// applied a second time, over what was written in between. Plain values.
+// limits::set_undecided_max, fewer on small logs), of copies that were there then. A retry that
+// nobody remembers is applied a second time. Of a client that alone writes the volume that is no
+// harm: it has no other write to those blocks on its way (client/open_writes.h). Where several
+// write one volume on purpose, another's write may have come in between. Plain values.
 #pragma once
 #include <map>
 #include <optional>

@@ -113,8 +113,8 @@ void FakeControl::remove_volume(VolumeId volume) {
   publish();
 }
 
-uint32_t FakeControl::attach(VolumeId volume, ClientId client, map::Rights rights) {
-  if (rights == map::Rights::read_write) {
+uint32_t FakeControl::attach(VolumeId volume, ClientId client, map::Rights rights, bool shared) {
+  if (rights == map::Rights::read_write && !shared) {
     std::vector<ClientId> others;
     for (const auto& [key, row] : map_.attachments) {
       if (key.first == volume && key.second != client && row.rights == map::Rights::read_write)

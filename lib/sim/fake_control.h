@@ -41,8 +41,8 @@ class FakeControl {
                     const std::vector<std::vector<DiskId>>& sets);
   VolumeId add_volume(GroupId group, uint64_t size_bytes);
   void remove_volume(VolumeId volume);
-  uint32_t attach(VolumeId volume, ClientId client,
-                  map::Rights rights);  // a new generation; takes read-write away from others
+  // A new generation. Takes read-write away from others, unless the volume is `shared` on purpose.
+  uint32_t attach(VolumeId volume, ClientId client, map::Rights rights, bool shared = false);
   void detach(VolumeId volume, ClientId client);
   void retarget(SetId set, std::vector<DiskId> target);
 

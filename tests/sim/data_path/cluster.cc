@@ -68,15 +68,17 @@ DataCluster::DataCluster(uint64_t seed, ClusterOptions given)
     sets.push_back(std::move(disks));
   }
   group = control.add_group(options.copies, options.min_copies, sets);
-  for (uint32_t c = 0; c < options.clients + options.readers; ++c) {
+  for (uint32_t c = 0; c < options.clients + options.sharers + options.readers; ++c) {
     ClientProcess process;
     const auto node = static_cast<NodeId>(40 + c);
     process.id = client_of(node, 1);
     process.host =
         &world.add_host("client." + std::to_string(node), "10.0.1." + std::to_string(c + 1));
-    process.reader = c >= options.clients;
-    process.volume_id = process.reader ? clients.front().volume_id
-                                       : control.add_volume(group, options.volume_bytes);
+    const bool own = c < options.clients;
+    process.reader = c >= options.clients + options.sharers;
+    process.shares = options.sharers > 0 && !process.reader && (c == 0 || !own);
+    process.volume_id =
+        own ? control.add_volume(group, options.volume_bytes) : clients.front().volume_id;
     clients.push_back(std::move(process));
   }
   for (auto& process : clients) start_client(process);
@@ -164,9 +166,9 @@ void DataCluster::start_client(ClientProcess& process) {
   if (!process.host->alive()) process.host->restart();
   process.up = true;
   process.start_id = ++last_start_id_;
-  const uint32_t generation =
-      control.attach(process.volume_id, process.id,
-                     process.reader ? map::Rights::read_only : map::Rights::read_write);
+  const uint32_t generation = control.attach(
+      process.volume_id, process.id,
+      process.reader ? map::Rights::read_only : map::Rights::read_write, process.shares);
   member::Options options_of_member;
   options_of_member.key = cluster_key();
   options_of_member.self = {control.map().cluster.id, 1, service_of_client(process.id),

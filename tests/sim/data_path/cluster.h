@@ -24,7 +24,8 @@ struct ClusterOptions {
   uint64_t small_disk_bytes = 0;
   uint64_t volume_bytes = 16u << 20;
   uint32_t clients = 2;
-  uint32_t readers = 0;  // further clients, that read the first one's volume
+  uint32_t sharers = 0;  // further clients, that write the first one's volume at the same time
+  uint32_t readers = 0;  // further clients, that read it
   WorkloadOptions work;
   io::SimOptions world;
   FakeControlOptions control;
@@ -48,6 +49,7 @@ struct ClientProcess {
   uint64_t start_id = 0;
   VolumeId volume_id = 0;
   bool reader = false;
+  bool shares = false;  // the volume with others who write it
   bool up = false;
   uint64_t session = 0;                    // of the process that is up; 0 for readers
   std::vector<uint64_t> earlier_sessions;  // not known to be fenced yet

@@ -234,8 +234,11 @@ void Faults::steal_volume() {
       2000,
       [this, &process, believer] {
         cluster_.control.set_reachable(believer, true);
-        cluster_.end_client(process, Death::process);
-        cluster_.start_client(process);
+        for (auto& other : cluster_.clients) {
+          if (other.volume_id != process.volume_id || other.reader) continue;
+          cluster_.end_client(other, Death::process);
+          cluster_.start_client(other);
+        }
       },
       200);
 }

@@ -20,6 +20,7 @@ ClusterOptions draw_options(uint64_t seed) {
   options.disks_per_server = 1 + static_cast<uint32_t>(random.below(2));
   options.sets = 1u << random.below(3);
   options.clients = 1 + static_cast<uint32_t>(random.below(2));
+  options.sharers = static_cast<uint32_t>(random.below(2));
   options.readers = static_cast<uint32_t>(random.below(2));
   options.work.depth = 1 + static_cast<uint32_t>(random.below(6));
   options.work.blocks = 4 + static_cast<uint32_t>(random.below(40));

@@ -73,6 +73,28 @@ TEST_CASE("below min_copies writes wait and reads go on") {
   CHECK_EQ(*rig.read(1), 12);
 }
 
+// A retry that is applied a second time must find what it wrote the first time.
+TEST_CASE("of two open writes of a client to one block the second is not sent before the answer") {
+  Rig rig(quiet());
+  rig.world.disks().stall(rig.servers[2].paths[0], milliseconds(500));
+  const uint64_t blocks[] = {1, 1, 2};
+  Buffer data[3];
+  size_t done = 0;
+  for (uint64_t i = 0; i < 3; ++i) {
+    data[i] = Buffer::allocate(limits::block_bytes);
+    encode_stamp(data[i].mutable_bytes(), {rig.clients[0].volume_id, blocks[i]}, 11 + i);
+    rig.clients[0].volume->write(blocks[i] * limits::block_bytes, data[i].bytes(),
+                                 [&done](const Status& status) { done += status.ok(); });
+  }
+  rig.world.run_for(milliseconds(50));
+  const store::Store* const store = rig.servers[0].server->store(rig.servers[0].disks[0]);
+  CHECK_EQ(store->undecided({rig.group, 0}).size(), 2);
+  CHECK_EQ(done, 0);
+  CHECK(rig.world.run_until([&] { return done == 3; }, seconds(10)));
+  CHECK_EQ(*rig.read(1), 12);
+  CHECK_EQ(*rig.read(2), 13);
+}
+
 TEST_CASE("a disk that comes back empty is filled again, not believed") {
   Rig rig(quiet());
   for (uint64_t block = 0; block < 8; ++block) REQUIRE(rig.write(block, 100 + block).ok());
