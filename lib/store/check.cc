@@ -53,6 +53,7 @@ class Checker : public std::enable_shared_from_this<Checker> {
     auto opened = [self = shared_from_this()](Result<std::unique_ptr<StoreImpl>> store) {
       if (store.ok()) {
         self->store_ = std::move(store).value();
+        if (self->options_.opened) self->options_.opened(*self->store_);
         self->tables();
         return;
       }

@@ -49,6 +49,7 @@ struct Report {
 struct CheckOptions {
   bool read_data = true;                                        // false: metadata only
   std::function<void(uint64_t done, uint64_t total)> progress;  // in bytes of data
+  std::function<void(const Store&)> opened;  // once log and tables are read, for further questions
 };
 
 // An Error only when the device cannot be read at all, or is no disk of ours; damage is in the

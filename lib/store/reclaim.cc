@@ -70,6 +70,7 @@ bool StoreImpl::collect_sets(uint32_t pages_limit) {
         crcs.clear();
         for (const uint32_t slot : slots) crcs.push_back(state_.table().descriptor(slot).crc);
         log_write(write.record, flag_relogged, crcs, slots, write.lsn);
+        if (!slots.empty()) set.said_again_lsn = write.lsn;
       }
     }
     if (set.record && set.record_lsn < reclaim_target_) {

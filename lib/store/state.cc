@@ -346,6 +346,12 @@ void State::add_tombstone(const ObjectBody& head, std::span<const RangeEntry> ra
   owner.floor = std::max(owner.floor, Version::from_packed(head.version));
   owner.changed = std::max(owner.changed, owner.floor);
   for (const RangeEntry& range : ranges) {
+    // An older write may have been said again behind the discard's own record, and be shown by now.
+    for (uint32_t block = owner.next_used(range.first_block);
+         block < uint32_t{range.first_block} + range.block_count;
+         block = owner.next_used(block + 1))
+      if (stored_version(*this, &owner, block) < Version::from_packed(range.version))
+        remove_block(owner, block, lsn);
     owner.add_range(range.first_block, range.block_count, Version::from_packed(range.version));
     owner.changed = std::max(owner.changed, Version::from_packed(range.version));
   }

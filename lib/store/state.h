@@ -58,6 +58,7 @@ struct SetState {
   bool decide_listed = false;   // and the store has noted so
   Version forget;
   bool forget_pending = false;
+  uint64_t said_again_lsn = 0;  // newest log record of a data write that was said again
   uint32_t drops_queued = 0;  // while not 0, decide waits in deferred_decide
   Version deferred_decide;
   std::deque<Undecided> undecided;        // ascending by version

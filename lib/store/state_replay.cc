@@ -72,6 +72,7 @@ Status State::replay_write(const Record& record, uint64_t lsn) {
   }
   if ((record.flags & flag_relogged) != 0) {
     SetState& state = set(write.set);
+    if (write.kind == WriteKind::data) state.said_again_lsn = lsn;
     for (auto& known : state.undecided) {
       if (known.record.version != write.version) continue;
       known.lsn = lsn;

@@ -5,6 +5,7 @@
 #include <map>
 
 #include "crash/store/store_rig.h"
+#include "store/accounts.h"
 #include "store/check.h"
 
 using namespace sp;
@@ -81,7 +82,7 @@ class Run {
     else if (dice < 95)
       move_object(id, set);
     else if (dice < 96)
-      rig_->settle();
+      check_space();
     else
       compare_some(id, set);
   }
@@ -124,9 +125,25 @@ class Run {
     for (auto& [id, set] : sets_)
       if (!set.decided.is_zero()) rig_->store->decide(id, set.decided);
     compare_all();
+    check_space();
+  }
+  // At rest every slot is free, or has the block or the undecided write that the model knows.
+  void check_space() {
+    rig_->settle();
+    uint64_t decided = 0, undecided = 0;
+    for (const auto& [id, set] : sets_) {
+      decided += set.blocks.size();
+      for (const auto& [version, write] : set.undecided)
+        if (!write.discard) undecided += write.count;
+    }
+    const store::Accounts accounts = store::accounts_of(*rig_->store);
+    REQUIRE(accounts.difference() == "");
+    REQUIRE(accounts.decided == decided);
+    REQUIRE(accounts.undecided == undecided);
+    REQUIRE(rig_->store->stats().blocks_used == decided + undecided);
   }
   void check_clean() {
-    rig_->settle();
+    check_space();
     StoreRig other(medium_);
     std::optional<Status> outcome;
     store::Report report;
