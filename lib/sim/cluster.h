@@ -17,6 +17,7 @@
 #include "client/standalone.h"
 #include "io/sim_world.h"
 #include "serve/server.h"
+#include "sim/disk_content.h"
 #include "sim/linearizability.h"
 #include "sim/workload.h"
 
@@ -117,10 +118,13 @@ class Cluster {
   std::string check_now();  // what must hold at every moment
   std::string unsettled()
       const;  // every set has all of its copies, active; all beacons and clients at work
-  std::string compare_copies();  // runs the world
-  std::string check_disks(
-      const std::vector<std::string>& spoiled);  // ends all processes, runs the world
-  std::string waiting() const;                   // what the servers say that requests wait for
+  // At rest: all copies of a set hold the same versions and content, and every disk has given its
+  // slots to what it has to hold and nothing else. What it saw is kept for check_disks.
+  std::string compare_copies();
+  // Ends all processes, runs the world. Every disk is read in full, and has to be what
+  // compare_copies saw last.
+  std::string check_disks(const std::vector<std::string>& spoiled);
+  std::string waiting() const;  // what the servers say that requests wait for
 
   ClusterSetup setup;
   std::vector<std::string> log;  // the newest lines
@@ -145,6 +149,7 @@ class Cluster {
   std::string check_leases();
   bool serves(NodeId id, uint32_t set) const;
   std::string check_states();
+  std::string check_disk(DiskId disk, const std::string& path, bool may_be_damaged);
 
   static constexpr ClusterId cluster_id = 0xc1d2;
   static constexpr uint16_t beacon_port = 4100;
@@ -166,6 +171,7 @@ class Cluster {
   };
   std::vector<Seen> seen_;
   std::vector<NodeId> serving_;  // by set index; 0: none
+  std::map<DiskId, DiskContent> contents_;  // at rest, for check_disks
 };
 
 }  // namespace sp::sim

@@ -148,33 +148,31 @@ std::string Cluster::waiting() const {
 
 std::string Cluster::compare_copies() {
   const map::Map map = *newest_map();
+  contents_.clear();
+  for (const auto& node : nodes) {
+    if (!node.server || !node.server->server) continue;
+    for (const DiskId disk : node.server->disks) {
+      if (const store::Store* const store = node.server->server->store(disk))
+        contents_.emplace(disk, content_of(*store));
+    }
+  }
+  std::map<DiskId, std::vector<SetId>> held;
   for (const auto& [id, row] : map.sets) {
-    std::vector<wire::DigestReply> replies(row.acting.size());
-    size_t open = 0;
-    for (size_t i = 0; i < row.acting.size(); ++i) {
-      for (auto& node : nodes) {
-        if (!node.server || !node.server->server) continue;
-        const auto& disks = node.server->disks;
-        if (std::find(disks.begin(), disks.end(), row.acting[i]) == disks.end()) continue;
-        ++open;
-        node.server->server->digest(row.acting[i], id,
-                                    [&open, &reply = replies[i]](wire::DigestReply answer) {
-                                      reply = std::move(answer);
-                                      --open;
-                                    });
-      }
+    const std::vector<StoredBlock>* first = nullptr;
+    for (const DiskId disk : row.acting) {
+      const auto content = contents_.find(disk);
+      if (content == contents_.end()) return "disk " + std::to_string(disk) + " is not there";
+      held[disk].push_back(id);
+      const auto& blocks = content->second.sets[id];
+      if (first == nullptr) first = &blocks;
+      auto wrong = difference(id, *first, "disk " + std::to_string(row.acting[0]), blocks,
+                              "disk " + std::to_string(disk));
+      if (!wrong.empty()) return wrong;
     }
-    if (!world.run_until([&] { return open == 0; }, std::chrono::seconds(20)))
-      return "a digest does not come";
-    for (size_t i = 0; i < replies.size(); ++i) {
-      if (!replies[i].ok)
-        return "no digest of disk " + std::to_string(row.acting[i]) + ": " + replies[i].text;
-      if (replies[i].hash == replies[0].hash && replies[i].blocks == replies[0].blocks) continue;
-      return "set " + std::to_string(id.index) + ": disk " + std::to_string(row.acting[0]) +
-             " holds " + std::to_string(replies[0].blocks) + " blocks, disk " +
-             std::to_string(row.acting[i]) + " " + std::to_string(replies[i].blocks) +
-             ", of another content";
-    }
+  }
+  for (const auto& [disk, content] : contents_) {
+    if (auto wrong = space_difference(content, held[disk]); !wrong.empty())
+      return "disk " + std::to_string(disk) + ": " + wrong;
   }
   return "";
 }
@@ -183,29 +181,35 @@ std::string Cluster::check_disks(const std::vector<std::string>& spoiled) {
   for (auto& node : nodes) end_node(node, Death::power);
   for (const auto& node : nodes) {
     if (!node.server) continue;
-    for (const std::string& path : node.server->paths) {
-      auto disk = tools_->host().disks.open(path, {});
-      SP_ASSERT(disk.ok());
-      std::string wrong;
-      bool done = false;
+    for (size_t i = 0; i < node.server->paths.size(); ++i) {
+      const std::string& path = node.server->paths[i];
       const bool may_be_damaged = std::find(spoiled.begin(), spoiled.end(), path) != spoiled.end();
-      store::check(tools_->host(), std::move(disk).value(), {}, [&](Result<store::Report> report) {
-        done = true;
-        if (!report.ok()) {
-          wrong = path + ": " + report.error().message();
-          return;
-        }
-        for (const auto& finding : report->findings) {
-          if (finding.severity == store::Severity::damage && !may_be_damaged)
-            wrong = path + ": " + finding.place + ": " + finding.explanation;
-        }
-      });
-      if (!world.run_until([&] { return done; }, std::chrono::seconds(600)))
-        return path + ": the check does not end";
-      if (!wrong.empty()) return wrong;
+      auto wrong = check_disk(node.server->disks[i], path, may_be_damaged);
+      if (!wrong.empty()) return path + ": " + wrong;
     }
   }
   return "";
+}
+
+std::string Cluster::check_disk(DiskId id, const std::string& path, bool may_be_damaged) {
+  auto disk = tools_->host().disks.open(path, {});
+  SP_ASSERT(disk.ok());
+  std::optional<DiskContent> found;
+  std::optional<Result<store::Report>> report;
+  store::CheckOptions options;
+  options.opened = [&found](const store::Store& store) { found = content_of(store); };
+  store::check(tools_->host(), std::move(disk).value(), options,
+               [&report](Result<store::Report> made) { report.emplace(std::move(made)); });
+  if (!world.run_until([&] { return report.has_value(); }, std::chrono::seconds(600)))
+    return "the check does not end";
+  if (!report->ok()) return report->error().message();
+  for (const auto& finding : (*report)->findings) {
+    if (finding.severity == store::Severity::damage && !may_be_damaged)
+      return finding.place + ": " + finding.explanation;
+  }
+  const auto before = contents_.find(id);
+  if (before == contents_.end() || !found) return found ? "" : "it cannot be opened";
+  return difference_over_stop(before->second, *found);
 }
 
 }  // namespace sp::sim
