@@ -16,6 +16,7 @@ namespace {
 
 class SimDisk;
 using Kind = SimDisks::Kind;
+constexpr int64_t lie_fresh_ns = 100'000'000;
 
 struct Operation {
   SimDisks::Medium* medium = nullptr;
@@ -56,8 +57,37 @@ struct SimDisks::Medium {
   int64_t transfer_free_ns = 0;
   uint32_t fail_next[4] = {};
   bool misdirect_next = false;
+  bool misdirect_next_read = false;
   bool lose_next = false;
   bool lie_next = false;
+  // The newest lie: when, the newest operation then, and how many honest flushes came after it.
+  enum class Lie { none, write, flush } lie = Lie::none;
+  int64_t lied_ns = 0;
+  uint64_t lied_order = 0;
+  bool flushed_since = false;
+  bool forgot = false;
+
+  void lied(Lie kind, int64_t now_ns, uint64_t order) {
+    lie = kind;
+    lied_ns = now_ns;
+    lied_order = order;
+    flushed_since = false;
+  }
+  void flushed(const Operation& flush, int64_t now_ns, uint64_t order) {
+    if (lie == Lie::none || flush.order <= lied_order) return;
+    if (lie == Lie::write && (!flushed_since || now_ns - lied_ns < lie_fresh_ns)) {
+      if (!flushed_since) lied_order = order;
+      flushed_since = true;
+      return;
+    }
+    lie = Lie::none;
+  }
+  // What was to hit the next operation of a user that ended hits no other's.
+  void armed_for_nobody() { misdirect_next = misdirect_next_read = lose_next = lie_next = false; }
+  // A user ends. A lie about a flush is found out by a loss of power only.
+  void user_ended(bool power) {
+    if (lie == Lie::write || (lie == Lie::flush && power)) forgot = true;
+  }
 };
 
 struct SimDisks::State {
@@ -84,6 +114,7 @@ struct SimDisks::State {
   Status carry_out_write(Operation& operation);
   void free_operation(Operation* operation);
   void close(SimDisk& disk);
+  uint64_t elsewhere(const Medium& medium, uint64_t size);
   std::vector<SimMedium::Write> take_in_flight(Medium& medium, const SimDisk* only);
 };
 
@@ -288,14 +319,20 @@ Status SimDisks::State::carry_out(Operation& operation) {
     return Error(Code::io, fmt::format("{}: {} failed: the device is dead", medium.path, name));
   switch (operation.kind) {
     case Kind::read:
-      if (operation.failing) break;
-      medium.content.read(operation.offset, {operation.into, operation.size});
+      if (operation.failing || !medium.content.readable(operation.offset, operation.size)) break;
+      medium.content.read(std::exchange(medium.misdirect_next_read, false)
+                              ? elsewhere(medium, operation.size)
+                              : operation.offset,
+                          {operation.into, operation.size});
       return {};
     case Kind::write: return carry_out_write(operation);
     case Kind::flush:
       if (operation.failing) break;
-      if (!std::exchange(medium.lie_next, false) && !sim_draw(random, medium.options.lying_flush)) {
+      if (std::exchange(medium.lie_next, false) || sim_draw(random, medium.options.lying_flush)) {
+        if (medium.options.volatile_cache) medium.lied(Medium::Lie::flush, core.now_ns(), order);
+      } else {
         medium.content.make_durable(operation.mark);
+        medium.flushed(operation, core.now_ns(), order);
       }
       return {};
     case Kind::discard:
@@ -329,19 +366,32 @@ Status SimDisks::State::carry_out_write(Operation& operation) {
     return Error(Code::no_space, fmt::format("{}: write of {} bytes at {} failed: no space left",
                                              medium.path, operation.size, offset));
   }
-  if (std::exchange(medium.lose_next, false) || sim_draw(random, options.lost_write)) return {};
-  if (std::exchange(medium.misdirect_next, false) || sim_draw(random, options.misdirected)) {
-    const uint64_t places = (medium.content.size_bytes() - operation.size) / options.alignment + 1;
-    offset = random.below(places) * options.alignment;
+  if (std::exchange(medium.lose_next, false) || sim_draw(random, options.lost_write)) {
+    medium.content.note_harm(offset, operation.size);
+    medium.lied(Medium::Lie::write, core.now_ns(), order);
+    return {};
   }
+  const bool misdirected =
+      std::exchange(medium.misdirect_next, false) || sim_draw(random, options.misdirected);
+  if (misdirected) offset = elsewhere(medium, operation.size);
   if (options.volatile_cache) {
     medium.content.write_cached(offset, std::move(operation.data), options.cache_bytes);
   } else {
     medium.content.write_through(offset, operation.data.bytes());
   }
+  if (misdirected) {
+    medium.content.note_harm(offset, operation.size);
+    medium.content.note_harm(operation.offset, operation.size);
+    medium.lied(Medium::Lie::write, core.now_ns(), order);
+  }
   if (sim_draw(random, options.bit_rot))
     medium.content.flip_bit(offset, random.below(operation.size * 8));
   return {};
+}
+
+uint64_t SimDisks::State::elsewhere(const Medium& medium, uint64_t size) {
+  const uint64_t unit = medium.options.alignment;
+  return core.disk_random.below((medium.content.size_bytes() - size) / unit + 1) * unit;
 }
 
 // The writes among them; all operations of `only` (or of everybody) end without a word.
@@ -369,6 +419,8 @@ void SimDisks::State::close(SimDisk& disk) {
   if (!disk.attached) return;
   disk.attached = false;
   Medium& medium = disk.medium();
+  medium.armed_for_nobody();
+  if (!disk.read_only()) medium.user_ended(false);
   std::erase(medium.openers, &disk);
   auto writes = take_in_flight(medium, &disk);
   // The kernel has let go of the memory before the Disk is gone: each write is done by then, or was
@@ -410,7 +462,13 @@ Status SimDisks::swap(const std::string& a, const std::string& b) {
   return {};
 }
 
-void SimDisks::wipe(const std::string& path) { state_->medium(path).content.wipe(); }
+void SimDisks::wipe(const std::string& path) {
+  Medium& medium = state_->medium(path);
+  medium.content.wipe();
+  medium.lie = Medium::Lie::none;
+  medium.forgot = false;
+  medium.armed_for_nobody();
+}
 
 void SimDisks::set_options(const std::string& path, const SimDiskOptions& options) {
   Medium& medium = state_->medium(path);
@@ -435,6 +493,8 @@ void SimDisks::crash(const std::string& path) {
   Medium& medium = state_->medium(path);
   for (SimDisk* disk : medium.openers) disk->attached = false;
   medium.openers.clear();
+  medium.armed_for_nobody();
+  medium.user_ended(true);
   std::vector<SimMedium::Write> writes = std::exchange(medium.limbo, {});
   auto in_flight = state_->take_in_flight(medium, nullptr);
   std::move(in_flight.begin(), in_flight.end(), std::back_inserter(writes));
@@ -459,6 +519,31 @@ void SimDisks::misdirect_next_write(const std::string& path) {
 }
 void SimDisks::lose_next_write(const std::string& path) { state_->medium(path).lose_next = true; }
 void SimDisks::lie_on_next_flush(const std::string& path) { state_->medium(path).lie_next = true; }
+
+void SimDisks::misdirect_next_read(const std::string& path) {
+  state_->medium(path).misdirect_next_read = true;
+}
+
+void SimDisks::make_unreadable(const std::string& path, uint64_t offset, uint64_t size) {
+  state_->medium(path).content.make_unreadable(offset, size);
+}
+
+bool SimDisks::harmed(const std::string& path, uint64_t offset, uint64_t size) const {
+  return state_->medium(path).content.harmed(offset, size);
+}
+bool SimDisks::harmed(const std::string& path) const {
+  return state_->medium(path).content.harmed();
+}
+bool SimDisks::may_have_lied(const std::string& path) const {
+  const Medium& medium = state_->medium(path);
+  return medium.lie != Medium::Lie::none || medium.forgot || medium.misdirect_next ||
+         medium.lose_next || medium.lie_next;
+}
+bool SimDisks::forgot(const std::string& path) const { return state_->medium(path).forgot; }
+
+void SimDisks::poke(const std::string& path, uint64_t offset, Bytes bytes) {
+  state_->medium(path).content.write_through(offset, bytes);
+}
 
 void SimDisks::corrupt(const std::string& path, uint64_t offset, uint64_t size) {
   state_->medium(path).content.corrupt(offset, size);

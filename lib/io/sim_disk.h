@@ -46,10 +46,25 @@ class SimDisks {
   void misdirect_next_write(const std::string& path);  // acknowledged, lands elsewhere
   void lose_next_write(const std::string& path);       // acknowledged, never lands
   void lie_on_next_flush(const std::string& path);     // acknowledged, makes nothing durable
+  void misdirect_next_read(const std::string& path);   // says what lies elsewhere
   // Damages every 512-byte sector that the range touches, for good: a retry sees the same.
   void corrupt(const std::string& path, uint64_t offset, uint64_t size);
+  // Reads of these sectors fail, until they are written anew.
+  void make_unreadable(const std::string& path, uint64_t offset, uint64_t size);
+  // Whether anything there is not what was last written to it, by any of these faults or those of
+  // SimDiskOptions. Without a range: anywhere.
+  bool harmed(const std::string& path, uint64_t offset, uint64_t size) const;
+  bool harmed(const std::string& path) const;
+  // A write or flush that the disk lied about, or is going to, may be the newest of its user: until
+  // two more flushes have come through, one of them at least 100 ms later.
+  bool may_have_lied(const std::string& path) const;
+  // Its user ended while a lie was fresh: what it acknowledged last may be gone without a trace.
+  // Until it is wiped.
+  bool forgot(const std::string& path) const;
   // What is on the medium now, cache included, without an operation of its own. For checkers.
   void peek(const std::string& path, uint64_t offset, MutableBytes into) const;
+  // Puts these bytes there behind everybody's back.
+  void poke(const std::string& path, uint64_t offset, Bytes bytes);
 
   // For SimWorld. `keep_completed`: the process died, not the power; what the drive's cache holds
   // stays there.

@@ -85,7 +85,38 @@ void SimMedium::read(uint64_t offset, MutableBytes into) const {
   }
 }
 
+std::vector<uint64_t> SimMedium::mend(uint64_t offset, uint64_t size) {
+  const uint64_t first = offset / sector_bytes, end = (offset + size) / sector_bytes;
+  unreadable_.erase(unreadable_.lower_bound(first), unreadable_.lower_bound(end));
+  const auto from = harmed_.lower_bound(first), to = harmed_.lower_bound(end);
+  std::vector<uint64_t> mended(from, to);
+  harmed_.erase(from, to);
+  return mended;
+}
+
+void SimMedium::note_harm(uint64_t offset, uint64_t size) {
+  const uint64_t end = std::min(offset + size, size_bytes_);
+  for (uint64_t at = offset / sector_bytes; at * sector_bytes < end; ++at) harmed_.insert(at);
+}
+
+bool SimMedium::harmed(uint64_t offset, uint64_t size) const {
+  const auto first = harmed_.lower_bound(offset / sector_bytes);
+  return first != harmed_.end() && *first * sector_bytes < offset + size;
+}
+
+void SimMedium::make_unreadable(uint64_t offset, uint64_t size) {
+  note_harm(offset, size);
+  const uint64_t end = std::min(offset + size, size_bytes_);
+  for (uint64_t at = offset / sector_bytes; at * sector_bytes < end; ++at) unreadable_.insert(at);
+}
+
+bool SimMedium::readable(uint64_t offset, uint64_t size) const {
+  const auto first = unreadable_.lower_bound(offset / sector_bytes);
+  return first == unreadable_.end() || *first * sector_bytes >= offset + size;
+}
+
 void SimMedium::write_through(uint64_t offset, Bytes data) {
+  if (!harmed_.empty()) mend(offset, data.size());
   while (!data.empty()) {
     const uint64_t within = offset % page_bytes;
     const size_t size = std::min<uint64_t>(data.size(), page_bytes - within);
@@ -101,9 +132,12 @@ void SimMedium::write_through(uint64_t offset, Bytes data) {
 void SimMedium::write_cached(uint64_t offset, Buffer data, uint64_t cache_bytes) {
   Buffer before = Buffer::allocate(data.size());
   read(offset, before.mutable_bytes());
+  std::vector<uint64_t> harmed_before;
+  if (!harmed_.empty()) harmed_before = mend(offset, data.size());
   write_through(offset, data.bytes());
   cached_bytes_ += data.size();
-  cached_.push_back({++applied_, {offset, std::move(data)}, std::move(before)});
+  cached_.push_back(
+      {++applied_, {offset, std::move(data)}, std::move(before), std::move(harmed_before)});
   while (cached_bytes_ > cache_bytes) make_durable(cached_.front().mark);
 }
 
@@ -145,11 +179,13 @@ void SimMedium::corrupt(uint64_t offset, uint64_t size) {
     }
     sector[draw >> 8 & (sector_bytes - 1)] ^= std::byte{0x40};
   }
+  note_harm(offset, size);
 }
 
 void SimMedium::flip_bit(uint64_t offset, uint64_t bit) {
   const uint64_t at = offset + bit / 8;
   make(at / page_bytes)[at % page_bytes] ^= std::byte{1} << (bit % 8);
+  note_harm(at, 1);
 }
 
 void SimMedium::wipe() {
@@ -157,6 +193,8 @@ void SimMedium::wipe() {
   cached_.clear();
   cached_bytes_ = 0;
   page_count_ = 0;
+  harmed_.clear();
+  unreadable_.clear();
   salt_ = mix64(salt_);
 }
 
@@ -170,12 +208,16 @@ void SimMedium::put(Write write, bool cached) {
 void SimMedium::write_in_part(const Write& write, Random& random, bool garbage, bool cached) {
   Buffer mixed = Buffer::allocate(write.data.size());
   read(write.offset, mixed.mutable_bytes());
+  std::vector<uint64_t> kept;
   for (size_t at = 0; at < mixed.size(); at += sector_bytes) {
     const uint64_t draw = random.below(garbage ? 3 : 2);
     if (draw == 1) std::memcpy(mixed.data() + at, write.data.data() + at, sector_bytes);
     if (draw == 2) random.fill(mixed.mutable_bytes().subspan(at, sector_bytes));
+    const uint64_t sector = (write.offset + at) / sector_bytes;
+    if (draw == 0 && harmed_.count(sector) != 0) kept.push_back(sector);
   }
   put({write.offset, std::move(mixed)}, cached);
+  harmed_.insert(kept.begin(), kept.end());
 }
 
 void SimMedium::meet_fate(const SimDiskOptions& options, std::vector<Write>& writes, Random& random,
@@ -205,6 +247,7 @@ void SimMedium::crash(const SimDiskOptions& options, std::vector<Write> in_fligh
   writes.reserve(cached_.size() + in_flight.size());
   for (auto applied = cached_.rbegin(); applied != cached_.rend(); ++applied) {
     write_through(applied->write.offset, applied->before.bytes());
+    harmed_.insert(applied->harmed_before.begin(), applied->harmed_before.end());
     writes.push_back(std::move(applied->write));
   }
   std::reverse(writes.begin(), writes.end());

@@ -6,6 +6,7 @@
 #include <array>
 #include <deque>
 #include <memory>
+#include <set>
 #include <vector>
 
 #include "base/buffer.h"
@@ -39,6 +40,13 @@ class SimMedium {
   void discard(uint64_t offset, uint64_t size, Random& random);
   // Damages each sector touched, as a pure function of the sector.
   void corrupt(uint64_t offset, uint64_t size);
+  // Its sectors do not hold what was last written to them: known until they are written again.
+  void note_harm(uint64_t offset, uint64_t size);
+  bool harmed(uint64_t offset, uint64_t size) const;
+  bool harmed() const { return !harmed_.empty(); }
+  // Reads of these sectors fail until they are written again. Harm, too.
+  void make_unreadable(uint64_t offset, uint64_t size);
+  bool readable(uint64_t offset, uint64_t size) const;
   void flip_bit(uint64_t offset, uint64_t bit);
   void wipe();
 
@@ -66,8 +74,10 @@ class SimMedium {
     uint64_t mark;
     Write write;
     Buffer before;
+    std::vector<uint64_t> harmed_before;
   };
 
+  std::vector<uint64_t> mend(uint64_t offset, uint64_t size);  // the sectors that were harmed
   const Page* find(uint64_t page) const;
   std::unique_ptr<const Page, Free>& place(uint64_t page);
   Page& make(uint64_t page);  // to be changed
@@ -86,6 +96,7 @@ class SimMedium {
   std::deque<Applied> cached_;
   uint64_t cached_bytes_ = 0;
   uint64_t applied_ = 0;
+  std::set<uint64_t> harmed_, unreadable_;  // sectors
 };
 
 }  // namespace sp::io

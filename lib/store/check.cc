@@ -147,12 +147,18 @@ class Checker : public std::enable_shared_from_this<Checker> {
       return;
     }
     size_t count = 1;
-    while (at_ + count < blocks_.size() && count < chunk_bytes / page_bytes &&
+    while (at_ >= alone_until_ && at_ + count < blocks_.size() &&
+           count < chunk_bytes / page_bytes &&
            blocks_[at_ + count].slot == blocks_[at_].slot + count)
       count++;
     const uint64_t offset = store_->state().table().slot_offset(blocks_[at_].slot);
     store_->disk().read(offset, chunk_.mutable_bytes().first(count * page_bytes),
                         [self = shared_from_this(), count](Status status) {
+                          if (!status.ok() && count > 1) {
+                            // Which of them cannot be read is found out one by one.
+                            self->alone_until_ = self->at_ + count;
+                            return self->next_blocks();
+                          }
                           for (size_t i = 0; i < count; i++)
                             self->verify(self->at_ + i,
                                          self->chunk_.bytes().subspan(i * page_bytes, page_bytes),
@@ -198,7 +204,7 @@ class Checker : public std::enable_shared_from_this<Checker> {
   Report report_;
   std::unique_ptr<StoreImpl> store_;
   std::vector<Block> blocks_;
-  size_t at_ = 0;
+  size_t at_ = 0, alone_until_ = 0;
 };
 
 }  // namespace

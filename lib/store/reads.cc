@@ -121,8 +121,9 @@ void StoreImpl::start_read(ReadCall* call, Bytes target) {
 }
 
 void StoreImpl::read_step(ReadCall* call, Status status) {
+  // A sector that cannot be read is as good as a damaged one: other copies have the block.
   if (!status.ok() && call->status.ok())
-    call->status = std::move(status).error().with("reading blocks");
+    call->status = Error(Code::damaged, std::move(status).error().with("reading blocks").message());
   if (--call->outstanding > 0) return;
   const std::byte* const memory = call->detour ? call->buffer.data() : call->into.data();
   for (size_t i = 0; i < call->slots.size() && call->status.ok(); i++) {
