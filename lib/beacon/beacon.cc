@@ -370,6 +370,7 @@ View BeaconImpl::view() const {
   view.content_hash = consensus_->state().content_hash();
   view.log_id = consensus_->log_id();
   view.voter = raft.is_voter();
+  view.abstains = raft.abstaining();
   view.voters = raft.config().voter_count();
   view.members = static_cast<uint32_t>(raft.config().members.size());
   return view;

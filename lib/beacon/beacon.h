@@ -45,6 +45,7 @@ struct View {
   uint64_t content_hash = 0;
   uint64_t log_id = 0;
   bool voter = false;
+  bool abstains = false;  // has lost entries and has not caught up
   uint32_t voters = 0;
   uint32_t members = 0;
 };

@@ -104,7 +104,7 @@ void Cluster::start_beacon(Node& node, bool bootstrap) {
   options.snapshot_path = "/snapshot" + number;
   if (setup.database) options.state_path = ":memory:";
   options.bootstrap = bootstrap;
-  options.log_frames_bytes = 8u << 20;  // the least
+  options.log_frames_bytes = beacon_log_bytes;
   options.snapshot_bytes = 512u << 10;
   options.log_entries_kept = setup.log_entries_kept;
   process.failure.clear();
@@ -117,6 +117,7 @@ void Cluster::start_beacon(Node& node, bool bootstrap) {
 }
 
 void Cluster::end_beacon(Node& node, Death death) {
+  note_index(node);
   if (!std::exchange(node.beacon.up, false)) return;
   node.beacon.host->kill(death);
   node.beacon.beacon.reset();
@@ -125,7 +126,8 @@ void Cluster::end_beacon(Node& node, Death death) {
 // servers
 
 void Cluster::start_server(Node& node) {
-  if (!node.server || node.server->up) return;
+  if (!node.server || node.server->up || node.server->held > 0) return;
+  if (may_start && !may_start(node)) return;
   ServerProcess& process = *node.server;
   if (!process.host->alive()) process.host->restart();
   process.up = true;

@@ -42,6 +42,8 @@ struct ClusterSetup {
   std::function<void(std::string_view line)> line_sink;  // besides the lines kept
 };
 
+constexpr uint64_t beacon_log_bytes = 8u << 20;  // frames: the least
+
 class Cluster {
  public:
   using Death = io::SimHost::Death;
@@ -57,6 +59,7 @@ class Cluster {
     std::vector<DiskId> disks;
     std::unique_ptr<member::Member> member;
     std::unique_ptr<serve::Server> server;
+    uint32_t held = 0;  // not to be started: somebody works on its disks
     bool up = false;
   };
   struct Node {
@@ -103,6 +106,9 @@ class Cluster {
   // What systemd and an administrator do now and then: ended processes are started again, failed
   // attempts repeated, fenced clients freed.
   void tend();
+  // What sp-disk-init does to a disk that nobody has open, again until it succeeds;
+  // `done` gets the uuid.
+  void format_disk(const std::string& path, DiskId id, std::function<void(uint64_t uuid)> done);
   void command(const map::Command& command);  // without waiting; refusals are nobody's loss
 
   // A line of the simulation's own in the log.
@@ -112,6 +118,7 @@ class Cluster {
   Node& node(NodeId id) { return nodes.at(id - 1u); }
   ClientProcess* holder_of(VolumeId volume);  // the newest process that took it
   const map::Map* newest_map() const;
+  uint64_t newest_index() const { return newest_index_; }  // that any beacon ever had
   uint64_t operations() const;
 
   // Checks. Each returns what is wrong, or nothing.
@@ -122,8 +129,8 @@ class Cluster {
   // slots to what it has to hold and nothing else. What it saw is kept for check_disks.
   std::string compare_copies();
   // Ends all processes, runs the world. Every disk is read in full, and has to be what
-  // compare_copies saw last.
-  std::string check_disks(const std::vector<std::string>& spoiled);
+  // compare_copies saw last; damage is found only where a disk was harmed.
+  std::string check_disks();
   std::string waiting() const;  // what the servers say that requests wait for
 
   ClusterSetup setup;
@@ -134,6 +141,7 @@ class Cluster {
   std::vector<Node> nodes;  // [id - 1]
   std::vector<ClientProcess> clients;
   std::vector<VolumeId> volumes;
+  std::function<bool(Node& node)> may_start;  // a server; asked before each start
   bool replaces_disks = false;  // tend() starts servers again that have given up a disk
 
  private:
@@ -146,10 +154,11 @@ class Cluster {
   void attach(ClientProcess& process);
   void attached(ClientProcess& process, Result<std::unique_ptr<client::Standalone>> result);
   uint32_t generation_of(const ClientProcess& process) const;
+  void note_index(const Node& node);
   std::string check_leases();
   bool serves(NodeId id, uint32_t set) const;
   std::string check_states();
-  std::string check_disk(DiskId disk, const std::string& path, bool may_be_damaged);
+  std::string check_disk(DiskId disk, const std::string& path);
 
   static constexpr ClusterId cluster_id = 0xc1d2;
   static constexpr uint16_t beacon_port = 4100;
@@ -163,6 +172,7 @@ class Cluster {
       sessions_;                               // and the generation of each
   std::map<uint64_t, uint64_t> state_hashes_;  // by applied index
   std::map<uint64_t, NodeId> terms_;           // who was in charge
+  uint64_t newest_index_ = 0;
   // What check_leases and check_states saw last, of each node: it is looked at again once the
   // process has done something.
   struct Seen {

@@ -1,5 +1,6 @@
 // What must hold in a simulated cluster: at every moment, and at rest.
 #include <algorithm>
+#include <cstdlib>
 
 #include "sim/cluster.h"
 #include "store/check.h"
@@ -19,6 +20,14 @@ std::string set_text(const map::DiskSet& row) {
          (row.activated ? " activated" : " not activated") + list_text("acting", row.acting) +
          list_text("recovering", row.recovering) + list_text("base", row.base) +
          list_text("target", row.target);
+}
+
+// Where a finding of a check lies.
+std::optional<uint64_t> device_offset_in(const std::string& text) {
+  constexpr std::string_view words = "device offset ";
+  const size_t at = text.find(words);
+  if (at == std::string::npos) return std::nullopt;
+  return std::strtoull(text.c_str() + at + words.size(), nullptr, 10);
 }
 
 }  // namespace
@@ -86,8 +95,14 @@ std::string Cluster::check_leases() {
   return wrong;
 }
 
+void Cluster::note_index(const Node& node) {
+  const map::Map* const map = node.beacon.up ? node.beacon.beacon->map() : nullptr;
+  if (map != nullptr) newest_index_ = std::max(newest_index_, map->index);
+}
+
 std::string Cluster::check_states() {
   for (const auto& node : nodes) {
+    note_index(node);
     if (!node.beacon.up || node.beacon.beacon->map() == nullptr) continue;
     const uint64_t events = node.beacon.host->events_run();
     if (std::exchange(seen_[node.id - 1u].beacon_events, events) == events) continue;
@@ -177,21 +192,20 @@ std::string Cluster::compare_copies() {
   return "";
 }
 
-std::string Cluster::check_disks(const std::vector<std::string>& spoiled) {
+std::string Cluster::check_disks() {
   for (auto& node : nodes) end_node(node, Death::power);
   for (const auto& node : nodes) {
     if (!node.server) continue;
     for (size_t i = 0; i < node.server->paths.size(); ++i) {
       const std::string& path = node.server->paths[i];
-      const bool may_be_damaged = std::find(spoiled.begin(), spoiled.end(), path) != spoiled.end();
-      auto wrong = check_disk(node.server->disks[i], path, may_be_damaged);
+      auto wrong = check_disk(node.server->disks[i], path);
       if (!wrong.empty()) return path + ": " + wrong;
     }
   }
   return "";
 }
 
-std::string Cluster::check_disk(DiskId id, const std::string& path, bool may_be_damaged) {
+std::string Cluster::check_disk(DiskId id, const std::string& path) {
   auto disk = tools_->host().disks.open(path, {});
   SP_ASSERT(disk.ok());
   std::optional<DiskContent> found;
@@ -204,7 +218,9 @@ std::string Cluster::check_disk(DiskId id, const std::string& path, bool may_be_
     return "the check does not end";
   if (!report->ok()) return report->error().message();
   for (const auto& finding : (*report)->findings) {
-    if (finding.severity == store::Severity::damage && !may_be_damaged)
+    const auto offset = device_offset_in(finding.place + " " + finding.explanation);
+    const bool explained = offset && world.disks().harmed(path, *offset, limits::block_bytes);
+    if (finding.severity == store::Severity::damage && !explained)
       return finding.place + ": " + finding.explanation;
   }
   const auto before = contents_.find(id);

@@ -8,15 +8,14 @@ namespace sp::sim {
 
 using std::chrono::milliseconds;
 
-ClusterFaults::ClusterFaults(Cluster& cluster, const Knobs& knobs, std::vector<Fault> plan)
-    : cluster_(cluster), plan_(std::move(plan)), spoils_all_(knobs[Knob::spoil_all] != 0) {}
+ClusterFaults::ClusterFaults(Cluster& cluster, std::vector<Fault> plan)
+    : cluster_(cluster), plan_(std::move(plan)) {
+  disk_last_ = static_cast<DiskId>(cluster.setup.storage_nodes * cluster.setup.disks_per_server);
+}
 
 void ClusterFaults::start() {
   running_ = true;
-  io::SeededRandom draws(cluster_.world.seed() ^ 0x5901);
-  Cluster::Node& node = cluster_.nodes[draws.below(cluster_.setup.storage_nodes)];
-  spoiled_node_ = node.id;
-  spoiled_disk_ = node.server->disks[draws.below(node.server->disks.size())];
+  cluster_.may_start = [this](Cluster::Node& node) { return may_start(node); };
   for (const Fault& fault : plan_) {
     cluster_.world.at(fault.at, [weak = std::weak_ptr<char>(alive_), this, &fault] {
       if (weak.lock() && running_) one(fault);
@@ -53,6 +52,12 @@ void ClusterFaults::one(const Fault& fault) {
     case FaultKind::clog: return clog(draws);
     case FaultKind::swap: return swap_disks(draws);
     case FaultKind::full: return fill_disk(draws);
+    case FaultKind::wipe: return wipe_disk(draws);
+    case FaultKind::die: return kill_disk(draws);
+    case FaultKind::wrong: return mistake_disk(draws);
+    case FaultKind::lie: return make_disk_lie(draws);
+    case FaultKind::super: return damage_superblock(draws);
+    case FaultKind::forget: return damage_beacon(draws);
     case FaultKind::count: return;
   }
 }

@@ -3,7 +3,7 @@
 // decaying blocks, disks swapped and replaced, volumes attached elsewhere by force, disks taken out
 // of placement.
 //
-// What is spoiled for good stays within promise 2: of each block one copy at the most is damaged.
+// What damages for good stays within promise 2: the Atlas says what may be hit.
 #pragma once
 #include <functional>
 #include <memory>
@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "sim/atlas.h"
 #include "sim/cluster.h"
 #include "sim/fault_plan.h"
 
@@ -18,11 +19,15 @@ namespace sp::sim {
 
 class ClusterFaults {
  public:
-  ClusterFaults(Cluster& cluster, const Knobs& knobs, std::vector<Fault> plan);
+  ClusterFaults(Cluster& cluster, std::vector<Fault> plan);
   void start();
   // No new faults, and everything is well again: links, disks, processes.
   void heal();
-  const std::vector<std::string>& spoiled() const { return spoiled_; }
+  // What an administrator does now and then about disks that are lost: they are replaced. Also
+  // follows which damage is mended.
+  void tend();
+  // After heal: what is lost and not replaced yet, or nothing.
+  std::string unsettled() const;
 
  private:
   using Death = io::SimHost::Death;
@@ -45,9 +50,35 @@ class ClusterFaults {
   // Disks, in cluster_faults_disks.cc.
   void trouble_disk(const Draws& draws);
   void trouble_log(const Draws& draws);
-  void spoil_block(const Draws& draws);
   void swap_disks(const Draws& draws);
   void fill_disk(const Draws& draws);
+  // What damages for good, in cluster_faults_lasting.cc.
+  struct Slot {  // of a disk in a server
+    Cluster::Node* node;
+    size_t position;
+    DiskId disk() const { return node->server->disks[position]; }
+    const std::string& path() const { return node->server->paths[position]; }
+  };
+  bool observe();  // false: nobody alive knows the newest map
+  Slot any_slot(const Draws& draws);
+  void spoil_block(const Draws& draws);
+  void wipe_disk(const Draws& draws);
+  void kill_disk(const Draws& draws);
+  void mistake_disk(const Draws& draws);
+  void make_disk_lie(const Draws& draws);
+  void damage_superblock(const Draws& draws);
+  void damage_beacon(const Draws& draws);
+  std::optional<Slot> slot_of(DiskId disk);
+  bool is_untouched(const Slot& slot) const;
+  void put_empty_disk(const Slot& slot, DiskId id);
+  void release(Cluster::Node& node);
+  void bring_right_disk_back(DiskId disk);
+  void replace_dead(DiskId disk);
+  uint64_t last_log_page(const std::string& log) const;
+  void tend_beacon(Cluster::Node& node);
+  bool may_start(Cluster::Node& node);
+  void retire_old_ids();
+  void follow_marks();
 
   void after(const Draws& draws, int64_t ms_max, std::function<void()> work);
   Death any_death(const Draws& draws);
@@ -65,11 +96,20 @@ class ClusterFaults {
   Cluster& cluster_;
   std::vector<Fault> plan_;
   bool running_ = false;
-  bool spoils_all_ = false;  // any disk may be spoiled, each block once
-  std::vector<std::string> spoiled_;
-  std::set<std::pair<ObjectId, uint16_t>> spoiled_blocks_;
-  DiskId spoiled_disk_ = 0;
-  NodeId spoiled_node_ = 0;
+  Atlas atlas_;
+  std::map<DiskId, bool> dead_;       // and whether the new one gets another id
+  std::map<DiskId, DiskId> retired_;  // and who came in its stead
+  struct Shelved {                    // a right disk
+    std::string path;
+    uint64_t uuid = 0;
+    std::set<Atlas::Mark> marks;
+  };
+  std::map<DiskId, Shelved> shelf_;
+  std::set<DiskId> doubted_;
+  std::map<DiskId, uint32_t> missed_;  // looks at which a lost disk was not opened by its server
+  uint32_t shelves_ = 0;
+  DiskId disk_last_ = 0;
+  io::Instant retired_at_{};
   DiskId outside_ = 0;  // of placement
   std::shared_ptr<char> alive_ = std::make_shared<char>();
 };

@@ -27,7 +27,7 @@ ClusterSetup setup_of(const RunOptions& options, const Knobs& knobs) {
   setup.disks_per_server = knobs.number(Knob::disks);
   setup.sets = knobs.number(Knob::sets);
   setup.copies = static_cast<uint8_t>(knobs[Knob::copies]);
-  setup.min_copies = std::min<uint8_t>(2, setup.copies);
+  setup.min_copies = std::min(static_cast<uint8_t>(knobs[Knob::min_copies]), setup.copies);
   setup.client_nodes = std::min(knobs.number(Knob::client_nodes), others - (setup.witness ? 1 : 0));
   setup.volumes = knobs.number(Knob::volumes);
   setup.clients_per_node = std::max(knobs.number(Knob::clients),
@@ -68,7 +68,7 @@ class Run {
         knobs_(options.seed, options.pins),
         cluster_(options.seed, setup_of(options, knobs_)),
         plan_(plan_of(options, knobs_)),
-        faults_(cluster_, knobs_, plan_) {}
+        faults_(cluster_, plan_) {}
 
   ClusterRunResult execute() {
     ClusterRunResult result;
@@ -94,9 +94,11 @@ class Run {
     if (advance([] { return false; }, options_.faults_for); !wrong_.empty()) return wrong_;
     cluster_.world.set_buggify(false);
     faults_.heal();
-    const bool settled = advance([this] { return cluster_.unsettled().empty(); }, heal_limit);
+    const bool settled = advance(
+        [this] { return faults_.unsettled().empty() && cluster_.unsettled().empty(); }, heal_limit);
     if (!wrong_.empty()) return wrong_;
-    if (!settled) return "liveness: not healed after a minute: " + cluster_.unsettled();
+    if (!settled)
+      return "liveness: not healed after a minute: " + faults_.unsettled() + cluster_.unsettled();
     return at_rest();
   }
 
@@ -143,8 +145,7 @@ class Run {
       return "liveness: operations do not end though everything is well" + cluster_.waiting();
     if (auto difference = compare(); !difference.empty()) return difference;
     if (const auto wrong = cluster_.history.check()) return "linearizability: " + *wrong;
-    if (auto wrong = cluster_.check_disks(faults_.spoiled()); !wrong.empty())
-      return "disk check: " + wrong;
+    if (auto wrong = cluster_.check_disks(); !wrong.empty()) return "disk check: " + wrong;
     return "";
   }
 
@@ -171,6 +172,7 @@ class Run {
       if (!wrong_.empty()) return false;
       if (cluster_.world.now() < next_tend_) continue;
       next_tend_ = cluster_.world.now() + tend_interval;
+      faults_.tend();
       cluster_.tend();
     }
     return reached();

@@ -9,6 +9,7 @@ namespace sp::sim {
 namespace {
 constexpr const char* group_name = "all";
 constexpr const char* template_name = "work";
+constexpr auto format_again_after = std::chrono::milliseconds(5);
 }  // namespace
 
 void Cluster::start_mgmt() {
@@ -21,28 +22,44 @@ void Cluster::start_mgmt() {
   mgmt_ = member::Member::start(mgmt_host_->host(), std::move(member), {});
 }
 
+void Cluster::format_disk(const std::string& path, DiskId id,
+                          std::function<void(uint64_t uuid)> done) {
+  auto opened = tools_->host().disks.open(path, {});
+  SP_ASSERT(opened.ok());
+  struct Call {
+    std::string path;
+    DiskId id;
+    std::function<void(uint64_t uuid)> done;
+    std::unique_ptr<io::Disk> disk;
+  };
+  const auto call =
+      std::make_shared<Call>(Call{path, id, std::move(done), std::move(opened).value()});
+  disk::FormatOptions format;
+  format.cluster = cluster_id;
+  format.disk = id;
+  format.write_in_full = false;
+  disk::format(tools_->host(), *call->disk, format,
+               [this, call](const Result<disk::Superblock>& superblock) {
+                 const uint64_t uuid = superblock.ok() ? superblock->uuid : 0;
+                 // In a later turn: a completion must not destroy its disk.
+                 world.at(format_again_after, [this, call, uuid] {
+                   call->disk.reset();
+                   if (uuid != 0) return call->done(uuid);
+                   format_disk(call->path, call->id, std::move(call->done));
+                 });
+               });
+}
+
 void Cluster::format_disks() {
   size_t open = 0;
-  std::vector<std::unique_ptr<io::Disk>> held;
   for (auto& node : nodes) {
     if (!node.server) continue;
     for (size_t i = 0; i < node.server->paths.size(); ++i) {
       const std::string& path = node.server->paths[i];
       const Status added = world.disks().add(path, setup.disk_bytes);
       SP_ASSERT(added.ok());
-      auto disk = tools_->host().disks.open(path, {});
-      SP_ASSERT(disk.ok());
-      held.push_back(std::move(disk).value());
       ++open;
-      disk::FormatOptions format;
-      format.cluster = cluster_id;
-      format.disk = node.server->disks[i];
-      format.write_in_full = false;
-      disk::format(tools_->host(), *held.back(), format,
-                   [&open](Result<disk::Superblock> superblock) {
-                     SP_ASSERT(superblock.ok());
-                     --open;
-                   });
+      format_disk(path, node.server->disks[i], [&open](uint64_t) { --open; });
     }
   }
   const bool done = world.run_until([&] { return open == 0; }, std::chrono::seconds(60));

@@ -30,6 +30,12 @@ enum class FaultKind : uint8_t {
   clog,
   swap,
   full,
+  wipe,
+  die,
+  wrong,
+  lie,
+  super,
+  forget,
   count
 };
 

@@ -1,0 +1,81 @@
+#include "sim/atlas.h"
+
+#include <algorithm>
+
+namespace sp::sim {
+
+void Atlas::observe(const map::Map& map) {
+  if (map.index <= index_) return;
+  index_ = map.index;
+  sets_ = map.sets;
+  voters_ = 0;
+  for (const auto& [id, node] : map.nodes) voters_ += node.voting ? 1 : 0;
+  for (auto lost = lost_.begin(); lost != lost_.end();) {
+    const auto row = map.disks.find(lost->first);
+    const bool forgotten = row == map.disks.end();
+    if (!forgotten && (lost->second == 0 || row->second.uuid != lost->second)) {
+      ++lost;
+      continue;
+    }
+    marks_.erase(lost->first);
+    lost = lost_.erase(lost);
+  }
+}
+
+void Atlas::replace(DiskId disk, uint64_t uuid) {
+  lost_[disk] = uuid;
+  marks_.erase(disk);
+}
+
+std::vector<DiskId> Atlas::sound(const map::DiskSet& set, DiskId but) const {
+  std::vector<DiskId> disks;
+  for (const DiskId disk : set.base) {
+    if (disk != but && !is_lost(disk)) disks.push_back(disk);
+  }
+  return disks;
+}
+
+bool Atlas::spoiled(DiskId disk, SetId set, const Block& block) const {
+  const auto marks = marks_.find(disk);
+  if (marks == marks_.end()) return false;
+  return std::any_of(marks->second.begin(), marks->second.end(), [&](const Mark& mark) {
+    return mark.set == set && Block(mark.object, mark.block) == block;
+  });
+}
+
+bool Atlas::may_spoil(DiskId disk, SetId set, ObjectId object, uint16_t block) const {
+  const auto row = sets_.find(set);
+  if (row == sets_.end()) return false;
+  const auto others = sound(row->second, disk);
+  return std::any_of(others.begin(), others.end(), [&](DiskId other) {
+    return !spoiled(other, set, {object, block});
+  });
+}
+
+bool Atlas::may_lose(DiskId disk) const {
+  for (const auto& [id, set] : sets_) {
+    if (std::find(set.base.begin(), set.base.end(), disk) == set.base.end()) continue;
+    const auto others = sound(set, disk);
+    if (others.empty()) return false;
+    for (const DiskId other : others) {
+      const auto marks = marks_.find(other);
+      if (marks == marks_.end()) continue;
+      for (const Mark& mark : marks->second) {
+        if (mark.set == id && !may_spoil(disk, id, mark.object, mark.block)) return false;
+      }
+    }
+  }
+  return true;
+}
+
+bool Atlas::is_only_copy(DiskId disk) const {
+  return std::any_of(sets_.begin(), sets_.end(), [disk](const auto& entry) {
+    return entry.second.base == std::vector<DiskId>{disk};
+  });
+}
+
+bool Atlas::may_lose_log(NodeId node) const {
+  return !logs_.contains(node) && 2 * (logs_.size() + 1) < voters_;
+}
+
+}  // namespace sp::sim

@@ -1,0 +1,373 @@
+// What damages a simulated cluster for good, within what the Atlas allows, and what its
+// administrator does about it.
+#include <algorithm>
+#include <cstring>
+
+#include "beacon/raft_log_format.h"
+#include "sim/cluster_faults.h"
+#include "store/check.h"
+
+namespace sp::sim {
+
+using std::chrono::milliseconds;
+
+namespace {
+constexpr uint32_t looks_before_replaced = 15;
+constexpr auto retire_interval = milliseconds(500);
+// A registration that was under way when a disk was taken out has ended by then.
+constexpr auto registrations_end = std::chrono::seconds(3);
+}  // namespace
+
+bool ClusterFaults::observe() {
+  const map::Map* const map = cluster_.newest_map();
+  if (map == nullptr || map->index < cluster_.newest_index()) return false;
+  atlas_.observe(*map);
+  return true;
+}
+
+ClusterFaults::Slot ClusterFaults::any_slot(const Draws& draws) {
+  Cluster::Node& node = any_storage_node(draws);
+  return {&node, draws->below(node.server->disks.size())};
+}
+
+std::optional<ClusterFaults::Slot> ClusterFaults::slot_of(DiskId disk) {
+  for (auto& node : cluster_.nodes) {
+    if (!node.server) continue;
+    const auto& disks = node.server->disks;
+    const auto found = std::find(disks.begin(), disks.end(), disk);
+    if (found != disks.end()) return Slot{&node, static_cast<size_t>(found - disks.begin())};
+  }
+  return std::nullopt;
+}
+
+// Nothing else is wrong with it for good, and nobody has it on the table.
+bool ClusterFaults::is_untouched(const Slot& slot) const {
+  const DiskId disk = slot.disk();
+  return slot.node->server->held == 0 && !atlas_.is_lost(disk) && dead_.count(disk) == 0 &&
+         shelf_.count(disk) == 0;
+}
+
+void ClusterFaults::spoil_block(const Draws& draws) {
+  const VolumeId volume = cluster_.volumes[draws->below(cluster_.volumes.size())];
+  const uint64_t block = draws->below(cluster_.setup.work.blocks) * cluster_.setup.work.stride;
+  const ObjectId object{volume, static_cast<uint32_t>(block / limits::blocks_per_object)};
+  const auto within = static_cast<uint16_t>(block % limits::blocks_per_object);
+  const Slot slot = any_slot(draws);
+  const uint64_t sector = 512 * draws->below(8);
+  const bool unreadable = draws->below(3) == 0;
+  auto& process = *slot.node->server;
+  store::Store* const store = process.server ? process.server->store(slot.disk()) : nullptr;
+  if (store == nullptr || !observe()) return;
+  follow_marks();
+  const map::Map& map = *cluster_.newest_map();
+  const auto row = map.volumes.find(volume);
+  const auto location = store::locate(*store, object, within);
+  // Not in the blink before the block's round is proven: damage there, then a crash, cannot be told
+  // from a torn write that was never acknowledged (sp-disk-format(5)).
+  if (row == map.volumes.end() || !location || !location->proven) return;
+  const SetId set = map::set_of(map, row->second, object.index);
+  if (!atlas_.may_spoil(slot.disk(), set, object, within)) return;
+  atlas_.spoil(slot.disk(), {set, object, within, location->device_offset});
+  if (unreadable)
+    cluster_.world.disks().make_unreadable(slot.path(), location->device_offset + sector, 512);
+  else
+    cluster_.world.disks().corrupt(slot.path(), location->device_offset + sector, 512);
+}
+
+// A spoiled block that was written or repaired since lies elsewhere; a doubted disk whose every
+// sector was written since is sound.
+void ClusterFaults::follow_marks() {
+  auto& disks = cluster_.world.disks();
+  for (auto& node : cluster_.nodes) {
+    if (!node.server || !node.server->server) continue;
+    for (const DiskId disk : node.server->disks) {
+      store::Store* const store = node.server->server->store(disk);
+      if (store == nullptr) continue;
+      const auto marks = atlas_.marks(disk);
+      for (const Atlas::Mark& mark : marks) {
+        const auto location = store::locate(*store, mark.object, mark.block);
+        if (location && location->proven && location->device_offset != mark.device_offset)
+          atlas_.mend(disk, mark);
+      }
+    }
+  }
+  for (auto doubted = doubted_.begin(); doubted != doubted_.end();) {
+    const auto slot = slot_of(*doubted);
+    if (slot && (disks.harmed(slot->path()) || disks.may_have_lied(slot->path()))) {
+      ++doubted;
+      continue;
+    }
+    if (slot) atlas_.find_sound(*doubted);
+    doubted = doubted_.erase(doubted);
+  }
+}
+
+void ClusterFaults::put_empty_disk(const Slot& slot, DiskId id) {
+  auto& disks = cluster_.world.disks();
+  Cluster::Node& node = *slot.node;
+  const std::string path = slot.path();
+  cluster_.end_server(node, Death::power);
+  ++node.server->held;
+  doubted_.erase(slot.disk());
+  missed_.erase(slot.disk());
+  if (dead_.erase(slot.disk()) > 0) {
+    disks.remove(path);
+    const Status added = disks.add(path, cluster_.setup.disk_bytes);
+    SP_ASSERT(added.ok());
+  } else {
+    disks.wipe(path);
+  }
+  const bool same = slot.disk() == id;
+  node.server->disks[slot.position] = id;
+  cluster_.format_disk(path, id, [this, &node, id, same](uint64_t uuid) {
+    if (same) atlas_.replace(id, uuid);
+    release(node);
+  });
+}
+
+void ClusterFaults::release(Cluster::Node& node) {
+  if (--node.server->held == 0) cluster_.start_server(node);
+}
+
+void ClusterFaults::wipe_disk(const Draws& draws) {
+  const Slot slot = any_slot(draws);
+  if (!is_untouched(slot) || !observe() || !atlas_.may_lose(slot.disk())) return;
+  atlas_.lose(slot.disk());
+  put_empty_disk(slot, slot.disk());
+}
+
+void ClusterFaults::kill_disk(const Draws& draws) {
+  const Slot slot = any_slot(draws);
+  const bool new_id = draws->below(2) == 0;
+  if (!is_untouched(slot) || !observe() || !atlas_.may_lose(slot.disk())) return;
+  const DiskId disk = slot.disk();
+  atlas_.lose(disk);
+  cluster_.world.disks().set_dead(slot.path(), true);
+  dead_.emplace(disk, new_id);
+  after(draws, 4000, [this, disk] { replace_dead(disk); });
+}
+
+void ClusterFaults::replace_dead(DiskId disk) {
+  const auto slot = slot_of(disk);
+  const auto dead = dead_.find(disk);
+  if (!slot || dead == dead_.end() || slot->node->server->held > 0) return;
+  if (!dead->second) return put_empty_disk(*slot, disk);
+  const DiskId id = ++disk_last_;
+  for (auto& [old_id, new_id] : retired_) {
+    if (new_id == disk) new_id = id;
+  }
+  retired_[disk] = id;
+  put_empty_disk(*slot, id);
+}
+
+// The new disk joins the placement, then the old id is forgotten.
+void ClusterFaults::retire_old_ids() {
+  const map::Map* const map = cluster_.newest_map();
+  if (retired_.empty() || map == nullptr || map->index < cluster_.newest_index() ||
+      cluster_.world.now() - retired_at_ < retire_interval)
+    return;
+  retired_at_ = cluster_.world.now();
+  for (auto retired = retired_.begin(); retired != retired_.end();) {
+    const auto [old_id, new_id] = *retired;
+    if (map->disks.count(old_id) == 0) {
+      retired = retired_.erase(retired);
+      continue;
+    }
+    ++retired;
+    if (outside_ == old_id) outside_ = 0;
+    if (map->disks.count(new_id) == 0) continue;
+    map::UpdatePlacementGroup join;
+    join.name = "all";
+    join.add.push_back(new_id);
+    const auto group = map->placement_groups.find(join.name);
+    if (group != map->placement_groups.end() && group->second.disks.count(new_id) == 0)
+      cluster_.command(join);
+    else
+      cluster_.command(map::ForgetDisk{old_id});
+  }
+}
+
+// An empty disk that was given the same id is taken for it, until somebody notices. While it stands
+// in, the right one is safe on a shelf.
+void ClusterFaults::mistake_disk(const Draws& draws) {
+  Slot slot = any_slot(draws);
+  if (!observe()) return;
+  for (auto& node : cluster_.nodes) {
+    for (size_t i = 0; node.server && i < node.server->disks.size(); ++i)
+      if (atlas_.is_only_copy(node.server->disks[i])) slot = {&node, i};
+  }
+  const DiskId disk = slot.disk();
+  const map::Map& map = *cluster_.newest_map();
+  const auto row = map.disks.find(disk);
+  if (!is_untouched(slot) || row == map.disks.end() || retired_.count(disk) != 0) return;
+  const bool refused = atlas_.is_only_copy(disk);
+  if (!refused && !atlas_.may_lose(disk)) return;
+  auto& disks = cluster_.world.disks();
+  cluster_.end_server(*slot.node, Death::power);
+  if (disks.forgot(slot.path())) return;
+  const std::string shelf = "/shelf" + std::to_string(++shelves_);
+  Status moved = disks.add(shelf, cluster_.setup.disk_bytes);
+  if (moved.ok()) moved = disks.swap(slot.path(), shelf);
+  SP_ASSERT(moved.ok());
+  atlas_.lose(disk);
+  shelf_[disk] = {shelf, row->second.uuid, atlas_.marks(disk)};
+  put_empty_disk(slot, disk);
+  after(draws, 4000, [this, disk] { bring_right_disk_back(disk); });
+}
+
+void ClusterFaults::bring_right_disk_back(DiskId disk) {
+  const auto slot = slot_of(disk);
+  const auto shelved = shelf_.find(disk);
+  if (shelved == shelf_.end()) return;
+  SP_ASSERT(slot.has_value());
+  Cluster::Node& node = *slot->node;
+  if (node.server->held > 0)  // somebody else works there
+    return cluster_.world.at(milliseconds(100), [this, disk] { bring_right_disk_back(disk); });
+  cluster_.end_server(node, Death::power);
+  const Status moved = cluster_.world.disks().swap(slot->path(), shelved->second.path);
+  SP_ASSERT(moved.ok());
+  const auto right = std::make_shared<const Shelved>(std::move(shelved->second));
+  shelf_.erase(shelved);
+  atlas_.lose(disk);
+  cluster_.start_server(node);
+  cluster_.world.at(registrations_end, [this, disk, right] {
+    if (!slot_of(disk) || !atlas_.is_lost(disk)) return;
+    atlas_.replace(disk, right->uuid);
+    for (const Atlas::Mark& mark : right->marks) atlas_.spoil(disk, mark);
+  });
+}
+
+void ClusterFaults::make_disk_lie(const Draws& draws) {
+  const Slot slot = any_slot(draws);
+  const auto& process = *slot.node->server;
+  auto& disks = cluster_.world.disks();
+  const uint64_t kind = draws->below(4);
+  if (!is_untouched(slot) || !process.server || process.server->store(slot.disk()) == nullptr)
+    return;
+  if (kind == 3) return disks.misdirect_next_read(slot.path());
+  if (!observe() || !atlas_.may_lose(slot.disk())) return;
+  atlas_.lose(slot.disk());
+  doubted_.insert(slot.disk());
+  if (kind == 0) disks.lose_next_write(slot.path());
+  if (kind == 1) disks.misdirect_next_write(slot.path());
+  if (kind == 2) disks.lie_on_next_flush(slot.path());
+}
+
+// One of the two, which is survived; or the second one is of another formatting, and the disk is
+// not believed any more.
+void ClusterFaults::damage_superblock(const Draws& draws) {
+  const Slot slot = any_slot(draws);
+  auto& disks = cluster_.world.disks();
+  const uint64_t second = cluster_.setup.disk_bytes - limits::block_bytes;
+  const bool differ = draws->below(2) == 0;
+  const uint64_t at = draws->below(2) == 0 ? 0 : second;
+  if (!is_untouched(slot)) return;
+  if (!differ) {
+    if (!disks.harmed(slot.path(), second - at, limits::block_bytes))
+      disks.corrupt(slot.path(), at, 512);
+    return;
+  }
+  const Slot other = any_slot(draws);
+  if (other.path() == slot.path() || !observe() || !atlas_.may_lose(slot.disk())) return;
+  atlas_.lose(slot.disk());
+  cluster_.end_server(*slot.node, Death::power);
+  Buffer page = Buffer::allocate(limits::block_bytes);
+  disks.peek(other.path(), second, page.mutable_bytes());
+  disks.poke(slot.path(), second, page.bytes());
+  cluster_.start_server(*slot.node);
+}
+
+// Its log is gone, or everything that it keeps, or a page of the log that was acknowledged lately.
+void ClusterFaults::damage_beacon(const Draws& draws) {
+  Cluster::Node& node = any_node(draws);
+  const uint64_t kind = draws->below(4);
+  const uint64_t back = 1 + draws->below(6);
+  const std::string number = std::to_string(node.id), log = "/log" + number;
+  auto& disks = cluster_.world.disks();
+  if (!disks.exists(log) || !node.beacon.up || !node.beacon.beacon->view().started) return;
+  if (node.voting && !atlas_.may_lose_log(node.id)) return;
+  if (!observe()) return;
+  cluster_.end_beacon(node, Death::process);
+  if (node.voting) atlas_.lose_log(node.id);
+  if (kind == 0 || kind == 1) disks.remove(log);
+  if (kind == 1 && disks.exists("/snapshot" + number)) disks.remove("/snapshot" + number);
+  if (kind >= 2) {
+    const uint64_t newest = last_log_page(log);
+    if (newest > back) disks.corrupt(log, (newest - back) * limits::block_bytes, 512);
+  }
+  after(draws, 1500, [this, id = node.id] { cluster_.start_node(cluster_.node(id)); });
+}
+
+// Frames are written one after the other, and no run fills the ring.
+uint64_t ClusterFaults::last_log_page(const std::string& log) const {
+  beacon::RaftLogIdentity identity;
+  identity.frames_bytes = beacon_log_bytes;
+  Buffer page = Buffer::allocate(limits::block_bytes);
+  const uint64_t first = identity.frames_offset() / limits::block_bytes;
+  uint64_t last = 0;
+  for (uint64_t at = first; at < first + beacon_log_bytes / limits::block_bytes; ++at) {
+    cluster_.world.disks().peek(log, at * limits::block_bytes, page.mutable_bytes());
+    if (std::memcmp(page.data(), "RAFRAME1", 8) == 0) last = at;
+    if (last != 0 && at > last + 16) break;
+  }
+  return last;
+}
+
+void ClusterFaults::tend() {
+  for (auto& node : cluster_.nodes) {
+    if (node.beacon.up && (!node.voting || atlas_.has_lost_log(node.id))) tend_beacon(node);
+    if (!node.server || !node.server->server || !node.server->server->all_opened()) continue;
+    const auto opened = node.server->server->disks();
+    for (size_t i = 0; i < node.server->disks.size(); ++i) {
+      const Slot slot{&node, i};
+      const DiskId disk = slot.disk();
+      const bool missing = std::find(opened.begin(), opened.end(), disk) == opened.end();
+      if (!missing || !atlas_.is_lost(disk) || dead_.count(disk) != 0 || shelf_.count(disk) != 0)
+        continue;
+      if (++missed_[disk] < looks_before_replaced) continue;
+      put_empty_disk(slot, disk);
+      break;
+    }
+  }
+  retire_old_ids();
+  if (running_) return;
+  observe();
+  follow_marks();
+  const auto shelf = shelf_;
+  for (const auto& [disk, shelved] : shelf) bring_right_disk_back(disk);
+  const auto dead = dead_;
+  for (const auto& [disk, new_id] : dead) replace_dead(disk);
+}
+
+// One that cannot make its state again says so, and comes back as a new member.
+void ClusterFaults::tend_beacon(Cluster::Node& node) {
+  const auto view = node.beacon.beacon->view();
+  if (view.started && view.voter && !view.abstains) atlas_.log_is_back(node.id);
+  if (node.beacon.failure.find("comes back as a new member") == std::string::npos) return;
+  const std::string log = "/log" + std::to_string(node.id);
+  cluster_.end_beacon(node, Death::process);
+  if (cluster_.world.disks().exists(log)) cluster_.world.disks().remove(log);
+  cluster_.start_beacon(node);
+}
+
+// A disk that forgot what it acknowledged last does not know: it must not start its sets alone.
+bool ClusterFaults::may_start(Cluster::Node& node) {
+  for (size_t i = 0; i < node.server->disks.size(); ++i) {
+    const Slot slot{&node, i};
+    if (!cluster_.world.disks().forgot(slot.path())) continue;
+    SP_ASSERT(atlas_.is_lost(slot.disk()));
+    put_empty_disk(slot, slot.disk());
+    return false;
+  }
+  return true;
+}
+
+std::string ClusterFaults::unsettled() const {
+  if (!dead_.empty()) return "a dead disk is not replaced";
+  if (!shelf_.empty()) return "a disk lies on a shelf";
+  if (!retired_.empty())
+    return "disk " + std::to_string(retired_.begin()->first) + " is not forgotten";
+  return "";
+}
+
+}  // namespace sp::sim
