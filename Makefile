@@ -4,11 +4,12 @@ BUILD ?= build
 JOBS ?= $(shell nproc)
 PREFIX ?= /usr
 SEEDS ?= 1000
+TIME ?= 600
 Q := $(if $(V),,@)
 NINJA := ninja -C $(BUILD) -j$(JOBS) $(if $(V),-v,--quiet)
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test tidy format sanitize bench soak install deps help clean guest-test planted
+.PHONY: build demo test tidy format sanitize fuzz bench soak install deps help clean guest-test planted
 
 help:
 	@echo "make            build everything into $(BUILD)/ (programs in $(BUILD)/bin)"
@@ -16,6 +17,7 @@ help:
 	@echo "make test       all tests, under 15 minutes on 2 cores"
 	@echo "make tidy       style: include direction, lengths, banned words, pages and completions (ALL=1: clang-tidy on all)"
 	@echo "make sanitize   clang++ with address and undefined-behaviour sanitizers: build and run the tests"
+	@echo "make fuzz       TIME=$(TIME) seconds of search for each fuzz target, with sanitizers (TARGETS=\"NAME...\", KEEP=1 adds to the corpus)"
 	@echo "make bench      benchmarks, as ratios to floors of the same run"
 	@echo "make planted    build with planted bugs; each must be found (BUGS=\"NAME...\": only these)"
 	@echo "make soak       SEEDS=$(SEEDS) fresh simulator seeds, then a long run on real processes"
@@ -51,6 +53,13 @@ sanitize: deps
 	$(Q)ninja -C $(BUILD)-sanitize -j$(JOBS) $(if $(V),-v,--quiet)
 	$(Q)ctest --test-dir $(BUILD)-sanitize --output-on-failure -j$(JOBS) -L 'unit|model|sim|fuzz' --no-tests=error
 
+fuzz: deps
+	$(Q)test -f $(BUILD)-fuzz/build.ninja || cmake -S . -B $(BUILD)-fuzz -G Ninja -DCMAKE_BUILD_TYPE=Debug \
+	  -DCMAKE_CXX_COMPILER=clang++ -DSP_SANITIZE=address,undefined >/dev/null
+	@echo "building the fuzz targets with clang++ and sanitizers into $(BUILD)-fuzz/ ..."
+	$(Q)ninja -C $(BUILD)-fuzz -j$(JOBS) $(if $(V),-v,--quiet) fuzzers
+	$(Q)BUILD=$(BUILD)-fuzz TIME=$(TIME) TARGETS="$(TARGETS)" KEEP=$(KEEP) tests/fuzz/run.sh
+
 bench: build
 	$(Q)BUILD=$(BUILD) tests/bench/run.sh
 
@@ -70,4 +79,4 @@ install: build
 	$(Q)DESTDIR=$(DESTDIR) PREFIX=$(PREFIX) BUILD=$(BUILD) tests/style/install.sh
 
 clean:
-	$(Q)rm -rf $(BUILD) $(BUILD)-sanitize $(BUILD)-planted
+	$(Q)rm -rf $(BUILD) $(BUILD)-sanitize $(BUILD)-planted $(BUILD)-fuzz

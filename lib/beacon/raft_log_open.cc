@@ -200,6 +200,21 @@ struct RaftLog::Opening {
 
   raft::Index last_index() const { return header.base.index + entries.size(); }
 
+  raft::Term last_term() const { return entries.empty() ? header.base.term : entries.back().term; }
+
+  // What the agreement relies on: no gap, terms that never fall, configurations that can be read.
+  Status check_next(const raft::LogEntry& entry) const {
+    if (entry.index != last_index() + 1)
+      return Error(Code::damaged, fmt::format("entry {} follows {}", entry.index, last_index()));
+    if (entry.term < last_term())
+      return Error(Code::damaged, fmt::format("entry {} of term {} follows term {}", entry.index,
+                                              entry.term, last_term()));
+    if (entry.kind == raft::EntryKind::configuration && !raft::Config::decode_all(entry.data).ok())
+      return Error(Code::damaged,
+                   fmt::format("the configuration in entry {} cannot be read", entry.index));
+    return {};
+  }
+
   void take_frame() {
     auto decoded = decode_frame(frame.bytes());
     const bool follows =
@@ -220,9 +235,8 @@ struct RaftLog::Opening {
       if (entry.index <= header.base.index) continue;
       // Only a program's error writes such a frame, and its checksum is right: nothing after it can
       // be believed either.
-      if (entry.index != last_index() + 1)
-        return fail(
-            Error(Code::damaged, fmt::format("entry {} follows {}", entry.index, last_index())));
+      if (Status possible = check_next(entry); !possible.ok())
+        return fail(std::move(possible).error());
       entries.push_back(std::move(entry));
     }
     hash = decoded->hash;
@@ -263,6 +277,12 @@ struct RaftLog::Opening {
   }
 
   void finish() {
+    // A frame carries the vote in force when it was written, so no entry here is of a later term
+    // unless a program's error made it so.
+    if (last_term() > vote.state.term)
+      return fail(Error(Code::damaged, fmt::format("its newest vote is of term {}, its last entry "
+                                                   "of term {}",
+                                                   vote.state.term, last_term())));
     result = std::make_unique<Opened>();
     result->identity = identity;
     const bool lost = !acknowledged_reached && !SP_PLANTED_BUG(raft_log_cut_at_damage);
@@ -271,7 +291,6 @@ struct RaftLog::Opening {
       result->lost_from = last_index() + 1;
       result->lost_to = std::max(header.last_index, result->lost_from);
     }
-    // A frame carries the vote in force when it was written, so no entry here is of a later term.
     result->restored.hard_state = vote.state;
     result->restored.base = header.base;
     result->restored.applied = header.base.index;

@@ -53,13 +53,17 @@ const Sample& sample() {
 void seal(MutableBytes page, const disk::Superblock& superblock) {
   const auto magic = load<uint64_t>(page);
   if (magic == log_page_magic) {
-    seal_log_page(page, superblock, load<LogPageHeader>(page));
+    const auto header = load<LogPageHeader>(page);
+    if (header.record_bytes <= log_payload_bytes) seal_log_page(page, superblock, header);
   } else if (magic == table_page_magic) {
     auto header = load<TablePageHeader>(page);
     header.crc = 0;
     std::memcpy(page.data(), &header, sizeof header);
     header.crc = crc64(page);
     std::memcpy(page.data(), &header, sizeof header);
+  } else if (as_text(page.first(8)) == "SPDISK01") {
+    const uint64_t crc = crc64(page.first(page.size() - sizeof(uint64_t)));
+    std::memcpy(page.data() + page.size() - sizeof crc, &crc, sizeof crc);
   }
 }
 

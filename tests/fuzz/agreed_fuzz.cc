@@ -1,0 +1,150 @@
+// Fuzz target of what is agreed on: the first byte picks a parser, the rest is its input. Commands,
+// maps, changes of maps, envelopes and messages of the agreement group have to be refused, or to
+// come out as the same bytes. The last parser applies a list of commands, each behind its length
+// (2 bytes), to the state of a small cluster: a refused one has to leave it as it was, and the
+// state has to be the same after a snapshot was taken and restored.
+#include <cstdlib>
+
+#include "beacon/consensus.h"
+#include "map/command.h"
+#include "map/map.h"
+#include "raft/message.h"
+#include "state/state.h"
+
+namespace {
+
+using namespace sp;
+
+void require(bool condition) {
+  if (!condition) std::abort();
+}
+void require_same(Bytes input, Bytes again) {
+  require(std::equal(input.begin(), input.end(), again.begin(), again.end()));
+}
+
+void command(Bytes input) {
+  if (const auto value = map::decode(input)) require_same(input, map::encode(*value));
+}
+
+void map_whole(Bytes input) {
+  auto value = map::decode_map(input);
+  if (!value) return;
+  require_same(input, map::encode(*value, true));
+  for (const map::Change& row : map::rows(*value)) require(map::apply(*value, row));
+  require_same(input, map::encode(*value, true));
+}
+
+// Some changes on an empty map; rows that were accepted come out again.
+void map_changes(Bytes input) {
+  map::Map map;
+  Reader in(input);
+  while (auto change = map::decode_change(in)) {
+    Writer out;
+    map::encode(out, *change);
+    (void)map::row_hash(*change);
+    (void)map::apply(map, *change);
+  }
+  require(map::decode_map(map::encode(map, true)).has_value());
+}
+
+void raft_message(Bytes input) {
+  const auto message = raft::Message::decode(input);
+  if (!message.ok()) return;
+  require_same(input, message->encode());
+}
+
+void raft_config(Bytes input) {
+  const auto config = raft::Config::decode_all(input);
+  if (config.ok()) require_same(input, config->encoded());
+}
+
+void envelope(Bytes input) {
+  if (const auto value = beacon::decode_envelope(input))
+    require_same(input, beacon::encode(*value));
+}
+
+std::vector<map::Command> founding() {
+  std::vector<map::Command> commands{map::InitCluster{7, "c"}};
+  map::UpdatePlacementGroup group;
+  group.name = "all";
+  for (NodeId node = 1; node <= 4; ++node) {
+    map::PutNode put;
+    put.node.id = node;
+    put.node.name = "n" + std::to_string(node);
+    map::ServiceUp up;
+    up.service.id = {ServiceKind::server, node, 1};
+    up.service.start_id = node;
+    for (uint16_t i = 0; i < 2; ++i) {
+      map::Disk disk;
+      disk.id = static_cast<DiskId>(node * 10 + i);
+      disk.server = up.service.id;
+      disk.uuid = disk.id;
+      disk.capacity_bytes = uint64_t{1} << 40;
+      up.disks.push_back(disk);
+      group.add.push_back(disk.id);
+    }
+    commands.emplace_back(put);
+    commands.emplace_back(map::NodeUp{node});
+    commands.emplace_back(up);
+  }
+  map::PutTemplate put;
+  put.row.name = "t";
+  put.row.place_all = "all";
+  put.set_count = 4;
+  map::CreateVolume volume;
+  volume.name = "v";
+  volume.size_bytes = 1 << 20;
+  volume.template_name = "t";
+  map::ServiceUp client;
+  client.service.id = {ServiceKind::client, 1, 1};
+  client.service.start_id = 9;
+  for (map::Command& next : std::vector<map::Command>{group, put, volume, client})
+    commands.push_back(std::move(next));
+  return commands;
+}
+
+std::unique_ptr<state::State> empty_state() {
+  auto opened = state::State::open(":memory:");
+  require(opened.ok());
+  return std::move(opened).value();
+}
+
+void apply_all(Bytes input) {
+  static const std::vector<std::byte> founded = [] {
+    const auto state = empty_state();
+    uint64_t index = 0;
+    for (const map::Command& next : founding()) require(state->apply(++index, next).status.ok());
+    return state->snapshot();
+  }();
+  static const std::unique_ptr<state::State> state = empty_state();
+  static const std::unique_ptr<state::State> other = empty_state();
+  require(state->restore(founded).ok());
+  uint64_t index = state->applied_index();
+  Reader in(input);
+  for (int count = 0; count < 64 && !in.rest().empty(); ++count) {
+    const auto next =
+        map::decode(in.raw(std::min<size_t>(in.number<uint16_t>(), in.rest().size())));
+    if (!next) continue;
+    const uint64_t before = state->content_hash();
+    const state::Applied applied = state->apply(++index, *next);
+    if (!applied.status.ok())
+      require(applied.changes.empty() && state->content_hash() == before &&
+              !applied.status.error().message().empty());
+  }
+  require(other->restore(state->snapshot()).ok());
+  require(other->content_hash() == state->content_hash() &&
+          other->applied_index() == state->applied_index());
+}
+
+using Parser = void (*)(Bytes);
+constexpr Parser parsers[] = {command,     map_whole, map_changes, raft_message,
+                              raft_config, envelope,  apply_all};
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  if (size == 0) return 0;
+  const Bytes input(reinterpret_cast<const std::byte*>(data), size);
+  parsers[data[0] % std::size(parsers)](input.subspan(1));
+  return 0;
+}
