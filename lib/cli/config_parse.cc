@@ -1,13 +1,6 @@
 // Reading sp.toml: every key is named once below, with its bounds; what is not named is a fault
 // with a hint.
-#define TOML_EXCEPTIONS 0
-// The library asserts what a bad file can make false ("[: x]"), and behind that has an error for
-// it. With NDEBUG it would take the assertions for the truth instead.
-#undef NDEBUG
-#define TOML_ASSERT(expression) static_cast<void>(0)
-#define TOML_ENABLE_FORMATTERS 0
 #include <fmt/format.h>
-#include <toml++/toml.h>
 
 #include <algorithm>
 #include <set>
@@ -17,6 +10,7 @@
 #include "base/units.h"
 #include "cli/config.h"
 #include "cli/hint.h"
+#include "cli/toml_library.h"
 
 namespace sp::cli {
 

@@ -151,7 +151,7 @@ TEST_CASE("hostile configurations give errors, not crashes") {
        {std::string("a = ") + std::string(2000, '['), nested, std::string("\0\x01\xff", 3),
         std::string("[node]\n1 = 3"), std::string("node = 4"),
         std::string("[cluster]\nid = [[1]]\nname={}\n"), std::string("[: x]\n"),
-        std::string("[[=]]\n"), std::string("[a.:]\n")})
+        std::string("[[=]]\n"), std::string("[a.:]\n"), std::string("k\u0153 = 1\n")})
     CHECK_FALSE(parse_config(text, "x").ok());
 }
 
