@@ -51,6 +51,7 @@ const map::Map* Cluster::newest_map() const {
 std::string Cluster::check_now() {
   if (auto wrong = check_leases(); !wrong.empty()) return "lease: " + wrong;
   if (auto wrong = check_states(); !wrong.empty()) return wrong;
+  if (const auto& wrong = history.check()) return "linearizability: " + *wrong;
   for (const auto& process : clients) {
     if (process.work && !process.work->failure().empty())
       return "content: " + process.host->name() + ": " + process.work->failure();
