@@ -224,6 +224,8 @@ std::string Cluster::check_disk(DiskId id, const std::string& path) {
     if (finding.severity == store::Severity::damage && !explained)
       return finding.place + ": " + finding.explanation;
   }
+  // One that is harmed may rightly lack what lay there, or not be believed at all.
+  if (world.disks().harmed(path)) return "";
   const auto before = contents_.find(id);
   if (before == contents_.end() || !found) return found ? "" : "it cannot be opened";
   return difference_over_stop(before->second, *found);
