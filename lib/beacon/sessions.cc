@@ -306,7 +306,7 @@ void Sessions::propose(ServiceId service, const map::Command& command, bool gone
   events_.propose(map::encode(command), gone, [this, service](const Result<uint64_t>& result) {
     if (result.ok()) {
       proposing_.erase(service);
-      tell_refused_disks(service);
+      note_refused_disks(service);
     } else {
       host_.log.warning(
           "the state did not take up or down",
@@ -368,24 +368,35 @@ void Sessions::reconcile_up(LinkId, Session& session) {
   const auto service = map_->services.find(id);
   const bool up = service != map_->services.end() && service->second.up &&
                   service->second.start_id == session.identity.start_id;
-  if (up && !session.register_again) return;
+  if (up && !session.register_again && !may_double_come_in(session)) return;
   session.register_again = false;
+  session.doubles.clear();
   map::Service row = session.registration->service;
   row.up = true;
   propose(id, map::ServiceUp{std::move(row), session.registration->disks}, false);
 }
 
 // The state takes a service up without a disk whose id belongs to another one.
-void Sessions::tell_refused_disks(ServiceId service) const {
+void Sessions::note_refused_disks(ServiceId service) {
   const LinkId link = link_of(service);
   if (link == 0) return;
-  for (const map::Disk& disk : sessions_.at(link).registration->disks) {
+  Session& session = sessions_.at(link);
+  if (!session.registration) return;
+  for (const map::Disk& disk : session.registration->disks) {
     const auto row = map_->disks.find(disk.id);
     if (row != map_->disks.end() && row->second.uuid == disk.uuid) continue;
+    if (row != map_->disks.end() && row->second.up) session.doubles.insert(disk.id);
     host_.log.error(
         "a disk is not taken in: its id belongs to another one",
         {{"service", wire::service_text(service)}, {"disk", disk.id}, {"device", disk.device}});
   }
+}
+
+bool Sessions::may_double_come_in(const Session& session) const {
+  return std::any_of(session.doubles.begin(), session.doubles.end(), [this](DiskId disk) {
+    const auto row = map_->disks.find(disk);
+    return row == map_->disks.end() || !row->second.up;
+  });
 }
 
 // leases

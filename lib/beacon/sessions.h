@@ -9,6 +9,7 @@
 #pragma once
 #include <deque>
 #include <map>
+#include <set>
 #include <optional>
 #include <vector>
 
@@ -53,6 +54,7 @@ class Sessions {
     wire::Identity identity;
     std::optional<wire::Register> registration;
     bool register_again = false;  // its disks changed
+    std::set<DiskId> doubles;     // refused as long as another server has one of that id in use
     uint64_t map_index = 0;       // of what was sent, 0: nothing yet
     io::Instant heard;
     io::Instant said;
@@ -88,7 +90,8 @@ class Sessions {
   LinkId link_of(ServiceId service) const;
   void reconcile_up(LinkId id, Session& session);
   void reconcile_down();
-  void tell_refused_disks(ServiceId service) const;
+  void note_refused_disks(ServiceId service);
+  bool may_double_come_in(const Session& session) const;
   void propose(ServiceId service, const map::Command& command, bool gone);
   void ask_leases();
 

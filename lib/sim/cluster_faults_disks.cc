@@ -19,9 +19,12 @@ void ClusterFaults::trouble_disk(const Draws& draws) {
         after(draws, 500, [this] { cluster_.replaces_disks = false; });
       });
     case 1: return disks.stall(path, milliseconds(1 + draws->below(3000)));
-    case 2:
-      return disks.stall("/log" + std::to_string(any_node(draws).id),
-                         milliseconds(1 + draws->below(1500)));
+    case 2: {
+      const std::string log = "/log" + std::to_string(any_node(draws).id);
+      const milliseconds time(1 + draws->below(1500));
+      if (disks.exists(log)) disks.stall(log, time);
+      return;
+    }
     default: {
       io::SimDiskOptions slow = cluster_.setup.world.disk;
       slow.latency_mean = milliseconds(1 + draws->below(30));
@@ -36,8 +39,8 @@ void ClusterFaults::trouble_disk(const Draws& draws) {
 // The beacon stops by itself and is started again.
 void ClusterFaults::trouble_log(const Draws& draws) {
   const std::string path = "/log" + std::to_string(any_node(draws).id);
-  cluster_.world.disks().fail_next(
-      path, draws->below(2) == 0 ? io::SimDisks::Kind::write : io::SimDisks::Kind::flush);
+  const auto kind = draws->below(2) == 0 ? io::SimDisks::Kind::write : io::SimDisks::Kind::flush;
+  if (cluster_.world.disks().exists(path)) cluster_.world.disks().fail_next(path, kind);
 }
 
 // The media change places, in one server or between two; each disk keeps its identity.

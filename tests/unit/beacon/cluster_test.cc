@@ -121,6 +121,29 @@ TEST_CASE("a disk that opened while the server's beacon was away is taken up (sp
       20s));
 }
 
+TEST_CASE("a disk refused for its id is taken in when the other is gone (sp-sim seed 31014)") {
+  Cluster c(3);
+  c.start_all();
+  REQUIRE(c.run_until([&] { return c.formed(); }, 10s));
+  auto& first = c.add_service(ServiceKind::server, 1);
+  const DiskId id = first.disks[0].id;
+  const auto is_up = [&](uint64_t uuid) {
+    const auto row = c.map(2).disks.find(id);
+    return row != c.map(2).disks.end() && row->second.up && row->second.uuid == uuid;
+  };
+  REQUIRE(c.run_until([&] { return is_up(first.disks[0].uuid); }, 5s));
+  auto& second = c.add_service(ServiceKind::server, 2);
+  c.kill_service(second);
+  second.disks[0].id = id;
+  second.host->restart();
+  c.start_service(second);
+  REQUIRE(c.run_until([&] { return c.up_at(2, second.id); }, 5s));
+  c.world.run_for(2s);
+  CHECK(is_up(first.disks[0].uuid));
+  c.kill_service(first);
+  CHECK(c.run_until([&] { return is_up(second.disks[0].uuid); }, 5s));
+}
+
 TEST_CASE("a silent node is declared down within 1.5 s, and comes back when it talks") {
   Cluster cluster(3, 9);
   form(cluster);
