@@ -20,7 +20,7 @@ help:
 	@echo "make fuzz       TIME=$(TIME) seconds of search for each fuzz target, with sanitizers (TARGETS=\"NAME...\", KEEP=1 adds to the corpus)"
 	@echo "make bench      benchmarks, as ratios to floors of the same run"
 	@echo "make planted    build with planted bugs; each must be found (BUGS=\"NAME...\": only these)"
-	@echo "make soak       SEEDS=$(SEEDS) fresh simulator seeds, then a long run on real processes"
+	@echo "make soak       SEEDS=$(SEEDS) fresh simulator seeds, then long runs on real processes (FAULTS=60 of links and processes)"
 	@echo "make guest-test GUEST=RUNNER  kernel drivers (ublk, NBD) in a virtual machine: tests/system/guest.sh"
 	@echo "make install    DESTDIR=, PREFIX=$(PREFIX): programs, units, man pages, completions"
 	@echo "make deps       install what is missing from Debian's packages (root)"
@@ -52,6 +52,7 @@ sanitize: deps
 	@echo "building with clang++ and sanitizers into $(BUILD)-sanitize/ ..."
 	$(Q)ninja -C $(BUILD)-sanitize -j$(JOBS) $(if $(V),-v,--quiet)
 	$(Q)ctest --test-dir $(BUILD)-sanitize --output-on-failure -j$(JOBS) -L 'unit|model|sim|fuzz' --no-tests=error
+	$(Q)$(BUILD)-sanitize/bin/sp-sim --seeds 20 --jobs $(JOBS)
 
 fuzz: deps
 	$(Q)test -f $(BUILD)-fuzz/build.ninja || cmake -S . -B $(BUILD)-fuzz -G Ninja -DCMAKE_BUILD_TYPE=Debug \
@@ -70,7 +71,7 @@ planted: deps
 	$(Q)BUILD=$(BUILD)-planted BUGS="$(BUGS)" tests/planted/run.sh
 
 soak: build
-	$(Q)BUILD=$(BUILD) SEEDS=$(SEEDS) tests/system/soak.sh
+	$(Q)BUILD=$(BUILD) SEEDS=$(SEEDS) FAULTS=$(FAULTS) tests/system/soak.sh
 
 guest-test: build
 	$(Q)BUILD=$(BUILD) GUEST=$(GUEST) tests/system/guest.sh

@@ -1,11 +1,12 @@
 // sp-disk-check: reads everything that a disk holds, with its server stopped, and says what is
 // wrong, where, and what to do. Writes nothing.
 //
-//   sp-disk-check [--no-data] [--summary] DEVICE
+//   sp-disk-check [--no-data] [--summary|--digest] DEVICE
 //   sp-disk-check --locate VOLUME:OBJECT:BLOCK DEVICE
 //
 // Exit codes: 0 clean; 3 no such device, no such block; 5 a server holds the device; 9 something is
 // damaged; others as in sp(7).
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -51,6 +52,19 @@ void print_report(const std::string& device, const store::Report& report, bool s
   summary.print(output);
 }
 
+void print_digests(const store::Report& report, const cli::OutputOptions& output) {
+  cli::Table table({{"set", "SET"},
+                    {"disk", "DISK"},
+                    {"recovering", "RECOVERING"},
+                    {"blocks", "BLOCKS"},
+                    {"digest", "DIGEST"}});
+  for (const store::SetDigest& digest : report.digests)
+    table.add({fmt::format("{}.{}", digest.set.group, digest.set.index),
+               uint64_t{report.superblock.disk}, digest.recovering, digest.blocks,
+               fmt::format("{:016x}", digest.hash)});
+  table.print(output);
+}
+
 int print_location(const Result<store::Location>& found, const cli::OutputOptions& output) {
   if (!found.ok()) return cli::fail(program, found.error());
   cli::Table table({{"offset", "OFFSET"}, {"version", "VERSION"}, {"crc64", "CRC64"}});
@@ -68,12 +82,14 @@ int print_location(const Result<store::Location>& found, const cli::OutputOption
 int main(int argc, char** argv) {
   cli::Options options(program, "Verify a disk offline.");
   std::string device, where;
-  bool no_data = false, summary = false;
+  bool no_data = false, summary = false, digest = false;
   cli::OutputOptions output;
   options.argument("DEVICE", device, "Device or file of the disk; its server must be stopped.")
       .flag("--no-data", no_data,
             "Verify superblocks, log and tables only, not the content of blocks.")
       .flag("--summary", summary, "Print the counts only, not the findings.")
+      .flag("--digest", digest,
+            "Print a digest of each set that the disk holds, to compare copies.")
       .text("--locate", "VOLUME:OBJECT:BLOCK", where,
             "Print where on the device a block lies, instead of checking.");
   output.add(options);
@@ -99,6 +115,7 @@ int main(int argc, char** argv) {
   }
   store::CheckOptions how;
   how.read_data = !no_data;
+  how.digests = digest;
   if (isatty(STDERR_FILENO) == 1)
     how.progress = [](uint64_t done, uint64_t total) {
       std::fprintf(stderr, "\r%s of %s verified ", format_size(done).c_str(),
@@ -110,6 +127,9 @@ int main(int argc, char** argv) {
   (*real)->run_until([&report] { return report.has_value(); }, long_enough);
   if (how.progress) std::fputs("\n", stderr);
   if (!report->ok()) return cli::fail(program, report->error());
-  print_report(device, **report, summary, output);
+  if (digest)
+    print_digests(**report, output);
+  else
+    print_report(device, **report, summary, output);
   return (*report)->worst() == store::Severity::damage ? cli::exit_damaged : cli::exit_done;
 }

@@ -11,7 +11,7 @@ _sp_options() { # command, verb: its options, one a line
     "sp-disk show") printf '%s\n' --help ;;
     "sp-disk describe") printf '%s\n' --help ;;
     "sp-disk forget") printf '%s\n' --dry-run --help --yes ;;
-    "sp-disk-check ") printf '%s\n' --exact '--format=table|tsv|json' --help --json '--locate=VOLUME:OBJECT:BLOCK' --no-data --no-header --summary --version ;;
+    "sp-disk-check ") printf '%s\n' --digest --exact '--format=table|tsv|json' --help --json '--locate=VOLUME:OBJECT:BLOCK' --no-data --no-header --summary --version ;;
     "sp-disk-init ") printf '%s\n' '--cluster=ID' '--config=PATH' --dry-run --exact '--force-overwrite=NAME' '--format=table|tsv|json' --help '--id=N' --json --list --no-header '--node=N' --show-config '--size=SIZE' --sparse --version ;;
     "sp-kv ") printf '%s\n' '--config=PATH' --exact '--format=table|tsv|json' --help --json --no-header '--node=N' --show-config '--timeout=DURATION' --version ;;
     "sp-kv list") printf '%s\n' --help ;;

@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # local-cluster.sh: a whole cluster on this machine, of the sp-* commands and nothing else: one address 127.0.0.N a node, disks in files.
 #
-#   local-cluster.sh up     [--nodes N] [--disks M] [--size S] [--port-base P] [--devices D] [--witness] [--memory] [--dir D]
-#   local-cluster.sh status | down | kill NODE|all | start NODE|all | flip VOLUME   [--only SERVICE] [--dir D]
+#   local-cluster.sh up     [--nodes N] [--disks M] [--size S] [--port-base P] [--devices D] [--witness] [--memory] [--netns P] [--dir D]
+#   local-cluster.sh status | down | kill NODE|all | stop NODE|all | start NODE|all | flip VOLUME   [--only SERVICE] [--netns P] [--dir D]
 #
 # up       makes key, token, sp.toml and disks in D (once), starts all services, waits until all is well, makes placement group and template "demo"
 # --witness a further node that only votes; --memory: disks in memory (tmpfs), which survive the death of a process, not of the machine
 # --devices folder of the block devices of node 1 (/dev/storpool); those of node N are in FOLDER-nodeN
+# --netns  node N runs in the network namespace P + N, at 10.99.0.N, and has no block device service; the caller has made them, and is in one
+# stop     ends the processes of a node in order, with SIGTERM
 # kill     ends all processes of a node with SIGKILL (or those of one SERVICE: beacon, serve, mgmt, block); start brings them back
 # flip     damages blocks of one disk that holds the volume's data, and says how many
 # down     stops everything and removes D
@@ -14,7 +16,7 @@
 set -euo pipefail
 
 dir=${SP_CLUSTER_DIR:-${TMPDIR:-/tmp}/sp-local-cluster}
-nodes=3 disks=2 size=1G port_base=4700 devices=/dev/storpool witness='' memory='' only=''
+nodes=3 disks=2 size=1G port_base=4700 devices=/dev/storpool witness='' memory='' only='' netns=''
 
 usage() { sed -n 's/^# \{0,1\}//; 2,/^$/p' "$0" >&2; exit 2; }
 fail() { echo "local-cluster.sh: $1" >&2; exit 1; }
@@ -27,7 +29,7 @@ verb=$1
 shift
 target=''
 case $verb in
-  kill | start | flip) [ $# -gt 0 ] || usage; target=$1; shift ;;
+  kill | stop | start | flip) [ $# -gt 0 ] || usage; target=$1; shift ;;
 esac
 while [ $# -gt 0 ]; do
   case $1 in
@@ -36,6 +38,7 @@ while [ $# -gt 0 ]; do
     --size) size=${2:?}; shift ;;
     --dir) dir=${2:?}; shift ;;
     --only) only=${2:?}; shift ;;
+    --netns) netns=${2:?}; shift ;;
     --port-base) port_base=${2:?}; shift ;;
     --devices) devices=${2:?}; shift ;;
     --witness) witness=1 ;;
@@ -83,11 +86,12 @@ await() {
   done
 }
 
-launch() { # name, command...
-  local name=$1
-  shift
+launch() { # name, node, command...
+  local name=$1$2 inside=()
   ! alive "$name" || return 0
-  setsid "$@" >>"$log/$name.log" 2>&1 </dev/null &
+  [ -z "$netns" ] || inside=(ip netns exec "$netns$2")
+  shift 2
+  setsid "${inside[@]}" "$@" >>"$log/$name.log" 2>&1 </dev/null &
   echo $! >"$run/$name.pid"
 }
 
@@ -97,10 +101,11 @@ start_node() {
     first=--bootstrap
     touch "$dir/bootstrapped"
   fi
-  launch "beacon$node" sp-beacon --node "$node" $first
-  ! has_disks "$node" || launch "serve$node" sp-serve --node "$node"
-  ! has_disks "$node" || launch "mgmt$node" sp-mgmt --node "$node"
-  if [ "$(id -u)" -eq 0 ] && has_disks "$node"; then launch "block$node" sp-block --node "$node"; fi
+  launch beacon "$node" sp-beacon --node "$node" $first
+  has_disks "$node" || return 0
+  launch serve "$node" sp-serve --node "$node"
+  launch mgmt "$node" sp-mgmt --node "$node"
+  if [ "$(id -u)" -eq 0 ] && [ -z "$netns" ]; then launch block "$node" sp-block --node "$node"; fi
 }
 
 # Signals all processes of some nodes before it waits for any of them.
@@ -156,7 +161,8 @@ write_config() {
     printf '\n[api]\ntoken_file = "%s/token"\nport = %d\n' "$dir" $((port_base + 1))
     for node in $(seq "$all"); do
       mkdir -p "$dir/state$node"
-      printf '\n[node.%d]\nname = "node%d"\naddress = "127.0.0.%d"\nbeacon_port = %d\n' "$node" "$node" "$node" "$port_base"
+      printf '\n[node.%d]\nname = "node%d"\naddress = "%s.%d"\n' "$node" "$node" "$([ -n "$netns" ] && echo 10.99.0 || echo 127.0.0)" "$node"
+      printf 'beacon_port = %d\n' "$port_base"
       printf 'state_dir = "%s/state%d"\n' "$dir" "$node"
       printf 'block_dir = "%s"\n' "$devices$([ "$node" -eq 1 ] || echo "-node$node")"
       [ "$node" -le "$nodes" ] || continue
@@ -227,7 +233,7 @@ release_devices() {
     timeout 20 sp-attach "$volume" --detach --client "$client" --force --timeout 5s >/dev/null 2>&1 || true
   done < <(timeout 10 sp-attach --list --format=tsv --no-header --timeout 2s 2>/dev/null || true)
   stop TERM all
-  [ "$(id -u)" -eq 0 ] || return 0
+  if [ "$(id -u)" -ne 0 ] || [ -n "$netns" ]; then return 0; fi
   for node in $(all_nodes); do
     has_disks "$node" || continue
     timeout 60 sp-block --node "$node" --release >/dev/null 2>"$run/release$node.log" || cat "$run/release$node.log" >&2
@@ -244,11 +250,12 @@ down() {
 case $verb in
   up) up ;;
   down) down ;;
-  status | kill | start | flip)
+  status | kill | stop | start | flip)
     [ -e "$SP_CONFIG" ] || fail "there is no cluster in $dir: run up first"
     case $verb in
       status) sp-status ;;
       kill) stop KILL "$target" ;;
+      stop) stop TERM "$target" ;;
       start) start "$target" ;;
       flip) flip "$target" ;;
     esac

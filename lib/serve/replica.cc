@@ -319,9 +319,7 @@ void Replica::digest_step(std::shared_ptr<DigestWork> work) {
   for (const ObjectId object : objects) {
     for (const auto& block : store_.object_state(object).blocks) {
       ++work->reply.blocks;
-      work->reply.hash +=
-          mix64(mix64(mix64(object.packed()) ^ block.block) ^ block.version.packed()) ^
-          mix64(block.crc);
+      work->reply.hash += store::digest_share(object, block);
     }
     work->cursor = object;
   }

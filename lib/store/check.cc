@@ -143,6 +143,7 @@ class Checker : public std::enable_shared_from_this<Checker> {
   void next_blocks() {
     if (options_.progress) options_.progress(at_ * page_bytes, blocks_.size() * page_bytes);
     if (at_ == blocks_.size()) {
+      if (options_.digests) digest();
       finish(Status{});
       return;
     }
@@ -181,6 +182,23 @@ class Checker : public std::enable_shared_from_this<Checker> {
                     std::to_string(store_->state().table().slot_offset(slot)),
                 status.ok() ? "the content does not match its checksum" : status.error().message(),
                 "the cluster repairs it from another copy when it is read or scrubbed");
+  }
+
+  void digest() {
+    State& state = store_->state();
+    for (auto& [id, set] : state.sets()) {
+      if (!set.undecided.empty()) state.decide(id, set.undecided.back().record.version);
+      SetDigest digest{id, set.record && set.record->recovering, 0, 0};
+      for (const auto& [name, object] : set.objects)
+        for (uint32_t block = object->next_used(0); block < limits::blocks_per_object;
+             block = object->next_used(block + 1)) {
+          const Descriptor& found = state.table().descriptor(object->slot(block));
+          ++digest.blocks;
+          digest.hash += digest_share(
+              name, {static_cast<uint16_t>(block), Version::from_packed(found.version), found.crc});
+        }
+      if (set.record) report_.digests.push_back(digest);
+    }
   }
 
   void finish(Status status) {

@@ -28,8 +28,19 @@ struct Finding {
   std::string advice;
 };
 
+// What a copy of a set holds, as if every write that is on this disk were decided: of copies that
+// had no write under way, equal ones have equal numbers here, whatever they had remembered of
+// decisions when they stopped.
+struct SetDigest {
+  SetId set;
+  bool recovering = false;  // older writes may be missing
+  uint64_t blocks = 0;
+  uint64_t hash = 0;  // over object, block, version and crc64 of each
+};
+
 struct Report {
   disk::Superblock superblock;
+  std::vector<SetDigest> digests;  // with CheckOptions::digests; ascending by set
   std::vector<Finding> findings;
   uint64_t findings_omitted = 0;  // beyond findings_max
   uint64_t blocks_verified = 0;
@@ -47,7 +58,8 @@ struct Report {
 };
 
 struct CheckOptions {
-  bool read_data = true;                                        // false: metadata only
+  bool read_data = true;  // false: metadata only
+  bool digests = false;
   std::function<void(uint64_t done, uint64_t total)> progress;  // in bytes of data
   std::function<void(const Store&)> opened;  // once log and tables are read, for further questions
 };

@@ -77,6 +77,9 @@ struct BlockState {
   uint64_t crc = 0;  // of the content
 };
 
+// The share of one block in the digest of a copy, which is the wrapping sum over its blocks.
+uint64_t digest_share(ObjectId object, const BlockState& block);
+
 // The decided state of one object, for recovery: all blocks that hold data, and the newest discard.
 struct ObjectState {
   ObjectId object;

@@ -213,6 +213,11 @@ std::vector<ObjectId> StoreImpl::changed_objects(SetId set, Version after, Objec
   return changed;
 }
 
+uint64_t digest_share(ObjectId object, const BlockState& block) {
+  return mix64(mix64(mix64(object.packed()) ^ block.block) ^ block.version.packed()) ^
+         mix64(block.crc);
+}
+
 ObjectState StoreImpl::object_state(ObjectId id) const {
   ObjectState out;
   out.object = id;
