@@ -8,6 +8,8 @@
 #undef NDEBUG
 #define TOML_ASSERT(expression) static_cast<void>(0)
 // Its tables of characters hold U+00A0 to U+0499 for blanks or unreachable; most are letters.
+#include <cstdint>
+
 #include <toml++/impl/preprocessor.h>
 #undef TOML_UNREACHABLE
 #define TOML_UNREACHABLE return false
