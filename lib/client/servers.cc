@@ -131,6 +131,13 @@ void Servers::lost(Link& link, const Error& why) {
   });
 }
 
+size_t Servers::open_requests() const {
+  size_t open = 0;
+  for (const auto& [id, link] : links_)
+    open += link->waiting.size() + link->slots.size() - link->free_slots.size();
+  return open;
+}
+
 void Servers::map_changed(const map::Map& map) {
   for (auto& [id, link] : links_) {
     if (!link->connection && !link->attempt) continue;

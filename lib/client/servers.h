@@ -28,6 +28,7 @@ class Servers {
   const wire::Identity& self() const { return self_; }
   // message.request is filled in here.
   void request(const map::Service& server, wire::Message message, Reply reply);
+  size_t open_requests() const;  // sent or waiting
   // Gives up connections to servers that the map knows to be down or started anew.
   void map_changed(const map::Map& map);
 

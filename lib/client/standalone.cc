@@ -57,6 +57,11 @@ class Session {
   }
   void on_fenced(Callback<void()> fenced) { volume_->on_fenced() = std::move(fenced); }
 
+  std::string waits_for() const {
+    const std::string more = member_ == nullptr ? "" : member_->waits_for();
+    return waiting_for() + (more.empty() ? "" : " (" + more + ")");
+  }
+
  private:
   std::string waiting_for() const {
     if (member_ == nullptr || member_->map().index == 0) return "no beacon of the cluster answers";
@@ -171,6 +176,9 @@ class Attaching final : public Standalone::Attempt {
         ready_.call_once(std::move(status).error());
       }
     });
+  }
+  std::string waits_for() const override {
+    return session_ == nullptr ? "" : session_->waits_for();
   }
 
  private:

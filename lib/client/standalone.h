@@ -38,6 +38,7 @@ class Standalone {
   class Attempt {
    public:
     virtual ~Attempt() = default;
+    virtual std::string waits_for() const = 0;
   };
   [[nodiscard]] static std::unique_ptr<Attempt> attach(io::Host& host, StandaloneOptions options,
                                                        Ready ready);

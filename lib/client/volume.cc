@@ -36,6 +36,7 @@ class VolumeHandle final : public Volume {
   void flush(Done done) override { engine_->flush(std::move(done)); }
   void map_changed() override { engine_->map_changed(); }
   VolumeCounters counters() const override { return engine_->counters(); }
+  std::string waits_for() const override { return engine_->waits_for(); }
   Callback<void()>& on_fenced() override { return engine_->on_fenced(); }
 
  private:
@@ -182,7 +183,7 @@ void VolumeImpl::start_waiting() {
 
 // sending
 
-bool VolumeImpl::route(const Piece& piece, Route& route) {
+bool VolumeImpl::route(const Piece& piece, Route& route) const {
   const map::Map& map = member_.map();
   const auto volume = map.volumes.find(options_.volume);
   if (volume == map.volumes.end()) return false;
@@ -203,7 +204,7 @@ bool VolumeImpl::route(const Piece& piece, Route& route) {
 
 void VolumeImpl::send(Piece& piece) {
   Route to;
-  if (!route(piece, to)) return rest(piece, false);
+  if (!route(piece, to)) return rest(piece, false, "no server leads the set");
   piece.state = PieceState::sent;
   servers_->request(*to.server, make_request(piece, to),
                     [weak = weak_from_this(), id = piece.id](Result<wire::Message> message) {
@@ -254,7 +255,8 @@ wire::Message VolumeImpl::make_request(Piece& piece, const Route& route) {
 }
 
 // Tries again later: `soon` when the answer says where or why, else with a growing pause.
-void VolumeImpl::rest(Piece& piece, bool soon) {
+void VolumeImpl::rest(Piece& piece, bool soon, std::string why) {
+  piece.refusal = std::move(why);
   ++counters_.retries;
   ++piece.attempts;
   const uint32_t doublings = std::min<uint32_t>(soon ? 0 : piece.attempts, 8);

@@ -15,6 +15,7 @@
 //   requests from then on fail with Code::closed.
 #pragma once
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "client/block_device.h"
@@ -37,6 +38,7 @@ struct VolumeCounters {
   uint64_t reads = 0, writes = 0, retries = 0, checksum_mismatches = 0;
   uint64_t oldest_request_ms = 0;  // age of the oldest unanswered request, 0 when none
   uint64_t in_flight = 0;
+  uint64_t requests_open = 0;  // at servers, of all volumes of the process
 };
 
 class Volume : public BlockDevice {
@@ -47,6 +49,8 @@ class Volume : public BlockDevice {
                                       const VolumeOptions& options);
   virtual void map_changed() = 0;
   virtual VolumeCounters counters() const = 0;
+  // Who lets the oldest request wait: server, set, epoch and the last answer. Empty: none is open.
+  virtual std::string waits_for() const = 0;
   virtual Callback<void()>&
   on_fenced() = 0;  // set by the owner; called once when the attachment is gone
 };

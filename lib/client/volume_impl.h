@@ -34,6 +34,7 @@ class VolumeImpl final : public Volume, public std::enable_shared_from_this<Volu
   void flush(Done done) override;
   void map_changed() override;
   VolumeCounters counters() const override;
+  std::string waits_for() const override;
   Callback<void()>& on_fenced() override { return on_fenced_; }
   void close();  // no completion runs any more
 
@@ -61,7 +62,8 @@ class VolumeImpl final : public Volume, public std::enable_shared_from_this<Volu
     bool checksum_failed = false;
     PieceState state = PieceState::waiting;
     uint32_t attempts = 0;
-    io::Instant due;  // while resting
+    std::string refusal;  // why it rests: the last answer, or why there was none
+    io::Instant due;      // while resting
     io::Instant since;
     OpenWrites::Range range() const { return {object.index, first_block, block_count}; }
   };
@@ -76,10 +78,10 @@ class VolumeImpl final : public Volume, public std::enable_shared_from_this<Volu
   void enqueue(Piece& piece);
   void start_waiting();
   void leave_queue(const Piece& piece);
-  bool route(const Piece& piece, Route& route);
+  bool route(const Piece& piece, Route& route) const;
   void send(Piece& piece);
   wire::Message make_request(Piece& piece, const Route& route);
-  void rest(Piece& piece, bool soon);
+  void rest(Piece& piece, bool soon, std::string why);
   void wake();
   void arm();
   void replied(uint64_t id, Result<wire::Message> message);
@@ -106,8 +108,9 @@ class VolumeImpl final : public Volume, public std::enable_shared_from_this<Volu
   uint64_t last_id_ = 0;
   uint64_t next_number_;
   uint64_t oldest_open_;
-  std::deque<bool> answered_;                 // of numbers from oldest_open_ on
-  std::map<SetId, map::DiskSet> newer_rows_;  // learnt from refusals, until the map has them
+  std::deque<bool> answered_;  // of numbers from oldest_open_ on
+  mutable std::map<SetId, map::DiskSet>
+      newer_rows_;  // learnt from refusals, until the map has them
   io::Timer timer_;
   VolumeCounters counters_;
 };

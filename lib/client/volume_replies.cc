@@ -3,8 +3,10 @@
 #include <cstring>
 
 #include "base/checksum.h"
+#include "base/planted.h"
 #include "base/probe.h"
 #include "client/volume_impl.h"
+#include "wire/handshake.h"
 
 namespace sp::client {
 
@@ -14,11 +16,12 @@ void VolumeImpl::replied(uint64_t id, Result<wire::Message> message) {
   Piece& piece = found->second;
   if (!message.ok()) {
     SP_PROBE(client_loses_connection_with_requests_open);
-    return rest(piece, piece.attempts == 0);
+    return rest(piece, piece.attempts == 0, message.error().message());
   }
   if (piece.operation->kind == Kind::read) {
     const auto reply = wire::decode<wire::ReadReply>(message->body);
-    if (message->type != wire::MessageType::read_reply || !reply) return rest(piece, false);
+    if (message->type != wire::MessageType::read_reply || !reply)
+      return rest(piece, false, "an answer without sense");
     if (reply->status != wire::DataStatus::ok)
       return outcome(piece, reply->status, reply->current, reply->text);
     if (take_read(piece, *reply, message->data)) return finish(piece, std::nullopt);
@@ -27,10 +30,11 @@ void VolumeImpl::replied(uint64_t id, Result<wire::Message> message) {
     host_.log.warning("a read did not match its checksum", {{"volume", piece.object.volume},
                                                             {"object", piece.object.index},
                                                             {"block", piece.first_block}});
-    return rest(piece, false);
+    return rest(piece, false, "the content did not match its checksum");
   }
   const auto reply = wire::decode<wire::WriteReply>(message->body);
-  if (message->type != wire::MessageType::write_reply || !reply) return rest(piece, false);
+  if (message->type != wire::MessageType::write_reply || !reply)
+    return rest(piece, false, "an answer without sense");
   if (reply->status == wire::DataStatus::ok) return finish(piece, std::nullopt);
   outcome(piece, reply->status, reply->current, reply->text);
 }
@@ -44,9 +48,10 @@ void VolumeImpl::outcome(Piece& piece, wire::DataStatus status,
         SP_PROBE(client_learns_row_from_refusal);
         if (known.revision < current->revision) known = *current;
       }
-      return rest(piece, piece.attempts == 0);
+      if (SP_PLANTED_BUG(client_forgets_refused_request)) return;
+      return rest(piece, piece.attempts == 0, text);
     case wire::DataStatus::not_ready:
-    case wire::DataStatus::busy: return rest(piece, false);
+    case wire::DataStatus::busy: return rest(piece, false, text);
     case wire::DataStatus::fenced: return fence(text);
     case wire::DataStatus::damaged: return finish(piece, Error(Code::damaged, text));
     case wire::DataStatus::no_space: return finish(piece, Error(Code::no_space, text));
@@ -130,9 +135,31 @@ void VolumeImpl::fence(const std::string& why) {
   });
 }
 
+std::string VolumeImpl::waits_for() const {
+  if (pieces_.empty()) return "";
+  const Piece& piece = pieces_.begin()->second;
+  const char* const kinds[] = {"read", "write", "discard"};
+  std::string text = std::string(kinds[static_cast<size_t>(piece.operation->kind)]) +
+                     " of object " + std::to_string(piece.object.index) + " of volume " +
+                     std::to_string(piece.object.volume);
+  Route to;
+  const bool routed = route(piece, to);
+  text += ", set " + std::to_string(to.set.index);
+  if (routed)
+    text += " epoch " + std::to_string(to.epoch) + " at " + wire::service_text(to.server->id);
+  text += piece.state == PieceState::sent      ? ": sent, not answered"
+          : piece.state == PieceState::waiting ? ": not sent, others are before it"
+          : piece.state == PieceState::held    ? ": not sent, it touches a block of an open write"
+                                               : ": to be asked again";
+  if (piece.attempts > 0)
+    text += " after " + std::to_string(piece.attempts) + " tries (" + piece.refusal + ")";
+  return text;
+}
+
 VolumeCounters VolumeImpl::counters() const {
   VolumeCounters out = counters_;
   out.in_flight = pieces_.size();
+  out.requests_open = servers_->open_requests();
   if (!pieces_.empty()) {
     const auto age = host_.clock.now() - pieces_.begin()->second.since;
     out.oldest_request_ms =

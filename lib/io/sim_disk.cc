@@ -482,6 +482,17 @@ void SimDisks::fail_after(const std::string& path, uint64_t operation_count) {
   medium.crash_at = medium.operation_count + operation_count;
 }
 
+bool SimDisks::hampered(const std::string& path) const {
+  const Medium& medium = state_->medium(path);
+  const SimDiskOptions& is = medium.options;
+  const SimDiskOptions& should = state_->defaults;
+  return medium.dead || medium.crash_reached || medium.stalled_until_ns > state_->core.now_ns() ||
+         is.latency_base > should.latency_base || is.latency_mean > should.latency_mean ||
+         is.stall > should.stall || is.space_bytes < should.space_bytes ||
+         is.read_error > should.read_error || is.write_error > should.write_error ||
+         is.flush_error > should.flush_error;
+}
+
 bool SimDisks::crash_point_reached(const std::string& path) const {
   return state_->medium(path).crash_reached;
 }

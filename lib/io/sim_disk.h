@@ -61,6 +61,8 @@ class SimDisks {
   // Its user ended while a lie was fresh: what it acknowledged last may be gone without a trace.
   // Until it is wiped.
   bool forgot(const std::string& path) const;
+  // Whether it works as the world's options say: alive, not stalled, as fast and as roomy.
+  bool hampered(const std::string& path) const;
   // What is on the medium now, cache included, without an operation of its own. For checkers.
   void peek(const std::string& path, uint64_t offset, MutableBytes into) const;
   // Puts these bytes there behind everybody's back.

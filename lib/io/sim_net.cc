@@ -273,6 +273,19 @@ void SimNet::assign_address(const std::string& node_ip, const std::string& addre
   }
 }
 
+bool SimNet::hampered() const {
+  const SimNetOptions& is = state_->options;
+  const SimNetOptions& should = state_->defaults;
+  return is.loss > should.loss || is.reset > should.reset || is.clog > should.clog ||
+         is.delay_base > should.delay_base || is.delay_mean > should.delay_mean;
+}
+
+bool SimNet::flows(const std::string& from, const std::string& to) const {
+  const uint32_t a = state_->node_named(from), b = state_->node_named(to);
+  return a == b ||
+         (state_->link_up(a, b) && state_->link(a, b).clogged_until_ns <= state_->core.now_ns());
+}
+
 size_t SimNet::connection_count() const { return state_->connections.size(); }
 
 void SimNet::add_host(uint32_t host, const std::string& ip) {

@@ -33,6 +33,9 @@ class SimNet {
   // Existing connections through it are reset.
   void assign_address(const std::string& node_ip, const std::string& address);
   size_t connection_count() const;
+  bool hampered() const;  // loses, resets or clogs more than the world's options say
+  // No fault holds back what is sent from one node to the other.
+  bool flows(const std::string& from, const std::string& to) const;
 
   // For SimWorld.
   void add_host(uint32_t host, const std::string& ip);

@@ -69,7 +69,8 @@ struct SimListening {
 };
 
 struct SimNet::State {
-  State(SimCore& the_core, const SimNetOptions& given) : core(the_core), options(given) {}
+  State(SimCore& the_core, const SimNetOptions& given)
+      : core(the_core), defaults(given), options(given) {}
 
   struct Node {
     std::string ip;
@@ -95,6 +96,7 @@ struct SimNet::State {
   using ListenKey = std::tuple<uint32_t, std::string, uint16_t>;  // node, IP or path, port
 
   SimCore& core;
+  const SimNetOptions defaults;
   SimNetOptions options;
   std::vector<Node> nodes;
   std::map<uint32_t, HostRecord> hosts;

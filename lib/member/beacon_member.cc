@@ -298,6 +298,35 @@ void BeaconMember::command(const map::Command& command, Callback<void(Result<uin
       {MessageType::command, number, encode(wire::CommandRequest{std::move(pending.command)}), {}});
 }
 
+std::string BeaconMember::waits_for() const {
+  const auto self = map_.services.find(options_.self.service);
+  const bool registered = self != map_.services.end() && self->second.up &&
+                          self->second.start_id == options_.self.start_id;
+  std::string text;
+  if (!connected())
+    text = "a beacon: " + options_.beacons[next_beacon_].text() + " does not take the connection";
+  else if (map_.index == 0)
+    text = "the map";
+  else if (!registered)
+    text = "its registration";
+  else if (host_.clock.now() >= lease_until_)
+    text = "a lease";
+  for (const auto& [number, pending] : commands_) {
+    text += text.empty() ? "" : "; ";
+    if (pending.index != 0)
+      text += "the map at index " + std::to_string(pending.index) + ", it is at " +
+              std::to_string(map_.index);
+    else
+      text += pending.sent ? "the answer to a command" : "a connection for a command";
+  }
+  for (const PendingConfirm& pending : confirms_) {
+    text += (text.empty() ? "" : "; ") + std::string("all servers to put index ") +
+            std::to_string(pending.index) + " in force, they have " +
+            std::to_string(confirmed_index_);
+  }
+  return text;
+}
+
 void BeaconMember::confirm(uint64_t index, io::Duration timeout, Callback<void(Status)> done) {
   confirms_.push_back({index, host_.clock.now() + timeout, std::move(done)});
   if (index > confirmed_index_) return;

@@ -17,6 +17,7 @@ class BeaconMember final : public Member {
   const map::Map& map() const override { return map_; }
   bool connected() const override { return connection_ && connection_->ready(); }
   io::Instant lease_until() const override { return lease_until_; }
+  std::string waits_for() const override;
   void command(const map::Command& command, Callback<void(Result<uint64_t>)> done) override;
   void confirm(uint64_t index, io::Duration timeout, Callback<void(Status)> done) override;
   void reports(Callback<void(Result<std::vector<ServiceReport>>)> done) override;

@@ -67,6 +67,8 @@ class Member {
   // Completes when every live server has put the map up to `index` in force (fenced_index), or lost
   // its lease. Code::timed_out after `timeout`.
   virtual void confirm(uint64_t index, io::Duration timeout, Callback<void(Status)> done) = 0;
+  // What commands, confirmations and this service itself wait for, in words; empty: for nothing.
+  virtual std::string waits_for() const { return {}; }
   // All reports that the leading beacon has.
   virtual void reports(Callback<void(Result<std::vector<ServiceReport>>)> done) = 0;
   // Registers again, e.g. with another list of disks (a disk was returned or given away).

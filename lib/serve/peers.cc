@@ -158,6 +158,13 @@ void Peers::received(Peer& p, wire::Message message) {
   reply.call_once(std::move(message));
 }
 
+size_t Peers::open_requests() const {
+  size_t open = 0;
+  for (const auto& [service, peer] : peers_)
+    open += peer->waiting.size() + peer->slots.size() - peer->free_slots.size();
+  return open;
+}
+
 std::vector<ServiceId> Peers::unreachable() const {
   std::vector<ServiceId> out;
   for (const auto& [service, peer] : peers_) {

@@ -37,6 +37,7 @@ class Peers {
                Reply reply);
   void send(ServiceId to, wire::MessageType type,
             std::vector<std::byte> body);  // dropped when not connected
+  size_t open_requests() const;
   std::vector<ServiceId> unreachable() const;
   void tick();
 

@@ -21,6 +21,7 @@ class Pool {
     return record;
   }
   void release(T* record) { free_.push_back(record); }
+  size_t in_use() const { return all_.size() - free_.size(); }
 
  private:
   std::vector<std::unique_ptr<T>> all_;

@@ -275,45 +275,6 @@ SetMemory Primary::stop() {
   return memory;
 }
 
-std::string Primary::waits_for() const {
-  switch (phase_) {
-    case Phase::collecting:
-    case Phase::equalizing: {
-      std::string text;
-      for (const Copy& copy : copies_) {
-        const bool done =
-            phase_ == Phase::collecting ? copy.begin == Begin::agreed : copy.trouble.empty();
-        if (copy.disk == 0 || done) continue;
-        text += (text.empty() ? "activation: disk " : ", disk ") + std::to_string(copy.disk);
-        text += copy.trouble.empty() ? " does not answer" : " (" + copy.trouble + ")";
-      }
-      return text.empty() ? "activation" : text;
-    }
-    case Phase::asking: return "activation: the beacons have not agreed to it";
-    default: break;
-  }
-  if (superseded_) return "the map: a copy knows a newer epoch";
-  if (parked_.empty() && undecided_.empty()) return "";
-  if (!may_decide()) {
-    std::string missing;
-    for (const auto* list : {&row_.base, &row_.target}) {
-      for (const DiskId id : *list) {
-        const std::string name = std::to_string(id);
-        if (std::find(row_.acting.begin(), row_.acting.end(), id) != row_.acting.end()) continue;
-        if ((", " + missing + ",").find(", " + name + ",") != std::string::npos) continue;
-        missing += (missing.empty() ? "" : ", ") + name;
-      }
-    }
-    return "min_copies: disks " + missing + " are missing";
-  }
-  if (context_.now() >= context_.member.lease_until()) return "a lease";
-  for (const Copy& copy : copies_) {
-    if (copy.disk != 0 && copy.counted && !copy.trouble.empty())
-      return "disk " + std::to_string(copy.disk) + ": " + copy.trouble;
-  }
-  return "";
-}
-
 void Primary::add_tasks(std::map<DiskId, member::TaskReport>& tasks) const {
   for (const auto& joiner : joiners_) joiner->add_task(tasks[joiner->disk()]);
 }

@@ -79,6 +79,8 @@ class Primary : public std::enable_shared_from_this<Primary> {
   bool may_serve() const { return phase_ == Phase::active && leads() && !holds_reads(); }
   uint64_t requests_waiting() const { return parked_.size(); }
   std::string waits_for() const;  // empty when nothing does
+  // Requests and records that have not ended, for people; empty when there are none.
+  std::string open_work() const;
   void add_tasks(std::map<DiskId, member::TaskReport>& tasks) const;
 
  private:
@@ -129,6 +131,7 @@ class Primary : public std::enable_shared_from_this<Primary> {
   void retry_evict_self();
   bool definite(const Status& status) const;
   bool attachment_valid(VolumeId volume, const wire::AttachmentId& attachment) const;
+  std::string overdue() const;  // primary_waits.cc
   // primary_activation.cc
   void drive();
   void ask_begin(Copy& copy);

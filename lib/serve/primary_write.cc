@@ -282,7 +282,7 @@ void Primary::advance() {
     for (Write* write : decided) {
       answer(*write);
       write->data = {};
-      writes_.release(write);
+      if (!SP_PLANTED_BUG(serve_keeps_write_records)) writes_.release(write);
     }
     if (!decided_timer_.armed()) {
       const uint32_t late = SP_BUGGIFY(serve_decided_told_late, context_.host) % 1000;

@@ -204,6 +204,17 @@ void Replica::prepare(const wire::Prepare& request, const Buffer& data, bool ver
   });
 }
 
+std::string Replica::open_work() const {
+  std::string text;
+  const auto add = [&text](size_t count, const char* what) {
+    if (count > 0) text += (text.empty() ? "" : ", ") + std::to_string(count) + " " + what;
+  };
+  add(working_, "calls of the store");
+  add(begins_.size() + removals_.size(), "changes of epoch");
+  add(calls_.in_use() - in_flight_.size(), "records of prepares that nobody gave back");
+  return text;
+}
+
 void Replica::decided(const wire::Decided& request) {
   if (!is_current(request.epoch)) return;
   note_decided(request.decided_to);

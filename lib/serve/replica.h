@@ -9,6 +9,7 @@
 #pragma once
 #include <deque>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "base/buffer.h"
@@ -41,6 +42,8 @@ class Replica {
   DiskId disk() const { return disk_; }
   uint32_t epoch() const { return promised_; }
   store::Store& store() { return store_; }
+  // What is at work here, for people; empty when nothing is.
+  std::string open_work() const;
   // For the primary on this disk: decided up to here.
   void note_decided(Version up_to);
 

@@ -79,6 +79,28 @@ member::Report ServerImpl::make_report() {
   return report;
 }
 
+std::string ServerImpl::open_work() const {
+  std::string text;
+  const auto add = [&text](const std::string& where, const std::string& what) {
+    if (!what.empty()) text += (text.empty() ? "" : "; ") + where + ": " + what;
+  };
+  for (const auto& [set, primary] : primaries_)
+    add("set " + std::to_string(set.index), primary->open_work());
+  for (const auto& [id, disk] : context_.disks) {
+    if (disk->failed) continue;
+    for (const auto& [set, replica] : disk->replicas)
+      add("set " + std::to_string(set.index) + " on disk " + std::to_string(id),
+          replica->open_work());
+    if (const uint64_t calls = disk->store->stats().calls_open; calls > 0)
+      add("store of disk " + std::to_string(id), std::to_string(calls) + " calls");
+  }
+  if (const size_t open = context_.peers.open_requests(); open > 0)
+    add("other servers", std::to_string(open) + " requests");
+  if (context_.recoveries > 0)
+    add("recoveries", std::to_string(context_.recoveries) + " places taken");
+  return text;
+}
+
 std::vector<DiskId> ServerImpl::disks() const {
   std::vector<DiskId> out;
   for (const auto& [id, disk] : context_.disks) {

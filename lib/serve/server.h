@@ -61,6 +61,9 @@ class Server {
   virtual store::Store* store(DiskId disk) = 0;  // for checks; nullptr when not held
   // The sets that this server would serve as their primary at this moment.
   virtual void each_served(const std::function<void(SetId)>& visit) const = 0;
+  // What has not ended: requests, records, calls of stores; empty when nothing is open. For checks
+  // that nothing is forgotten.
+  virtual std::string open_work() const = 0;
   // The hash of all that one disk holds of one set, to compare copies at rest.
   virtual void digest(DiskId disk, SetId set, Callback<void(wire::DigestReply)> done) = 0;
   // Makes everything durable in its home place. For an orderly end.

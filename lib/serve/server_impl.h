@@ -28,6 +28,7 @@ class ServerImpl final : public Server {
   const Counters& counters() const override { return context_.counters; }
   store::Store* store(DiskId disk) override;
   void each_served(const std::function<void(SetId)>& visit) const override;
+  std::string open_work() const override;
   void digest(DiskId disk, SetId set, Callback<void(wire::DigestReply)> done) override;
   void checkpoint(Callback<void(Status)> done) override;
 

@@ -19,6 +19,7 @@
 #include "serve/server.h"
 #include "sim/disk_content.h"
 #include "sim/linearizability.h"
+#include "sim/recoverable.h"
 #include "sim/workload.h"
 
 namespace sp::sim {
@@ -132,6 +133,15 @@ class Cluster {
   // compare_copies saw last; damage is found only where a disk was harmed.
   std::string check_disks();
   std::string waiting() const;  // what the servers say that requests wait for
+  std::string leaks();          // what is open though nothing is asked for any more
+  // What liveness is judged by (cluster_situation.cc): the facts, and how long the oldest open
+  // request of a volume, or its attaching, has been waiting and for what.
+  Situation situation();
+  struct Wait {
+    io::Duration age{};
+    std::string what;
+  };
+  Wait wait_of(VolumeId volume);
 
   ClusterSetup setup;
   std::vector<std::string> log;  // the newest lines

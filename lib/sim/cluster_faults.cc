@@ -1,6 +1,7 @@
 #include "sim/cluster_faults.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/checksum.h"
 
@@ -13,22 +14,31 @@ ClusterFaults::ClusterFaults(Cluster& cluster, std::vector<Fault> plan)
   disk_last_ = static_cast<DiskId>(cluster.setup.storage_nodes * cluster.setup.disks_per_server);
 }
 
-void ClusterFaults::start() {
+void ClusterFaults::start(io::Duration from, io::Duration until) {
   running_ = true;
   cluster_.may_start = [this](Cluster::Node& node) { return may_start(node); };
   for (const Fault& fault : plan_) {
-    cluster_.world.at(fault.at, [weak = std::weak_ptr<char>(alive_), this, &fault] {
+    if (fault.at < from || fault.at >= until) continue;
+    cluster_.world.at(fault.at - from, [weak = std::weak_ptr<char>(alive_), this, &fault] {
       if (weak.lock() && running_) one(fault);
     });
   }
+}
+
+void ClusterFaults::hold(bool on) {
+  holding_ = on;
+  if (on) return;
+  for (auto& work : std::exchange(held_, {})) work();
 }
 
 void ClusterFaults::after(const Draws& draws, int64_t ms_max, std::function<void()> work) {
   auto box = std::make_shared<std::function<void()>>(std::move(work));
   cluster_.world.at(
       std::chrono::microseconds(1000 + draws->below(static_cast<uint64_t>(ms_max) * 1000)),
-      [weak = std::weak_ptr<char>(alive_), box] {
-        if (weak.lock()) (*box)();
+      [weak = std::weak_ptr<char>(alive_), this, box] {
+        if (!weak.lock()) return;
+        if (holding_) return held_.push_back(std::move(*box));
+        (*box)();
       });
 }
 
@@ -225,6 +235,8 @@ void ClusterFaults::clog(const Draws& draws) {
 
 void ClusterFaults::heal() {
   running_ = false;
+  holding_ = false;
+  held_.clear();
   alive_ = std::make_shared<char>();
   cluster_.world.net().heal();
   cluster_.world.net().set_options(cluster_.setup.world.net);

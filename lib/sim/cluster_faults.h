@@ -20,7 +20,10 @@ namespace sp::sim {
 class ClusterFaults {
  public:
   ClusterFaults(Cluster& cluster, std::vector<Fault> plan);
-  void start();
+  // Carries out the faults of the plan between these times of it, the first of them at once.
+  void start(io::Duration from, io::Duration until);
+  // What is broken stays so until the hold is over, but for what passes by itself: repairs wait.
+  void hold(bool on);
   // No new faults, and everything is well again: links, disks, processes.
   void heal();
   // What an administrator does now and then about disks that are lost: they are replaced. Also
@@ -95,7 +98,8 @@ class ClusterFaults {
 
   Cluster& cluster_;
   std::vector<Fault> plan_;
-  bool running_ = false;
+  bool running_ = false, holding_ = false;
+  std::vector<std::function<void()>> held_;  // repairs that wait
   Atlas atlas_;
   std::map<DiskId, bool> dead_;       // and whether the new one gets another id
   std::map<DiskId, DiskId> retired_;  // and who came in its stead

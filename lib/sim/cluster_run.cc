@@ -5,6 +5,7 @@
 #include "base/limits.h"
 #include "sim/cluster.h"
 #include "sim/cluster_faults.h"
+#include "sim/liveness.h"
 
 namespace sp::sim {
 
@@ -90,8 +91,7 @@ class Run {
     if (auto wrong = cluster_.start(); !wrong.empty()) return "liveness: start: " + wrong;
     if (advance([] { return false; }, milliseconds(300)); !wrong_.empty()) return wrong_;
     cluster_.world.set_buggify(knobs_[Knob::buggify] != 0);
-    faults_.start();
-    if (advance([] { return false; }, options_.faults_for); !wrong_.empty()) return wrong_;
+    if (auto wrong = faults(); !wrong.empty()) return wrong;
     cluster_.world.set_buggify(false);
     faults_.heal();
     const bool settled = advance(
@@ -100,6 +100,23 @@ class Run {
     if (!settled)
       return "liveness: not healed after a minute: " + faults_.unsettled() + cluster_.unsettled();
     return at_rest();
+  }
+
+  // With holds in between: whatever is broken then stays so until all that can go on does.
+  std::string faults() {
+    const uint32_t parts = knobs_.number(Knob::holds) + 1;
+    for (uint32_t part = 0; part < parts; ++part) {
+      const io::Duration from = options_.faults_for * part / parts;
+      const io::Duration until = options_.faults_for * (part + 1) / parts;
+      faults_.start(from, until);
+      advance([] { return false; }, until - from);
+      if (!wrong_.empty() || part + 1 == parts) return wrong_;
+      faults_.hold(true);
+      advance([this] { return liveness_.at_ease(); }, Liveness::deadline + seconds(1));
+      if (!wrong_.empty()) return wrong_;
+      faults_.hold(false);
+    }
+    return "";
   }
 
   // What services and faults said last, and the plan of what is left of the faults.
@@ -144,6 +161,9 @@ class Run {
     if (!ended)
       return "liveness: operations do not end though everything is well" + cluster_.waiting();
     if (auto difference = compare(); !difference.empty()) return difference;
+    advance([this] { return cluster_.leaks().empty(); }, idle_limit);
+    if (!wrong_.empty()) return wrong_;
+    if (auto leak = cluster_.leaks(); !leak.empty()) return "leak: " + leak;
     if (const auto wrong = cluster_.history.check()) return "linearizability: " + *wrong;
     if (auto wrong = cluster_.check_disks(); !wrong.empty()) return "disk check: " + wrong;
     return "";
@@ -174,6 +194,9 @@ class Run {
       next_tend_ = cluster_.world.now() + tend_interval;
       faults_.tend();
       cluster_.tend();
+      if (wrong_ = liveness_.look(); wrong_.empty()) continue;
+      wrong_ = "liveness: " + wrong_;
+      return false;
     }
     return reached();
   }
@@ -183,6 +206,7 @@ class Run {
   Cluster cluster_;
   std::vector<Fault> plan_;
   ClusterFaults faults_;
+  Liveness liveness_{cluster_};
   std::string wrong_;
   io::Instant next_tend_{};
 };

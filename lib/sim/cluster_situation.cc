@@ -1,0 +1,100 @@
+// What recoverable() has to know of a simulated cluster, and what is open in it.
+#include <algorithm>
+
+#include "sim/cluster.h"
+
+namespace sp::sim {
+
+namespace {
+
+Health beacon_health(const Cluster::Node& node, io::SimWorld& world) {
+  const auto& process = node.beacon;
+  if (!process.up || !process.failure.empty()) return Health::gone;
+  const bool works = !process.host->paused() && process.beacon->view().started &&
+                     !world.disks().hampered("/log" + std::to_string(node.id));
+  return works ? Health::well : Health::ailing;
+}
+
+Health disk_health(const Cluster::ServerProcess& process, size_t place, io::SimWorld& world) {
+  if (!process.up || !process.server) return Health::gone;
+  if (process.host->paused() || world.disks().hampered(process.paths[place])) return Health::ailing;
+  const auto held = process.server->disks();
+  if (std::find(held.begin(), held.end(), process.disks[place]) != held.end()) return Health::well;
+  return process.server->all_opened() ? Health::gone : Health::ailing;
+}
+
+}  // namespace
+
+Situation Cluster::situation() {
+  Situation out;
+  out.map = newest_map();
+  out.network_well = !world.net().hampered();
+  for (const Node& from : nodes) {
+    out.nodes.push_back({from.id, from.voting, beacon_health(from, world)});
+    std::vector<bool>& row = out.reaches.emplace_back();
+    for (const Node& to : nodes) row.push_back(world.net().flows(from.ip, to.ip));
+    if (!from.server) continue;
+    for (size_t i = 0; i < from.server->disks.size(); ++i)
+      out.disks[from.server->disks[i]] = {from.id, disk_health(*from.server, i, world)};
+  }
+  for (const VolumeId volume : volumes) {
+    const ClientProcess* const process = holder_of(volume);
+    VolumeFacts facts;
+    facts.volume = volume;
+    if (process != nullptr) {
+      facts.client_node = process->node;
+      facts.client_start = process->session;
+      if (process->up) facts.client = process->host->paused() ? Health::ailing : Health::well;
+    }
+    out.volumes.push_back(facts);
+  }
+  return out;
+}
+
+Cluster::Wait Cluster::wait_of(VolumeId volume) {
+  const ClientProcess* const process = holder_of(volume);
+  if (process == nullptr || !process->up) return {};
+  const std::string name = process->host->name() + ": ";
+  if (!process->attached || process->fenced) {
+    const std::string what = process->attempt ? process->attempt->waits_for() : "";
+    return {io::Duration::max(), name + "volume " + std::to_string(volume) + " is not attached: " +
+                                     (process->fenced ? "it was fenced" : what)};
+  }
+  client::Volume& open = process->attached->volume();
+  const auto counters = open.counters();
+  if (counters.in_flight == 0) return {};
+  return {std::chrono::milliseconds(counters.oldest_request_ms), name + open.waits_for()};
+}
+
+std::string Cluster::leaks() {
+  std::string text;
+  const auto add = [&text](const std::string& who, const std::string& what) {
+    if (!what.empty()) text += (text.empty() ? "" : "; ") + who + ": " + what;
+  };
+  size_t servers = 0, members = 1, clients_up = 0;
+  for (const Node& node : nodes) {
+    if (!node.server || !node.server->server) continue;
+    ++servers, ++members;
+    add(node.server->host->name(), node.server->server->open_work());
+    add(node.server->host->name(), node.server->member->waits_for());
+  }
+  for (const ClientProcess& process : clients) {
+    if (!process.attached) continue;
+    ++clients_up, ++members;
+    const auto counters = process.attached->volume().counters();
+    if (counters.in_flight + counters.requests_open > 0)
+      add(process.host->name(), std::to_string(counters.in_flight) + " operations and " +
+                                    std::to_string(counters.requests_open) + " requests");
+    add(process.host->name(), process.attached->member().waits_for());
+  }
+  // Each beacon with each other, each service with a beacon, each server with each other (both lead
+  // sets), each client with each server.
+  const size_t most = nodes.size() * (nodes.size() - 1) / 2 + members + servers * (servers - 1) +
+                      clients_up * servers;
+  if (const size_t open = world.net().connection_count(); open > most)
+    add("network",
+        std::to_string(open) + " connections, " + std::to_string(most) + " at the most should be");
+  return text;
+}
+
+}  // namespace sp::sim

@@ -1,0 +1,36 @@
+#include "sim/liveness.h"
+
+#include <algorithm>
+
+#include "sim/recoverable.h"
+
+namespace sp::sim {
+
+namespace {
+constexpr auto flows_within = std::chrono::seconds(1);
+}
+
+std::string Liveness::look() {
+  const io::Instant now = cluster_.world.now();
+  for (Verdict& verdict : recoverable(cluster_.situation())) {
+    Volume& volume = volumes_[verdict.volume];
+    const bool must = verdict.excuse.empty();
+    if (!must || !volume.must || verdict.grounds != volume.grounds) volume.since = now;
+    volume.must = must;
+    volume.grounds = std::move(verdict.grounds);
+    const Cluster::Wait wait = cluster_.wait_of(verdict.volume);
+    const io::Duration stuck = std::min<io::Duration>(wait.age, now - volume.since);
+    volume.flows = must && now - volume.since > flows_within && wait.age < flows_within;
+    if (must && stuck > deadline)
+      return "nothing excuses a standstill of volume " + std::to_string(verdict.volume) + " (" +
+             volume.grounds + "), but " + wait.what + cluster_.waiting();
+  }
+  return "";
+}
+
+bool Liveness::at_ease() const {
+  return std::all_of(volumes_.begin(), volumes_.end(),
+                     [](const auto& entry) { return entry.second.flows; });
+}
+
+}  // namespace sp::sim

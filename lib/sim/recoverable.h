@@ -1,0 +1,55 @@
+// recoverable: which volumes must make progress now, and why the others need not. A plain function
+// over plain facts: what runs, what reaches what, what is damaged, and how the disk sets stand. It
+// errs to one side: it says "must" only where nothing excuses a standstill.
+//
+// A volume must make progress when a majority of the voting beacons, the beacon of its client's
+// node, and for each of its sets enough disks (min_copies of where placement wants the copies, and
+// one that holds everything decided) are well and reach each other, and everything else is gone
+// altogether: ended, or cut off from all of those. What is half there (a link in one direction, a
+// process that stands still, a disk that stalls) excuses, because it may rightly be waited for.
+#pragma once
+#include <map>
+#include <string>
+#include <vector>
+
+#include "map/map.h"
+
+namespace sp::sim {
+
+// Well: works as it should. Gone: does not work at all, and everybody can find that out. Neither:
+// in between.
+enum class Health : uint8_t { well, ailing, gone };
+
+struct NodeFacts {
+  NodeId node = 0;
+  bool voting = false;
+  Health beacon = Health::gone;
+};
+struct DiskFacts {
+  NodeId node = 0;
+  Health health = Health::gone;  // of the disk, and of the server that holds it
+};
+struct VolumeFacts {
+  VolumeId volume = 0;
+  NodeId client_node = 0;
+  Health client = Health::gone;  // the process that has the volume, or is to have it
+  uint64_t client_start = 0;     // another number: another process
+};
+struct Situation {
+  std::vector<NodeFacts> nodes;            // by id, from 1
+  std::vector<std::vector<bool>> reaches;  // [from - 1][to - 1]
+  bool network_well = true;                // links are as the world's options say
+  std::map<DiskId, DiskFacts> disks;
+  std::vector<VolumeFacts> volumes;
+  const map::Map* map = nullptr;  // the newest agreed
+};
+
+struct Verdict {
+  VolumeId volume = 0;
+  std::string excuse;   // why it need not make progress; empty: it must
+  std::string grounds;  // who has to do it; another text: the situation is another one
+};
+
+std::vector<Verdict> recoverable(const Situation& situation);
+
+}  // namespace sp::sim
