@@ -9,8 +9,8 @@
 #pragma once
 #include <deque>
 #include <map>
-#include <set>
 #include <optional>
+#include <set>
 #include <vector>
 
 #include "beacon/links.h"

@@ -190,7 +190,7 @@ class Cluster {
     std::vector<uint32_t> served;  // indexes of sets
   };
   std::vector<Seen> seen_;
-  std::vector<NodeId> serving_;  // by set index; 0: none
+  std::vector<NodeId> serving_;             // by set index; 0: none
   std::map<DiskId, DiskContent> contents_;  // at rest, for check_disks
 };
 

@@ -59,7 +59,7 @@ struct SetState {
   Version forget;
   bool forget_pending = false;
   uint64_t said_again_lsn = 0;  // newest log record of a data write that was said again
-  uint32_t drops_queued = 0;  // while not 0, decide waits in deferred_decide
+  uint32_t drops_queued = 0;    // while not 0, decide waits in deferred_decide
   Version deferred_decide;
   std::deque<Undecided> undecided;        // ascending by version
   std::deque<Undecided> dropping;         // given to a drop that is not durable yet
