@@ -14,6 +14,7 @@
 #include "base/units.h"
 #include "cli/exit_code.h"
 #include "cli/output.h"
+#include "disk_check_tables.h"
 #include "io/real_host.h"
 #include "store/check.h"
 
@@ -22,57 +23,12 @@ using namespace sp;
 namespace {
 
 constexpr const char* program = "sp-disk-check";
-constexpr const char* severities[] = {"note", "warning", "damage"};
-
-void print_report(const std::string& device, const store::Report& report, bool summary_only,
-                  const cli::OutputOptions& output) {
-  cli::Table findings({{"severity", "SEVERITY"},
-                       {"place", "PLACE"},
-                       {"explanation", "EXPLANATION"},
-                       {"advice", "WHAT TO DO"}});
-  for (const store::Finding& finding : report.findings)
-    findings.add({std::string(severities[static_cast<int>(finding.severity)]), finding.place,
-                  finding.explanation, finding.advice});
-  const bool people = output.format == cli::Format::table;
-  if (!summary_only && (!people || findings.rows() > 0)) findings.print(output);
-  if (!summary_only && !people) return;
-  cli::Table summary({{"device", "DEVICE"},
-                      {"disk", "DISK"},
-                      {"objects", "OBJECTS"},
-                      {"blocks_verified", "BLOCKS VERIFIED"},
-                      {"blocks_damaged", "DAMAGED"},
-                      {"blocks_undecided", "UNDECIDED"},
-                      {"findings", "FINDINGS"},
-                      {"state", "STATE"}});
-  const bool damaged = report.worst() == store::Severity::damage;
-  summary.add({device, uint64_t{report.superblock.disk}, report.objects, report.blocks_verified,
-               report.blocks_damaged, report.blocks_undecided,
-               report.findings.size() + report.findings_omitted,
-               std::string(damaged ? "damaged" : "clean")});
-  summary.print(output);
-}
-
-void print_digests(const store::Report& report, const cli::OutputOptions& output) {
-  cli::Table table({{"set", "SET"},
-                    {"disk", "DISK"},
-                    {"recovering", "RECOVERING"},
-                    {"blocks", "BLOCKS"},
-                    {"digest", "DIGEST"}});
-  for (const store::SetDigest& digest : report.digests)
-    table.add({fmt::format("{}.{}", digest.set.group, digest.set.index),
-               uint64_t{report.superblock.disk}, digest.recovering, digest.blocks,
-               fmt::format("{:016x}", digest.hash)});
-  table.print(output);
-}
-
 int print_location(const Result<store::Location>& found, const cli::OutputOptions& output) {
   if (!found.ok()) return cli::fail(program, found.error());
   cli::Table table({{"offset", "OFFSET"}, {"version", "VERSION"}, {"crc64", "CRC64"}});
-  const std::string version =
-      std::to_string(found->version.epoch()) + "." + std::to_string(found->version.sequence());
-  char crc[17];
-  std::snprintf(crc, sizeof crc, "%016llx", static_cast<unsigned long long>(found->crc));
-  table.add({found->device_offset, version, std::string(crc)});
+  table.add({found->device_offset,
+             fmt::format("{}.{}", found->version.epoch(), found->version.sequence()),
+             fmt::format("{:016x}", found->crc)});
   table.print(output);
   return cli::exit_done;
 }

@@ -89,7 +89,7 @@ await() {
 launch() { # name, node, command...
   local name=$1$2 inside=()
   ! alive "$name" || return 0
-  [ -z "$netns" ] || inside=(ip netns exec "$netns$2")
+  [ -z "$netns" ] || inside=(nsenter --net="/run/netns/$netns$2")
   shift 2
   setsid "${inside[@]}" "$@" >>"$log/$name.log" 2>&1 </dev/null &
   echo $! >"$run/$name.pid"

@@ -188,14 +188,11 @@ class Primary : public std::enable_shared_from_this<Primary> {
   uint32_t generation_decided_ = 0;  // newest attachment of which a write is known to be decided
   bool fenced_records_ = false;      // there are undecided writes of an attachment that is gone
   std::deque<ClientRequest> parked_;
-  bool retrying_ = false, retry_again_ = false;
+  bool retrying_ = false, retry_again_ = false, activation_asked_ = false;
   uint32_t open_commands_ = 0;  // that may put this disk out of acting
-  bool activation_asked_ = false;
-  io::Instant activation_next_;
+  io::Instant activation_next_, evict_self_next_, tombstones_next_;
   bool evicting_self_ = false, evict_self_open_ = false;
-  io::Instant evict_self_next_;
   io::Timer decided_timer_;
-  io::Instant tombstones_next_;
   Version tombstones_told_;
   std::vector<std::unique_ptr<Joiner>> joiners_;
 };

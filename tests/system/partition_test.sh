@@ -17,7 +17,8 @@ dir=$(mktemp -d "${TMPDIR:-/tmp}/sp-partition.XXXXXX")
 export SP_CONFIG=$dir/cluster/sp.toml SP_NODE=4
 net=sp-$$- # of the namespaces NET1 to NET4 and NETswitch
 clients=()
-at() { ip netns exec "$net$1" "${@:2}"; }
+# Not by `ip netns exec`: that makes a mount namespace, which would hold other tests' file systems.
+at() { nsenter --net="/run/netns/$net$1" "${@:2}"; }
 cluster() { at 4 env SP_NODE=4 "$root/examples/local-cluster.sh" "$@" --dir "$dir/cluster" --netns "$net"; }
 fail() { echo "partition_test: $*" >&2; exit 1; }
 wait_for() { for _ in $(seq 1200); do if eval "$1"; then return 0; fi; sleep 0.1; done; fail "never true: $1"; }
@@ -163,7 +164,7 @@ qemu-io -f raw -c "write -P 1 0 8M" "$(uri 4 moved)" >/dev/null
 isolate 4
 timeout 120 qemu-io -f raw -c "write -P 2 0 8M" "$(uri 4 moved)" >"$dir/late.log" 2>&1 &
 late=$!
-wait_for '! ip netns exec '"$net"'1 sp-status --node 1 --timeout 5s --format=tsv 2>/dev/null | grep -q "clients.*5 of 5"'
+wait_for '! at 1 sp-status --node 1 --timeout 5s --format=tsv 2>/dev/null | grep -q "clients.*5 of 5"'
 serve_volume 1 moved --force
 qemu-io -f raw -c "write -P 3 4M 8M" "$(uri 1 moved)" >/dev/null
 join 4

@@ -300,7 +300,9 @@ TEST_CASE(
     reopen(bench);
     CHECK(bench.opened->restored.abstain);
     CHECK(bench.opened->lost_from == 0);
-    bench.write(entries_batch(damaged, 3, 4));
+    raft::Persist newer = entries_batch(damaged, 3, 4);
+    newer.hard_state = raft::HardState{4, 0};
+    bench.write(newer);
     REQUIRE(bench.world.run_until([&] { return bench.all_acknowledged(); }, 1s));
     std::optional<Status> ended;
     bench.log->end_abstention([&](Status status) { ended = std::move(status); });
