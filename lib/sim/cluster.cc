@@ -229,7 +229,14 @@ void Cluster::attached(ClientProcess& process, Result<std::unique_ptr<client::St
   work.session = process.session;
   process.work = std::make_unique<Workload>(process.host->host(), process.attached->volume(),
                                             history, last_stamp, work);
-  process.work->start();
+  if (!work_over_) process.work->start();
+}
+
+void Cluster::stop_work() {
+  work_over_ = true;
+  for (auto& process : clients) {
+    if (process.work) process.work->stop();
+  }
 }
 
 void Cluster::end_client(ClientProcess& process, Death death) {

@@ -103,6 +103,7 @@ class Cluster {
   void end_client(ClientProcess& process, Death death);
   void start_node(Node& node);  // clients come back with the volume that they had
   void end_node(Node& node, Death death);
+  void stop_work();  // for good: who attaches from now on does nothing
   void move_volume(VolumeId volume, ClientProcess& to);  // by force; `to` must be free
   // What systemd and an administrator do now and then: ended processes are started again, failed
   // attempts repeated, fenced clients freed.
@@ -182,6 +183,7 @@ class Cluster {
       sessions_;                               // and the generation of each
   std::map<uint64_t, uint64_t> state_hashes_;  // by applied index
   std::map<uint64_t, NodeId> terms_;           // who was in charge
+  bool work_over_ = false;
   uint64_t newest_index_ = 0;
   // What check_leases and check_states saw last, of each node: it is looked at again once the
   // process has done something.

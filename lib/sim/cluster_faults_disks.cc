@@ -50,7 +50,8 @@ void ClusterFaults::swap_disks(const Draws& draws) {
   const size_t at_a = draws->below(a.server->disks.size());
   const size_t at_b = draws->below(b.server->disks.size());
   if (&a == &b && at_a == at_b) return;
-  if (a.server->held > 0 || b.server->held > 0) return;
+  // Not one that is being replaced: its id would be there twice.
+  if (!is_untouched({&a, at_a}) || !is_untouched({&b, at_b})) return;
   cluster_.end_server(a, Death::power);
   cluster_.end_server(b, Death::power);
   const Status swapped = cluster_.world.disks().swap(a.server->paths[at_a], b.server->paths[at_b]);

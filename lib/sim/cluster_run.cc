@@ -149,9 +149,7 @@ class Run {
     if (!wrong_.empty()) return wrong_;
     if (!works)
       return "liveness: operations do not go on though everything is well" + cluster_.waiting();
-    for (auto& process : cluster_.clients) {
-      if (process.work) process.work->stop();
-    }
+    cluster_.stop_work();
     const auto idle = [&] {
       return std::all_of(cluster_.clients.begin(), cluster_.clients.end(),
                          [](const auto& process) { return !process.work || process.work->idle(); });
@@ -165,6 +163,10 @@ class Run {
     if (!wrong_.empty()) return wrong_;
     if (auto leak = cluster_.leaks(); !leak.empty()) return "leak: " + leak;
     if (const auto wrong = cluster_.history.check()) return "linearizability: " + *wrong;
+    // What stores note lazily, such as decisions, is on the media by then.
+    advance([] { return false; }, seconds(2));
+    if (!wrong_.empty()) return wrong_;
+    if (auto difference = compare(); !difference.empty()) return difference;
     if (auto wrong = cluster_.check_disks(); !wrong.empty()) return "disk check: " + wrong;
     return "";
   }

@@ -71,29 +71,19 @@ std::string Cluster::leaks() {
   const auto add = [&text](const std::string& who, const std::string& what) {
     if (!what.empty()) text += (text.empty() ? "" : "; ") + who + ": " + what;
   };
-  size_t servers = 0, members = 1, clients_up = 0;
   for (const Node& node : nodes) {
     if (!node.server || !node.server->server) continue;
-    ++servers, ++members;
     add(node.server->host->name(), node.server->server->open_work());
     add(node.server->host->name(), node.server->member->waits_for());
   }
   for (const ClientProcess& process : clients) {
     if (!process.attached) continue;
-    ++clients_up, ++members;
     const auto counters = process.attached->volume().counters();
     if (counters.in_flight + counters.requests_open > 0)
       add(process.host->name(), std::to_string(counters.in_flight) + " operations and " +
                                     std::to_string(counters.requests_open) + " requests");
     add(process.host->name(), process.attached->member().waits_for());
   }
-  // Each beacon with each other, each service with a beacon, each server with each other (both lead
-  // sets), each client with each server.
-  const size_t most = nodes.size() * (nodes.size() - 1) / 2 + members + servers * (servers - 1) +
-                      clients_up * servers;
-  if (const size_t open = world.net().connection_count(); open > most)
-    add("network",
-        std::to_string(open) + " connections, " + std::to_string(most) + " at the most should be");
   return text;
 }
 
