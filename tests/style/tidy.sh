@@ -118,7 +118,7 @@ while read -r header; do
 done < <(sources 'lib/*.h' 'tests/*.h')
 
 # --- every command has its page, its completion, and is installed -----------------------------------
-for source in $(sources 'cmd/*.cc'); do
+for source in $(sources 'cmd/sp-*.cc'); do
   command=$(basename "$source" .cc)
   ls "man/$command".[18] >/dev/null 2>&1 || fault "$source: no man page man/$command.8"
   grep -q "$command" completions/sp.bash 2>/dev/null || fault "$source: no completion in completions/sp.bash"
