@@ -1,5 +1,6 @@
 #include "sim/batch.h"
 
+#include <algorithm>
 #include <cstring>
 #include <map>
 
@@ -11,6 +12,8 @@ namespace sp::sim {
 namespace {
 
 constexpr uint64_t repeated_one_of = 20;
+// Runs of one process after the other. Each process pays anew for the memory of its first run.
+constexpr uint64_t runs_of_child_max = 20;
 
 // What a run hands back from its process: numbers, then the hits of all probes and points, then the
 // texts.
@@ -66,7 +69,7 @@ ClusterRunResult unpack(const ChildOutcome& outcome, Hits& hits) {
   return result;
 }
 
-std::string work_of(const RunOptions& options, bool twice) {
+std::string work_of(const RunOptions& options, bool twice, bool& failed) {
   for (auto& hits : probe_hits) hits = 0;
   for (auto& hits : io::buggify_hits) hits = 0;
   ClusterRunResult result = run_cluster(options);
@@ -77,18 +80,21 @@ std::string work_of(const RunOptions& options, bool twice) {
     result.simulated_seconds += again.simulated_seconds;
     result.events += again.events;
   }
+  failed = !result.failure.empty();
   return pack(result);
 }
 
 class Batch {
  public:
-  explicit Batch(const BatchOptions& options) : options_(options) {}
+  explicit Batch(const BatchOptions& options)
+      : options_(options),
+        children_([this](uint64_t index, bool& last) { return work(index, last); }) {}
 
   BatchTotals execute() {
     while (!stopped_ && (started_ < options_.seeds || children_.running() > 0)) {
-      while (started_ < options_.seeds && children_.running() < options_.jobs) start_one();
-      ChildOutcome outcome = children_.wait();
-      outcomes_.emplace(outcome.id, std::move(outcome));
+      while (started_ < options_.seeds && children_.running() < options_.jobs) start_some();
+      for (ChildOutcome& outcome : children_.wait())
+        outcomes_.emplace(outcome.id, std::move(outcome));
       // Taken in the order of seeds, so that a batch says the same with any number of jobs.
       for (auto next = outcomes_.find(taken_); !stopped_ && next != outcomes_.end();
            next = outcomes_.find(taken_)) {
@@ -101,12 +107,24 @@ class Batch {
   }
 
  private:
-  void start_one() {
-    const uint64_t index = started_++;
+  void start_some() {
+    // Few enough that all jobs have work until the end.
+    const uint64_t share = options_.seeds / (uint64_t{options_.jobs} * 4);
+    const uint64_t count =
+        std::min(std::clamp<uint64_t>(share, 1, runs_of_child_max), options_.seeds - started_);
+    children_.start(started_, count);
+    started_ += count;
+  }
+
+  // In a child.
+  std::string work(uint64_t index, bool& last) const {
     RunOptions run = options_.run;
     run.seed += index;
-    const bool twice = index % repeated_one_of == 0 && !options_.until_failure;
-    children_.start(index, [&run, twice] { return work_of(run, twice); });
+    bool failed = false;
+    std::string bytes =
+        work_of(run, index % repeated_one_of == 0 && !options_.until_failure, failed);
+    last = failed && options_.until_failure;
+    return bytes;
   }
 
   void take(const ChildOutcome& outcome) {
@@ -145,10 +163,10 @@ std::vector<std::string> BatchTotals::unhit() const {
 BatchTotals run_batch(const BatchOptions& options) { return Batch(options).execute(); }
 
 ClusterRunResult run_apart(const RunOptions& options, Hits* hits) {
-  Children children;
-  children.start(0, [&options] { return work_of(options, false); });
+  Children children([&options](uint64_t, bool& last) { return work_of(options, false, last); });
+  children.start(0, 1);
   Hits ignored;
-  return unpack(children.wait(), hits != nullptr ? *hits : ignored);
+  return unpack(children.wait().front(), hits != nullptr ? *hits : ignored);
 }
 
 std::string checker_of(const std::string& failure) { return failure.substr(0, failure.find(':')); }

@@ -1,6 +1,6 @@
-// A batch: many runs, one per seed, each in a process of its own, so that a failed assertion of the
-// services is found like everything else. One of twenty is made twice, to see that it repeats
-// itself. Counts the probes that were passed (base/probe.h).
+// A batch: many runs, one per seed, in processes of their own (sim/child_linux.h), so that a failed
+// assertion of the services is found like everything else. One of twenty is made twice, to see that
+// it repeats itself. Counts the probes that were passed (base/probe.h).
 #pragma once
 #include <array>
 #include <cstdint>

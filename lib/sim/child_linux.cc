@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <utility>
 
 #include "base/assert.h"
 
@@ -79,6 +80,20 @@ std::string death_text(int status, const std::string& errors) {
   return "crash: " + how + (why.empty() ? "" : ": " + why);
 }
 
+// Each result has its size before it; the last one may be cut off.
+std::vector<ChildOutcome> outcomes_in(uint64_t first, const std::string& bytes) {
+  std::vector<ChildOutcome> outcomes;
+  for (size_t at = 0; bytes.size() - at >= sizeof(uint64_t);) {
+    uint64_t size = 0;
+    std::memcpy(&size, bytes.data() + at, sizeof size);
+    at += sizeof size;
+    if (bytes.size() - at < size) break;
+    outcomes.push_back({first + outcomes.size(), bytes.substr(at, size), ""});
+    at += size;
+  }
+  return outcomes;
+}
+
 }  // namespace
 
 Children::~Children() {
@@ -90,22 +105,35 @@ Children::~Children() {
   }
 }
 
-void Children::start(uint64_t id, const std::function<std::string()>& work) {
-  Child child{id, 0, make_file("result"), make_file("errors")};
+void Children::start(uint64_t first, uint64_t count) {
+  Child child{first, count, 0, make_file("result"), make_file("errors")};
   std::fflush(nullptr);
   child.process = fork();
   SP_ASSERT_OP(child.process, >=, 0);
-  if (child.process == 0) {
-    dup2(child.error_file, STDERR_FILENO);
-    alarm(run_seconds_max);
-    write_all(child.result_file, work());
-    std::fflush(nullptr);
-    _exit(SP_LEAK_CHECK() != 0 ? leaked_code : 0);
-  }
+  if (child.process == 0) work_through(child);
   running_.push_back(child);
 }
 
-ChildOutcome Children::wait() {
+// Does not return.
+void Children::work_through(const Child& child) {
+  dup2(child.error_file, STDERR_FILENO);
+  bool last = false;
+  for (uint64_t i = 0; i < child.count && !last; ++i) {
+    // What an earlier piece printed says nothing about this one.
+    SP_ASSERT_OP(ftruncate(child.error_file, 0), ==, 0);
+    lseek(child.error_file, 0, SEEK_SET);
+    alarm(run_seconds_max);
+    const std::string result = work_(child.first + i, last);
+    const uint64_t size = result.size();
+    write_all(child.result_file,
+              std::string(reinterpret_cast<const char*>(&size), sizeof size) + result);
+    std::fflush(nullptr);
+    if (SP_LEAK_CHECK() != 0) _exit(leaked_code);
+  }
+  _exit(0);
+}
+
+std::vector<ChildOutcome> Children::wait() {
   SP_ASSERT(!running_.empty());
   for (;;) {
     int status = 0;
@@ -114,14 +142,20 @@ ChildOutcome Children::wait() {
     const auto found = std::find_if(running_.begin(), running_.end(),
                                     [&](const Child& child) { return child.process == process; });
     if (found == running_.end()) continue;
-    ChildOutcome outcome;
-    outcome.id = found->id;
-    outcome.result = read_all(found->result_file);
-    outcome.died = death_text(status, read_all(found->error_file));
-    close(found->result_file);
-    close(found->error_file);
+    const Child child = *found;
     running_.erase(found);
-    return outcome;
+    std::vector<ChildOutcome> outcomes = outcomes_in(child.first, read_all(child.result_file));
+    std::string died = death_text(status, read_all(child.error_file));
+    close(child.result_file);
+    close(child.error_file);
+    if (died.empty()) return outcomes;
+    // A leak is found when the work has returned.
+    if (outcomes.empty() || !(WIFEXITED(status) && WEXITSTATUS(status) == leaked_code))
+      outcomes.push_back({child.first + outcomes.size(), "", ""});
+    outcomes.back().died = std::move(died);
+    const uint64_t done = outcomes.size();
+    if (done < child.count) start(child.first + done, child.count - done);
+    return outcomes;
   }
 }
 

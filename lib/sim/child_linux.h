@@ -1,7 +1,9 @@
 // Children: work done in forked copies of this process, so that what ends a process (a failed
-// assertion, a crash, a loop without end) is a result like any other. The work's value comes back
-// as bytes; what it printed to stderr comes back as text. A parent forks only while it has one
-// thread. Thread rule: one thread.
+// assertion, a crash, a loop without end) is a result like any other. A child does several pieces
+// of work one after the other: a new process pays for all its memory once more. When one of them
+// ends it, another child goes on behind that one. The work's value comes back as bytes; what it
+// printed to stderr comes back as text. A parent forks only while it has one thread. Thread rule:
+// one thread.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -18,22 +20,29 @@ struct ChildOutcome {
 
 class Children {
  public:
-  Children() = default;
+  // The value of the piece `id`. `last`, when set: what was to follow it is not done.
+  using Work = std::function<std::string(uint64_t id, bool& last)>;
+
+  explicit Children(Work work) : work_(std::move(work)) {}
   ~Children();  // those that still run are ended
   Children(const Children&) = delete;
   Children& operator=(const Children&) = delete;
 
-  void start(uint64_t id, const std::function<std::string()>& work);
+  // The pieces `first` to `first + count - 1`, in this order.
+  void start(uint64_t first, uint64_t count);
   size_t running() const { return running_.size(); }
-  // Waits for one of those started and not yet waited for; there must be one.
-  ChildOutcome wait();
+  // Waits for the end of a child; one must be running. What it has done, in order.
+  std::vector<ChildOutcome> wait();
 
  private:
   struct Child {
-    uint64_t id;
+    uint64_t first, count;
     int process;
     int result_file, error_file;
   };
+  void work_through(const Child& child);
+
+  Work work_;
   std::vector<Child> running_;
 };
 
