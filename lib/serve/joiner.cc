@@ -105,6 +105,7 @@ void Joiner::ask_begin(bool clear) {
   request.set = primary_.set();
   request.disk = disk_;
   request.epoch = primary_.epoch();
+  request.revision = promote_revision_ = primary_.row_.revision;
   // In base it is complete, and may hold records that nobody else has: nothing is dropped, and it
   // is not sent anything.
   const auto& base = primary_.row_.base;
@@ -116,6 +117,7 @@ void Joiner::ask_begin(bool clear) {
                 SP_JOINER_OR_RETURN(joiner);
                 if (reply.ok() && reply->ok && !recovering) {
                   SP_PROBE(serve_complete_copy_joins);
+                  if (joiner->told_old_row()) return joiner->ask_begin(false);
                   return joiner->start_promotion();
                 }
                 joiner->began(std::move(reply), clear);
@@ -254,6 +256,7 @@ void Joiner::send_chunk(std::shared_ptr<Chunk> chunk) {
   request.set = primary_.set();
   request.disk = disk_;
   request.epoch = primary_.epoch();
+  request.revision = primary_.row_.revision;
   request.object = chunk->state.object;
   request.changed = std::max(now.changed, chunk->state.changed);
   request.blocks.reserve(now.blocks.size());
@@ -328,6 +331,9 @@ void Joiner::finish() {
   request.set = primary_.set();
   request.disk = disk_;
   request.epoch = primary_.epoch();
+  // Promotion is asked for at this very revision: a row between this one and an older one may have
+  // been without the disk, and its server may have cleared it by that row until it heard of this.
+  request.revision = promote_revision_ = primary_.row_.revision;
   request.last = true;
   request.complete_to = primary_.decided_to_;
   recover_object(primary_.context_, primary_.context_.place(disk_), request, {},
@@ -336,19 +342,22 @@ void Joiner::finish() {
                    SP_JOINER_OR_RETURN(joiner);
                    if (!reply.ok()) return joiner->fail(reply.error().message());
                    if (!reply->ok) return joiner->fail(reply->text);
+                   if (joiner->told_old_row()) return joiner->finish();
                    joiner->start_promotion();
                  });
 }
 
+// The row has changed since the copy was told of it, so its promotion would be refused.
+bool Joiner::told_old_row() const { return promote_revision_ != primary_.row_.revision; }
+
 void Joiner::start_promotion() {
   step_ = Step::promoting;
-  promote_revision_ = primary_.row_.revision;
   ++primary_.open_commands_;
   promote();
 }
 
 void Joiner::row_changed() {
-  if (step_ != Step::promoting || primary_.row_.revision == promote_revision_) return;
+  if (step_ != Step::promoting || !told_old_row()) return;
   SP_PROBE(serve_promotion_overtaken);
   --primary_.open_commands_;
   step_ = Step::finishing;

@@ -56,6 +56,7 @@ class Joiner {
   void chunk_applied(std::shared_ptr<Chunk> chunk, Result<wire::RecoverObjectReply> reply);
   void drain();
   void finish();
+  bool told_old_row() const;
   void promote();
   void start_promotion();
   void promoted(Status status);

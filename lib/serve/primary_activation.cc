@@ -50,6 +50,7 @@ void Primary::ask_begin(Copy& copy) {
   request.set = set();
   request.disk = copy.disk;
   request.epoch = epoch();
+  request.revision = row_.revision;
   request.create = copy.create;
   begin_epoch(context_, context_.place(copy.disk), request,
               [weak = weak_from_this(), index, round](Result<wire::BeginEpochReply> reply) {

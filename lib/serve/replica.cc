@@ -25,12 +25,13 @@ std::string Replica::refusal(uint32_t epoch) const {
 
 void Replica::begin_epoch(const wire::BeginEpoch& request,
                           Callback<void(wire::BeginEpochReply)> done) {
+  revision_ = std::max(revision_, request.revision);
   begins_.push_back({request, std::move(done)});
   if (change_ == Change::none) next_change();
 }
 
-void Replica::remove(Callback<void(Status)> done) {
-  removals_.push_back(std::move(done));
+void Replica::remove(uint64_t revision, Callback<void(Status)> done) {
+  removals_.emplace_back(revision, std::move(done));
   if (change_ == Change::none) next_change();
 }
 
@@ -55,7 +56,13 @@ void Replica::next_change() {
     begins_.pop_front();
     done(std::move(reply));
   }
-  if (change_ == Change::none && !removals_.empty()) {
+  while (change_ == Change::none && !removals_.empty()) {
+    if (removals_.front().first <= revision_) {
+      auto done = std::move(removals_.front().second);
+      removals_.pop_front();
+      done(Error(Code::stale, "the disk belongs to the set again"));
+      continue;
+    }
     change_ = Change::remove;
     change_started_ = false;
   }
@@ -149,7 +156,7 @@ void Replica::begin_answer(Status status) {
 
 void Replica::remove_now() {
   store_.remove_set(set_, [this](Status status) {
-    auto done = std::move(removals_.front());
+    auto done = std::move(removals_.front().second);
     removals_.pop_front();
     if (status.ok()) promised_ = 0;
     decided_wanted_ = {};
@@ -285,6 +292,7 @@ void Replica::recover_object(const wire::RecoverObject& request, const Buffer& d
   }
   if (!reply.text.empty()) return done(std::move(reply));
 
+  revision_ = std::max(revision_, request.revision);
   auto box = std::make_unique<Callback<void(wire::RecoverObjectReply)>>(std::move(done));
   ++working_;
   auto finish = [this, box = std::move(box)](Status status) mutable {

@@ -35,11 +35,15 @@ class Replica {
                       Callback<void(wire::RecoverObjectReply)> done);
   // The order-independent hash of what is decided here.
   void digest(Callback<void(wire::DigestReply)> done);
-  // The disk is no longer a member: everything of the set goes.
-  void remove(Callback<void(Status)> done);
+  // By the row of this revision (UINT64_MAX: the set is gone for good) the disk is no member:
+  // everything of the set goes, unless a primary with a newer row has spoken meanwhile.
+  void remove(uint64_t revision, Callback<void(Status)> done);
 
   DiskId disk() const { return disk_; }
   uint32_t epoch() const { return promised_; }
+  // Of the newest row by which a primary has called this disk a member, in the life of this
+  // process; 0: none has. A disk may leave a set within one epoch, and join it again.
+  uint64_t revision() const { return revision_; }
   store::Store& store() { return store_; }
   // What is at work here, for people; empty when nothing is.
   std::string open_work() const;
@@ -74,10 +78,11 @@ class Replica {
   DiskId disk_;
   SetId set_;
   uint32_t promised_ = 0;
+  uint64_t revision_ = 0;
   Change change_ = Change::none;  // at work: nothing else is taken
   bool change_started_ = false;
   std::deque<Begin> begins_;  // front: the one at work
-  std::deque<Callback<void(Status)>> removals_;
+  std::deque<std::pair<uint64_t, Callback<void(Status)>>> removals_;
   std::vector<Version> in_flight_;  // prepares given to the store, ascending
   uint32_t working_ = 0;            // prepares and recoveries given to the store
   Version decided_wanted_;

@@ -131,6 +131,7 @@ void ServerImpl::sweep() {
 void ServerImpl::sweep_sets(LocalDisk& disk) {
   for (const auto& record : disk.store->sets()) {
     const map::DiskSet* row = context_.row(record.set);
+    Replica& replica = disk.replica(host_, record.set);
     if (row == nullptr) {
       // Unknown because deleted, not because our map is behind: ids are never used again.
       if (record.set.group > context_.map().cluster.group_last) continue;
@@ -140,16 +141,17 @@ void ServerImpl::sweep_sets(LocalDisk& disk) {
       const bool member = std::any_of(lists.begin(), lists.end(), [&](const auto* list) {
         return std::find(list->begin(), list->end(), disk.id) != list->end();
       });
-      // Only a row of a later epoch than our promise can know that we are out: membership may have
-      // begun within this one.
-      if (member || row->epoch <= disk.replica(host_, record.set).epoch()) continue;
+      // A primary may know a newer row than we do, which has us in again. What earlier processes
+      // were told is older than the row that knows of this one.
+      if (member || row->revision <= replica.revision()) continue;
     }
     if (!removing_sets_.emplace(disk.id, record.set).second) continue;
     host_.log.info("set is removed from a disk",
                    {{"disk", disk.id}, {"group", record.set.group}, {"set", record.set.index}});
-    disk.replica(host_, record.set).remove([this, id = disk.id, set = record.set](Status) {
-      removing_sets_.erase({id, set});
-    });
+    replica.remove(row == nullptr ? UINT64_MAX : row->revision,
+                   [this, id = disk.id, set = record.set](Status) {
+                     removing_sets_.erase({id, set});
+                   });
   }
 }
 

@@ -29,6 +29,7 @@ struct BeginEpoch {  // "I lead epoch; what do you hold?" The copy notes the epo
   SetId set;
   DiskId disk = 0;  // the copy spoken to
   uint32_t epoch = 0;
+  uint64_t revision = 0;    // of the row that makes the copy a member, as the sender knows it
   bool recovering = false;  // it joins as a recovering copy: drop undecided records first
   // Acting: nothing of the set exists anywhere, so a disk without a record of it may start one.
   // Recovering: what is here is too old to be completed, the copy clears it and starts anew.
@@ -96,6 +97,7 @@ struct RecoverObject {  // the primary's decided state of one object, and the co
   SetId set;
   DiskId disk = 0;
   uint32_t epoch = 0;
+  uint64_t revision = 0;  // of the row, as in BeginEpoch
   ObjectId object;
   Version changed;
   std::vector<RecoverBlock> blocks;

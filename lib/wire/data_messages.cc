@@ -60,7 +60,9 @@ SP_FIELDS(WriteReply) {
   c(m.current), c.text(m.text, text_max);
 }
 
-SP_FIELDS(BeginEpoch) { c(m.set), c(m.disk), c(m.epoch), c(m.recovering), c(m.create); }
+SP_FIELDS(BeginEpoch) {
+  c(m.set), c(m.disk), c(m.epoch), c(m.revision), c(m.recovering), c(m.create);
+}
 
 SP_FIELDS(KnownOperation) { c(m.attachment), c(m.operation), c(m.version); }
 
@@ -98,7 +100,7 @@ SP_FIELDS(RecoverBlock) {
 }
 
 SP_FIELDS(RecoverObject) {
-  c(m.set), c(m.disk), c(m.epoch), c(m.object), c(m.changed);
+  c(m.set), c(m.disk), c(m.epoch), c(m.revision), c(m.object), c(m.changed);
   c.list(m.blocks, limits::blocks_per_object), c.list(m.carried, limits::io_blocks_max);
   c(m.last), c(m.complete_to);
 }

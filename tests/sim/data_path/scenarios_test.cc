@@ -171,5 +171,30 @@ TEST_CASE("a disk that a set has left is cleared") {
   rig.same_copies();
 }
 
+// It promised the epoch, which goes on: who recovers is no matter of epochs.
+TEST_CASE("a disk that leaves a set before it has recovered is cleared, also when it was away") {
+  for (const bool away : {false, true}) {
+    CAPTURE(away);
+    Rig rig(quiet(4));
+    for (uint64_t block = 0; block < 64; ++block) REQUIRE(rig.write(block, 100 + block).ok());
+    const SetId set{rig.group, 0};
+    const uint32_t epoch = rig.control.map().sets.at(set).epoch;
+    const auto sets_held = [&]() -> std::optional<size_t> {
+      const store::Store* const store = rig.servers[3].server->store(4);
+      return store == nullptr ? std::nullopt : std::optional(store->sets().size());
+    };
+    rig.control.retarget(set, {1, 2, 4});
+    REQUIRE(rig.world.run_until([&] { return sets_held() == 1; }, seconds(10)));
+    if (away) rig.end_server(rig.servers[3], Death::process);
+    if (away) rig.world.run_for(milliseconds(500));
+    rig.control.retarget(set, {1, 2, 3});
+    if (away) rig.world.run_for(seconds(4));
+    rig.heal();
+    CHECK_EQ(rig.control.map().sets.at(set).epoch, epoch);
+    CHECK(rig.world.run_until([&] { return sets_held() == 0; }, seconds(10)));
+    rig.same_copies();
+  }
+}
+
 }  // namespace
 }  // namespace sp::sim

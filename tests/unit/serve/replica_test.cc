@@ -1,0 +1,100 @@
+// A copy that is put out of its set, and what its server knows of it.
+#include "serve/replica.h"
+
+#include <doctest/doctest.h>
+
+#include <optional>
+
+#include "crash/store/store_rig.h"
+
+namespace sp::serve {
+namespace {
+
+constexpr DiskId disk = 3;
+constexpr SetId set{1, 0};
+
+struct ReplicaRig : test::StoreRig {
+  explicit ReplicaRig(test::FakeMedium& medium) : StoreRig(medium) {
+    REQUIRE(open().ok());
+    replica = std::make_unique<Replica>(machine().host, *store, disk, set);
+  }
+  void begin(uint32_t epoch, uint64_t revision) {
+    wire::BeginEpoch request;
+    request.set = set;
+    request.disk = disk;
+    request.epoch = epoch;
+    request.revision = revision;
+    request.recovering = true;
+    replica->begin_epoch(request, [this](const wire::BeginEpochReply& reply) { begun = reply.ok; });
+  }
+  void finish(uint32_t epoch, uint64_t revision) {
+    wire::RecoverObject request;
+    request.set = set;
+    request.disk = disk;
+    request.epoch = epoch;
+    request.revision = revision;
+    request.last = true;
+    replica->recover_object(request, {},
+                            [this](const wire::RecoverObjectReply& reply) { finished = reply.ok; });
+  }
+  void remove(uint64_t revision) {
+    replica->remove(revision, [this](const Status& status) { removed = status.ok(); });
+  }
+  bool has_record() const { return store->set_record(set).has_value(); }
+
+  std::unique_ptr<Replica> replica;
+  std::optional<bool> begun, finished, removed;
+};
+
+TEST_CASE("a row by which a copy is out clears it, though it is of the epoch that it promised") {
+  test::FakeMedium medium = test::StoreRig::formatted(test::small_layout());
+  ReplicaRig rig(medium);
+  rig.begin(5, 9);
+  rig.settle();
+  REQUIRE_EQ(rig.begun, true);
+  rig.remove(10);
+  rig.settle();
+  CHECK_EQ(rig.removed, true);
+  CHECK_FALSE(rig.has_record());
+  CHECK_EQ(rig.replica->epoch(), 0);
+}
+
+TEST_CASE("a copy that is told complete under a newer row is not cleared by an older one") {
+  test::FakeMedium medium = test::StoreRig::formatted(test::small_layout());
+  ReplicaRig rig(medium);
+  rig.begin(5, 9);
+  rig.settle();
+  rig.finish(5, 11);
+  rig.remove(10);
+  rig.settle();
+  CHECK_EQ(rig.finished, true);
+  CHECK_EQ(rig.removed, false);
+  CHECK(rig.has_record());
+}
+
+TEST_CASE("a copy that was cleared before it is told complete does not say that it is") {
+  test::FakeMedium medium = test::StoreRig::formatted(test::small_layout());
+  ReplicaRig rig(medium);
+  rig.begin(5, 9);
+  rig.settle();
+  rig.remove(10);
+  rig.finish(5, 11);
+  rig.settle();
+  CHECK_EQ(rig.removed, true);
+  CHECK_EQ(rig.finished, false);
+}
+
+TEST_CASE("a copy that leaves and joins again while its record is being written stays") {
+  test::FakeMedium medium = test::StoreRig::formatted(test::small_layout());
+  ReplicaRig rig(medium);
+  rig.begin(5, 9);
+  rig.remove(10);
+  rig.begin(5, 11);
+  rig.settle();
+  CHECK_EQ(rig.begun, true);
+  CHECK_EQ(rig.removed, false);
+  CHECK(rig.has_record());
+}
+
+}  // namespace
+}  // namespace sp::serve
