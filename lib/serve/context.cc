@@ -7,19 +7,23 @@ bool Context::holds(DiskId id) const {
   if (service == map().services.end() || !service->second.up ||
       service->second.start_id != self.start_id)
     return false;
-  const auto disk = map().disks.find(id);
-  return disk != map().disks.end() && disk->second.up && disk->second.server == self.service;
+  const auto row = map().disks.find(id);
+  if (row == map().disks.end() || !row->second.up || row->second.server != self.service)
+    return false;
+  const auto ours = disks.find(id);
+  return ours != disks.end() && ours->second->uuid == row->second.uuid;
 }
 
 Place Context::place(DiskId id) {
   Place place;
   place.disk = id;
-  place.local = disk(id);
-  if (place.local != nullptr) {
-    place.server = self.service;
-  } else if (const auto row = map().disks.find(id); row != map().disks.end()) {
-    place.server = row->second.server;
-  }
+  const auto row = map().disks.find(id);
+  if (row == map().disks.end()) return place;
+  place.server = row->second.server;
+  place.uuid = row->second.uuid;
+  if (place.server != self.service) return place;
+  if (LocalDisk* const ours = disk(id); ours != nullptr && ours->uuid == place.uuid)
+    place.local = ours;
   return place;
 }
 

@@ -62,6 +62,7 @@ struct Counters {
 struct Place {
   DiskId disk = 0;
   ServiceId server;
+  uint64_t uuid = 0;           // of the disk that the map means by this id
   LocalDisk* local = nullptr;  // set when the disk is ours
 };
 
@@ -90,10 +91,11 @@ struct Context {
     const auto found = disks.find(id);
     return found == disks.end() || found->second->failed ? nullptr : found->second.get();
   }
-  // The cluster knows this very process, and that it holds the disk: only then was every epoch in
-  // the map made for us and not for a predecessor.
+  // The cluster knows this very process, and that it holds the disk, by id and uuid: only then was
+  // every epoch in the map made for us and not for a predecessor, or for another disk with the id.
   bool holds(DiskId id) const;
   bool serves(DiskId id) const { return now() < member.lease_until() && holds(id); }
+  // Where the disk that the map means is. One of ours that only carries its id is not it.
   Place place(DiskId id);
   void ask_space(DiskId id);
 };

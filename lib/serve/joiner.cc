@@ -101,9 +101,11 @@ void Joiner::begin() {
 
 void Joiner::ask_begin(bool clear) {
   Context& context = primary_.context_;
+  const Place place = context.place(disk_);
   wire::BeginEpoch request;
   request.set = primary_.set();
   request.disk = disk_;
+  request.uuid = place.uuid;
   request.epoch = primary_.epoch();
   request.revision = promote_revision_ = primary_.row_.revision;
   // In base it is complete, and may hold records that nobody else has: nothing is dropped, and it
@@ -111,7 +113,7 @@ void Joiner::ask_begin(bool clear) {
   const auto& base = primary_.row_.base;
   request.recovering = std::find(base.begin(), base.end(), disk_) == base.end();
   request.create = clear;
-  begin_epoch(context, context.place(disk_), request,
+  begin_epoch(context, place, request,
               [weak = primary_.weak_from_this(), disk = disk_, round = round_,
                recovering = request.recovering, clear](Result<wire::BeginEpochReply> reply) {
                 SP_JOINER_OR_RETURN(joiner);

@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "base/limits.h"
+#include "base/planted.h"
+#include "base/probe.h"
 
 namespace sp::serve {
 
@@ -68,6 +70,12 @@ void Peers::connected(Peer& p, Result<std::unique_ptr<io::Socket>> socket) {
 void Peers::became_ready(Peer& p, const wire::Identity& identity) {
   if (identity.service != p.service) {
     return lost(p, Error(Code::not_authorised, "another service answers at " + p.address));
+  }
+  // A newer start than the map's may hold other disks under the same ids; an older one is gone from
+  // the cluster. Dialled again when the map moves on.
+  if (identity.start_id != p.start_id && !SP_PLANTED_BUG(serve_believes_disk_by_id)) {
+    SP_PROBE(serve_peer_of_another_start);
+    return lost(p, Error(Code::stale, "another start of the service answers at " + p.address));
   }
   p.ready = true;
   p.failing = false;

@@ -29,7 +29,7 @@ class Peers {
   Callback<void(ServiceId)> on_ready;
 
   // Where the service listens now; an empty text: nowhere. A changed address or start id drops the
-  // connection.
+  // connection, and no other start is spoken to: the map says what disks that one holds.
   void set_address(ServiceId service, const std::string& address, uint64_t start_id);
   bool ready(ServiceId service) const;
   void want(ServiceId service);  // dial if there is no connection

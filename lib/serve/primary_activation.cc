@@ -47,12 +47,14 @@ void Primary::ask_begin(Copy& copy) {
   const size_t index = static_cast<size_t>(&copy - copies_.data());
   const uint32_t round = ++copy.begin_round;
   wire::BeginEpoch request;
+  const Place place = context_.place(copy.disk);
   request.set = set();
   request.disk = copy.disk;
+  request.uuid = place.uuid;
   request.epoch = epoch();
   request.revision = row_.revision;
   request.create = copy.create;
-  begin_epoch(context_, context_.place(copy.disk), request,
+  begin_epoch(context_, place, request,
               [weak = weak_from_this(), index, round](Result<wire::BeginEpochReply> reply) {
                 if (const auto self = weak.lock())
                   self->begin_replied(index, round, std::move(reply));

@@ -55,7 +55,7 @@ Space::Room Primary::room_for(uint32_t blocks, DiskId& disk) {
   for (const Copy& copy : copies_) {
     if (copy.disk == 0 || !copy.counted) continue;
     disk = copy.disk;
-    if (LocalDisk* const local = context_.disk(copy.disk)) {
+    if (LocalDisk* const local = context_.place(copy.disk).local) {
       // What was written over in between is free again: looked at anew before a refusal.
       if (local->blocks_free < needed) local->count_space(now);
       if (local->blocks_free < needed) return Space::Room::full;

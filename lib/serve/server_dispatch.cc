@@ -1,5 +1,7 @@
 // Messages that come in: from clients to the primaries, from primaries to the replicas.
 #include "base/client_id.h"
+#include "base/planted.h"
+#include "base/probe.h"
 #include "serve/copies.h"
 #include "serve/joiner.h"
 #include "serve/repair.h"
@@ -82,7 +84,7 @@ void ServerImpl::refuse(const ClientRequest& request) {
   std::string text = "this server's map is behind";
   std::optional<map::DiskSet> current;
   if (row != nullptr && request.epoch() <= row->epoch) {
-    const bool ours = !row->acting.empty() && context_.disk(row->acting.front()) != nullptr;
+    const bool ours = !row->acting.empty() && context_.place(row->acting.front()).local != nullptr;
     if (request.epoch() < row->epoch || !ours) {
       status = wire::DataStatus::stale_epoch;
       text = "the set is in epoch " + std::to_string(row->epoch);
@@ -124,6 +126,16 @@ void ServerImpl::prepare(uint64_t link, const wire::Message& message) {
                });
 }
 
+// The sender's map is of before or after our time with this disk: what it holds is not what the
+// sender believes of it.
+void ServerImpl::refuse_other_disk(uint64_t link, uint64_t request, const LocalDisk& disk) {
+  SP_PROBE(serve_other_disk_under_the_id);
+  wire::BeginEpochReply reply;
+  reply.known = true;
+  reply.text = "what is here as disk " + std::to_string(disk.id) + " is another disk";
+  answer(link, request, MessageType::begin_epoch_reply, reply);
+}
+
 void ServerImpl::handle_copy(const Links::Peer& from, wire::Message message) {
   const uint64_t link = from.link, request = message.request;
   // Decodes, finds the disk, and hands both to `work`; `gone` is the refusal when the disk is not
@@ -143,6 +155,8 @@ void ServerImpl::handle_copy(const Links::Peer& from, wire::Message message) {
     case MessageType::begin_epoch:
       return with.operator()<wire::BeginEpoch, wire::BeginEpochReply>(
           MessageType::begin_epoch_reply, [&](LocalDisk& disk, const wire::BeginEpoch& body) {
+            if (body.uuid != disk.uuid && !SP_PLANTED_BUG(serve_believes_disk_by_id))
+              return refuse_other_disk(link, request, disk);
             disk.replica(host_, body.set)
                 .begin_epoch(body, [this, &disk, link, request](wire::BeginEpochReply reply) {
                   reply.blocks_free = disk.space_to_tell(context_.now());

@@ -50,6 +50,7 @@ class ServerImpl final : public Server {
   void handle_client(const Links::Peer& from, wire::Message message);
   void answer_digest(const Links::Peer& from, const wire::Message& message);
   void handle_copy(const Links::Peer& from, wire::Message message);
+  void refuse_other_disk(uint64_t link, uint64_t request, const LocalDisk& disk);
   void refuse(const ClientRequest& request);
   void prepare(uint64_t link, const wire::Message& message);
   void link_closed(uint64_t link);

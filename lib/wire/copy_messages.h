@@ -27,7 +27,8 @@ struct CopyRecord {  // a store::WriteRecord on the wire
 struct BeginEpoch {  // "I lead epoch; what do you hold?" The copy notes the epoch durably before it
                      // answers, and refuses older ones from then on
   SetId set;
-  DiskId disk = 0;  // the copy spoken to
+  DiskId disk = 0;    // the copy spoken to
+  uint64_t uuid = 0;  // as the map knows it; another disk under the same id refuses
   uint32_t epoch = 0;
   uint64_t revision = 0;    // of the row that makes the copy a member, as the sender knows it
   bool recovering = false;  // it joins as a recovering copy: drop undecided records first

@@ -61,7 +61,7 @@ SP_FIELDS(WriteReply) {
 }
 
 SP_FIELDS(BeginEpoch) {
-  c(m.set), c(m.disk), c(m.epoch), c(m.revision), c(m.recovering), c(m.create);
+  c(m.set), c(m.disk), c(m.uuid), c(m.epoch), c(m.revision), c(m.recovering), c(m.create);
 }
 
 SP_FIELDS(KnownOperation) { c(m.attachment), c(m.operation), c(m.version); }

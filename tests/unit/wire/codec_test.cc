@@ -88,7 +88,7 @@ std::vector<Example> examples() {
       example("WriteRequest",
               WriteRequest{{1, 2}, 3, {4, 5}, 6, 7, {8, 9}, 10, 11, true, Version(1, 5), crcs}),
       example("WriteReply", WriteReply{DataStatus::busy, a_set(), "why"}),
-      example("BeginEpoch", BeginEpoch{{1, 2}, 3, 4, 5, true}),
+      example("BeginEpoch", BeginEpoch{{1, 2}, 3, 1ull << 63, 4, 5, true}),
       example("BeginEpochReply", begun),
       example("Prepare", Prepare{1, 2, a_record(), Version(3, 4), crcs}),
       example("PrepareReply", PrepareReply{true, {1, 2}, 3, Version(4, 5), true, 6, "text"}),
