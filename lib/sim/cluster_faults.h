@@ -67,7 +67,14 @@ class ClusterFaults {
   void spoil_block(const Draws& draws);
   void wipe_disk(const Draws& draws);
   void kill_disk(const Draws& draws);
+  struct Shelved {  // a right disk
+    std::string path;
+    uint64_t uuid = 0;
+    std::set<Atlas::Mark> marks;
+  };
   void mistake_disk(const Draws& draws);
+  bool may_go_again(DiskId disk, const Shelved& right) const;
+  void bring_right_disk_back(DiskId disk);
   void make_disk_lie(const Draws& draws);
   void damage_superblock(const Draws& draws);
   void damage_beacon(const Draws& draws);
@@ -75,7 +82,6 @@ class ClusterFaults {
   bool is_untouched(const Slot& slot) const;
   void put_empty_disk(const Slot& slot, DiskId id);
   void release(Cluster::Node& node);
-  void bring_right_disk_back(DiskId disk);
   void replace_dead(DiskId disk);
   uint64_t last_log_page(const std::string& log) const;
   void tend_beacon(Cluster::Node& node);
@@ -103,11 +109,6 @@ class ClusterFaults {
   Atlas atlas_;
   std::map<DiskId, bool> dead_;       // and whether the new one gets another id
   std::map<DiskId, DiskId> retired_;  // and who came in its stead
-  struct Shelved {                    // a right disk
-    std::string path;
-    uint64_t uuid = 0;
-    std::set<Atlas::Mark> marks;
-  };
   std::map<DiskId, Shelved> shelf_;
   std::set<DiskId> doubted_;
   std::map<DiskId, uint32_t> missed_;  // looks at which a lost disk was not opened by its server

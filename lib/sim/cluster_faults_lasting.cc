@@ -215,17 +215,33 @@ void ClusterFaults::mistake_disk(const Draws& draws) {
   after(draws, 4000, [this, disk] { bring_right_disk_back(disk); });
 }
 
+// The disk that stands in for another: not when what it holds by now is needed.
+bool ClusterFaults::may_go_again(DiskId disk, const Shelved& right) const {
+  const auto& rows = cluster_.newest_map()->disks;
+  const auto row = rows.find(disk);
+  const bool taken_in = row != rows.end() && row->second.uuid != right.uuid;
+  return !taken_in || atlas_.may_lose(disk);
+}
+
 void ClusterFaults::bring_right_disk_back(DiskId disk) {
   const auto slot = slot_of(disk);
   const auto shelved = shelf_.find(disk);
   if (shelved == shelf_.end()) return;
   SP_ASSERT(slot.has_value());
   Cluster::Node& node = *slot->node;
-  if (node.server->held > 0)  // somebody else works there
-    return cluster_.world.at(milliseconds(100), [this, disk] { bring_right_disk_back(disk); });
+  if (node.server->held > 0 || !observe() || !may_go_again(disk, shelved->second)) {
+    if (running_)  // else tend() comes by
+      return cluster_.world.at(milliseconds(100), [this, disk] { bring_right_disk_back(disk); });
+    // What others hold of its content may be damaged for good: then it stays.
+    if (observe() && !may_go_again(disk, shelved->second)) shelf_.erase(shelved);
+    return;
+  }
   cluster_.end_server(node, Death::power);
-  const Status moved = cluster_.world.disks().swap(slot->path(), shelved->second.path);
+  auto& disks = cluster_.world.disks();
+  const Status moved = disks.swap(slot->path(), shelved->second.path);
   SP_ASSERT(moved.ok());
+  // What troubled it for a while has passed on the shelf, where nobody looked after it.
+  disks.set_options(slot->path(), cluster_.setup.world.disk);
   const auto right = std::make_shared<const Shelved>(std::move(shelved->second));
   shelf_.erase(shelved);
   atlas_.lose(disk);
