@@ -4,7 +4,9 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/checksum.h"
 #include "base/client_id.h"
+#include "sim/database_load.h"
 
 namespace sp::sim {
 
@@ -224,12 +226,43 @@ void Cluster::attached(ClientProcess& process, Result<std::unique_ptr<client::St
   process.host->host().log.info("attached",
                                 {{"volume", process.volume}, {"session", process.session}});
   process.attached->on_fenced([&process] { process.fenced = true; });
-  WorkloadOptions work = setup.work;
-  work.volume = process.volume;
-  work.session = process.session;
-  process.work = std::make_unique<Workload>(process.host->host(), process.attached->volume(),
-                                            history, last_stamp, work);
+  process.work = make_work(process, generation);
   if (!work_over_) process.work->start();
+}
+
+// Work
+
+LoadChoice Cluster::load_of(VolumeId volume) const {
+  if (setup.load != LoadChoice::mixed) return setup.load;
+  return static_cast<LoadChoice>(mix64(world.seed() ^ volume) % 3);
+}
+
+uint64_t Cluster::block_in_use(VolumeId volume, uint64_t n) const {
+  if (load_of(volume) == LoadChoice::stamps) return n * setup.work.stride;
+  // The log, and what is around the borders of objects.
+  const uint64_t border = setup.volume_bytes / limits::block_bytes / 4 * (1 + n % 3);
+  return n % 2 == 0 ? n / 2 : border - 8 + n / 6 % 16;
+}
+
+std::unique_ptr<Work> Cluster::make_work(ClientProcess& process, uint32_t generation) {
+  client::BlockDevice& device = process.attached->volume();
+  io::Host& host = process.host->host();
+  const LoadChoice load = load_of(process.volume);
+  if (load == LoadChoice::stamps) {
+    WorkloadOptions work = setup.work;
+    work.volume = process.volume;
+    work.session = process.session;
+    return std::make_unique<Workload>(host, device, history, last_stamp, work);
+  }
+  LoadOptions options;
+  options.blocks = {process.volume, process.session, setup.loads_in_history ? &history : nullptr};
+  options.session = uint64_t{generation} << 32 | ++attached_count_;
+  options.depth = setup.work.depth;
+  options.think_mean = setup.work.think_mean;
+  Ledger& ledger = ledgers_[process.volume];
+  if (load == LoadChoice::journal)
+    return std::make_unique<JournalLoad>(host, device, ledger, last_stamp, options);
+  return std::make_unique<DatabaseLoad>(host, device, ledger, last_stamp, options);
 }
 
 void Cluster::stop_work() {

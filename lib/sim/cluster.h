@@ -18,11 +18,15 @@
 #include "io/sim_world.h"
 #include "serve/server.h"
 #include "sim/disk_content.h"
+#include "sim/ledger.h"
 #include "sim/linearizability.h"
 #include "sim/recoverable.h"
 #include "sim/workload.h"
 
 namespace sp::sim {
+
+// What works on the volumes: Workload, JournalLoad, DatabaseLoad, or one of these for each.
+enum class LoadChoice : uint8_t { stamps, journal, database, mixed };
 
 struct ClusterSetup {
   uint32_t storage_nodes = 3;
@@ -38,6 +42,8 @@ struct ClusterSetup {
   uint32_t log_entries_kept = 200;  // of the beacons: few, so that snapshots are needed
   bool database = false;            // of the beacons, for people: only written, so mostly left out
   WorkloadOptions work;
+  LoadChoice load = LoadChoice::stamps;
+  bool loads_in_history = true;  // blocks of journals and databases are judged as registers too
   io::SimOptions world;
   bool keep_log = true;  // lines in Cluster::log; formatting them costs as much as all else
   std::function<void(std::string_view line)> line_sink;  // besides the lines kept
@@ -84,7 +90,7 @@ class Cluster {
     uint64_t completed_before = 0;
     std::unique_ptr<client::Standalone::Attempt> attempt;
     std::unique_ptr<client::Standalone> attached;
-    std::unique_ptr<Workload> work;
+    std::unique_ptr<Work> work;
   };
 
   Cluster(uint64_t seed, ClusterSetup setup);
@@ -118,6 +124,9 @@ class Cluster {
 
   Node* leader();  // whose beacon is in charge, or nullptr
   Node& node(NodeId id) { return nodes.at(id - 1u); }
+  LoadChoice load_of(VolumeId volume) const;
+  // The n-th of the blocks that matter most to what works there.
+  uint64_t block_in_use(VolumeId volume, uint64_t n) const;
   ClientProcess* holder_of(VolumeId volume);  // the newest process that took it
   const map::Map* newest_map() const;
   uint64_t newest_index() const { return newest_index_; }  // that any beacon ever had
@@ -165,6 +174,7 @@ class Cluster {
   void attach(ClientProcess& process);
   void attached(ClientProcess& process, Result<std::unique_ptr<client::Standalone>> result);
   uint32_t generation_of(const ClientProcess& process) const;
+  std::unique_ptr<Work> make_work(ClientProcess& process, uint32_t generation);
   void note_index(const Node& node);
   std::string check_leases();
   bool serves(NodeId id, uint32_t set) const;
@@ -183,6 +193,8 @@ class Cluster {
       sessions_;                               // and the generation of each
   std::map<uint64_t, uint64_t> state_hashes_;  // by applied index
   std::map<uint64_t, NodeId> terms_;           // who was in charge
+  std::map<VolumeId, Ledger> ledgers_;
+  uint64_t attached_count_ = 0;
   bool work_over_ = false;
   uint64_t newest_index_ = 0;
   // What check_leases and check_states saw last, of each node: it is looked at again once the

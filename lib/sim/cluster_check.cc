@@ -54,7 +54,8 @@ std::string Cluster::check_now() {
   if (const auto& wrong = history.check()) return "linearizability: " + *wrong;
   for (const auto& process : clients) {
     if (process.work && !process.work->failure().empty())
-      return "content: " + process.host->name() + ": " + process.work->failure();
+      return std::string(process.work->checker()) + ": " + process.host->name() + ": " +
+             process.work->failure();
   }
   return "";
 }

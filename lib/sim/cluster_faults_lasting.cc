@@ -49,7 +49,7 @@ bool ClusterFaults::is_untouched(const Slot& slot) const {
 
 void ClusterFaults::spoil_block(const Draws& draws) {
   const VolumeId volume = cluster_.volumes[draws->below(cluster_.volumes.size())];
-  const uint64_t block = draws->below(cluster_.setup.work.blocks) * cluster_.setup.work.stride;
+  const uint64_t block = cluster_.block_in_use(volume, draws->below(cluster_.setup.work.blocks));
   const ObjectId object{volume, static_cast<uint32_t>(block / limits::blocks_per_object)};
   const auto within = static_cast<uint16_t>(block % limits::blocks_per_object);
   const Slot slot = any_slot(draws);

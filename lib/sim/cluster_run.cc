@@ -45,6 +45,8 @@ ClusterSetup setup_of(const RunOptions& options, const Knobs& knobs) {
   setup.work.zeroes = knobs.number(Knob::zeroes_percent) * 0.01;
   setup.work.flushes = knobs.number(Knob::flushes_percent) * 0.01;
   setup.work.think_mean = milliseconds(knobs[Knob::think_ms]);
+  setup.load = static_cast<LoadChoice>(knobs[Knob::load]);
+  setup.loads_in_history = knobs[Knob::registers] != 0;
   setup.log_entries_kept = knobs.number(Knob::log_entries);
   setup.database = knobs[Knob::database] != 0;
   setup.world.clock_drift_max = static_cast<double>(knobs[Knob::drift_ppm]) * 1e-6;

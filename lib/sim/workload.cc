@@ -108,7 +108,8 @@ struct Workload::State : std::enable_shared_from_this<Workload::State> {
     if (!status.ok()) {
       // Fenced: what it wrote last may or may not be there.
       if (status.error().code() != Code::closed && failure.empty())
-        failure = "an operation failed: " + status.error().message();
+        failure = "volume " + std::to_string(options.volume) + " block " +
+                  std::to_string(op.first) + ": an operation failed: " + status.error().message();
       running = false;
       return;
     }
@@ -123,8 +124,8 @@ struct Workload::State : std::enable_shared_from_this<Workload::State> {
       if (stamp)
         history.read(key, *stamp, op.started, time);
       else if (failure.empty())
-        failure =
-            "block " + std::to_string(key.block) + " reads as something that nobody wrote there";
+        failure = "volume " + std::to_string(key.volume) + " block " + std::to_string(key.block) +
+                  ": reads as something that nobody wrote there";
     }
     if (running) next_in(lane);
   }

@@ -12,6 +12,7 @@
 #include "client/block_device.h"
 #include "io/host.h"
 #include "sim/linearizability.h"
+#include "sim/work.h"
 
 namespace sp::sim {
 
@@ -28,17 +29,18 @@ struct WorkloadOptions {
       std::chrono::milliseconds(20);  // between the end of an operation and the next
 };
 
-class Workload {
+class Workload final : public Work {
  public:
   Workload(io::Host& host, client::BlockDevice& device, Linearizability& history,
            uint64_t& last_stamp, const WorkloadOptions& options);
-  ~Workload();
-  void start();
-  void stop();
-  bool idle() const;
-  uint64_t completed() const;
-  // What went wrong: content that nobody wrote so, or an error that should not have been.
-  const std::string& failure() const;
+  ~Workload() override;
+  void start() override;
+  void stop() override;
+  bool idle() const override;
+  uint64_t completed() const override;
+  std::string_view checker() const override { return "content"; }
+  // Content that nobody wrote so, or an error that should not have been.
+  const std::string& failure() const override;
 
  private:
   struct State;
