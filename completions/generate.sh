@@ -27,7 +27,7 @@ END
 # Names of what there is, when a management service answers quickly; else nothing.
 _sp_names() { # command
   case "$1" in
-    sp-volume | sp-attach) sp-volume list --format=tsv --no-header --timeout 500ms ;;
+    sp-volume | sp-attach | sp-bench) sp-volume list --format=tsv --no-header --timeout 500ms ;;
     sp-template | sp-placement | sp-disk | sp-kv) "$1" list --format=tsv --no-header --timeout 500ms ;;
   esac 2>/dev/null | cut -f1
 }

@@ -4,6 +4,7 @@ _sp_options() { # command, verb: its options, one a line
   case "$1 $2" in
     "sp-attach ") printf '%s\n' '--client=N' '--config=PATH' --detach --exact --force '--format=table|tsv|json' --help --here --json --list --no-header '--node=N' --read-only --show-config '--socket=PATH' '--spin=DURATION' '--timeout=DURATION' --verbose --version ;;
     "sp-beacon ") printf '%s\n' --bootstrap '--config=PATH' --help '--node=N' --show-config '--spin=DURATION' --verbose --version ;;
+    "sp-bench ") printf '%s\n' '--block=SIZE' '--config=PATH' '--depth=N' --exact --force '--format=table|tsv|json' '--from=SIZE' --help '--jobs=N' --json --no-header --no-verify '--node=N' '--operations=N' '--pattern=random|sequential' '--ramp=DURATION' '--range=SIZE' '--reads=N' --show-config '--spin=DURATION' '--time=DURATION' '--timeout=DURATION' --verbose --version --yes ;;
     "sp-block ") printf '%s\n' '--config=PATH' --help '--node=N' --release --show-config '--spin=DURATION' --verbose --version '--way=ublk|nbd|fuse' ;;
     "sp-compare ") printf '%s\n' '--config=PATH' --exact '--format=table|tsv|json' --help --json --no-header '--node=N' --show-config '--spin=DURATION' '--timeout=DURATION' --verbose --version ;;
     "sp-disk ") printf '%s\n' '--config=PATH' --exact '--format=table|tsv|json' --help --json --no-header '--node=N' --show-config '--timeout=DURATION' --version ;;
@@ -64,7 +65,7 @@ _sp_verbs() { # command: its verbs
 # Names of what there is, when a management service answers quickly; else nothing.
 _sp_names() { # command
   case "$1" in
-    sp-volume | sp-attach) sp-volume list --format=tsv --no-header --timeout 500ms ;;
+    sp-volume | sp-attach | sp-bench) sp-volume list --format=tsv --no-header --timeout 500ms ;;
     sp-template | sp-placement | sp-disk | sp-kv) "$1" list --format=tsv --no-header --timeout 500ms ;;
   esac 2>/dev/null | cut -f1
 }
@@ -97,4 +98,4 @@ _sp_complete() {
   fi
 }
 
-complete -F _sp_complete sp-attach sp-beacon sp-block sp-compare sp-disk sp-disk-check sp-disk-init sp-kv sp-mgmt sp-placement sp-serve sp-sim sp-status sp-template sp-volume
+complete -F _sp_complete sp-attach sp-beacon sp-bench sp-block sp-compare sp-disk sp-disk-check sp-disk-init sp-kv sp-mgmt sp-placement sp-serve sp-sim sp-status sp-template sp-volume

@@ -18,6 +18,7 @@ std::string plain(const Cell& cell, bool exact) {
     return exact ? std::to_string(size->value) : format_size(size->value);
   if (const auto* boolean = std::get_if<bool>(&cell)) return *boolean ? "yes" : "no";
   if (const auto* number = std::get_if<int64_t>(&cell)) return std::to_string(*number);
+  if (const auto* number = std::get_if<double>(&cell)) return fmt::format("{:.2f}", *number);
   return std::to_string(std::get<uint64_t>(cell));
 }
 

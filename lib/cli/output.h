@@ -33,7 +33,7 @@ struct OutputOptions {
 struct Bytes64 {  // a size in bytes
   uint64_t value = 0;
 };
-using Cell = std::variant<std::string, uint64_t, int64_t, bool, Bytes64>;
+using Cell = std::variant<std::string, uint64_t, int64_t, bool, Bytes64, double>;
 
 std::string cell_text(const Cell& cell, bool exact);  // as in a table
 

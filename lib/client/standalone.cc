@@ -47,9 +47,11 @@ class Session {
 
   Volume& volume() { return *volume_; }
   member::Member& member() { return *member_; }
+  Servers& servers() { return *servers_; }
 
   void detach(Callback<void(Status)> done) {
     detached_ = std::move(done);
+    volume_->detaching();
     map::AttachmentGone gone{volume_id_, client_, generation_};
     member_->command(gone, [this](Result<uint64_t> result) {
       detached_.call_once(result.ok() ? Status() : Status(std::move(result).error()));
@@ -157,6 +159,7 @@ class Attached final : public Standalone {
   explicit Attached(std::unique_ptr<Session> session) : session_(std::move(session)) {}
   Volume& volume() override { return session_->volume(); }
   member::Member& member() override { return session_->member(); }
+  Servers& servers() override { return session_->servers(); }
   void detach(Callback<void(Status)> done) override { session_->detach(std::move(done)); }
   void on_fenced(Callback<void()> fenced) override { session_->on_fenced(std::move(fenced)); }
 

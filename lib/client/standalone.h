@@ -45,6 +45,7 @@ class Standalone {
 
   virtual Volume& volume() = 0;
   virtual member::Member& member() = 0;
+  virtual Servers& servers() = 0;
   virtual void detach(Callback<void(Status)> done) = 0;
   virtual void on_fenced(Callback<void()> fenced) = 0;
 };

@@ -48,6 +48,8 @@ class Volume : public BlockDevice {
                                       std::shared_ptr<Servers> servers,
                                       const VolumeOptions& options);
   virtual void map_changed() = 0;
+  // The owner gives the attachment back: that it is gone is nothing to warn of then.
+  virtual void detaching() = 0;
   virtual VolumeCounters counters() const = 0;
   // Who lets the oldest request wait: server, set, epoch and the last answer. Empty: none is open.
   virtual std::string waits_for() const = 0;

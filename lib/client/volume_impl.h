@@ -33,6 +33,7 @@ class VolumeImpl final : public Volume, public std::enable_shared_from_this<Volu
   void discard(uint64_t offset, uint64_t size, Done done) override;
   void flush(Done done) override;
   void map_changed() override;
+  void detaching() override { detaching_ = true; }
   VolumeCounters counters() const override;
   std::string waits_for() const override;
   Callback<void()>& on_fenced() override { return on_fenced_; }
@@ -112,6 +113,7 @@ class VolumeImpl final : public Volume, public std::enable_shared_from_this<Volu
   mutable std::map<SetId, map::DiskSet>
       newer_rows_;  // learnt from refusals, until the map has them
   io::Timer timer_;
+  bool detaching_ = false;
   VolumeCounters counters_;
 };
 

@@ -124,8 +124,9 @@ void VolumeImpl::fence(const std::string& why) {
   if (!pieces_.empty()) SP_PROBE(client_fenced_with_requests_open);
   fenced_ = true;
   fenced_why_ = why.empty() ? "the volume was attached elsewhere" : why;
-  host_.log.warning("volume is fenced",
-                    {{"volume", options_.volume}, {"generation", options_.generation}});
+  if (!detaching_)
+    host_.log.warning("volume is fenced",
+                      {{"volume", options_.volume}, {"generation", options_.generation}});
   host_.reactor.post([self = shared_from_this()] {
     if (self->closed_) return;
     self->timer_.cancel();

@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 
+#include "io/counted_disk.h"
 #include "member/member.h"
 #include "serve/peers.h"
 #include "serve/replica.h"
@@ -22,6 +23,7 @@ struct LocalDisk {
   uint64_t uuid = 0;
   std::string path;
   std::unique_ptr<store::Store> store;
+  std::shared_ptr<const io::DiskCounts> counts;  // null: not counted
   // That writes may still take: as counted now and then, less what has come since.
   uint64_t blocks_free = 0;
   io::Instant counted;

@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "io/counted_disk.h"
 #include "io/host.h"
 #include "member/member.h"
 #include "store/store.h"
@@ -27,6 +28,7 @@ struct OpenedDisk {
   ClusterId cluster = 0;
   uint64_t uuid = 0;
   std::unique_ptr<store::Store> store;
+  std::shared_ptr<io::DiskCounts> counts;  // of its device since it was opened; null: not counted
 };
 using OpenDisk = std::function<void(io::Host&, const std::string& path,
                                     std::function<void(Result<OpenedDisk>)> done)>;

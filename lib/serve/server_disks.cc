@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "disk/superblock.h"
+#include "io/counted_disk.h"
 #include "serve/server_impl.h"
 
 namespace sp::serve {
@@ -23,11 +24,12 @@ void open_formatted_disk(io::Host& host, const std::string& path,
   disk::read_superblock(host, *work->first, [&host, work](Result<disk::Superblock> superblock) {
     if (!superblock.ok()) return work->second(std::move(superblock).error());
     OpenedDisk base;
+    base.counts = std::make_shared<io::DiskCounts>();
     base.id = superblock->disk;
     base.cluster = superblock->cluster;
     base.uuid = superblock->uuid;
     auto shared = std::make_shared<OpenedDisk>(std::move(base));
-    store::Store::open(host, std::move(work->first), {},
+    store::Store::open(host, io::count(std::move(work->first), shared->counts), {},
                        [work, shared](Result<std::unique_ptr<store::Store>> store) {
                          if (!store.ok()) return work->second(std::move(store).error());
                          shared->store = std::move(store).value();
@@ -60,6 +62,7 @@ void ServerImpl::opened(const std::string& path, Result<OpenedDisk> opened) {
     disk->uuid = opened->uuid;
     disk->path = path;
     disk->store = std::move(opened->store);
+    disk->counts = std::move(opened->counts);
     // Replicas of all sets it knows: they hold the promised epochs.
     for (const auto& record : disk->store->sets()) disk->replica(host_, record.set);
     host_.log.info("disk opened",

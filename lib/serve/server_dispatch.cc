@@ -46,8 +46,31 @@ void ServerImpl::answer_digest(const Links::Peer& from, const wire::Message& mes
   reply(refusal);
 }
 
+void ServerImpl::answer_statistics(const Links::Peer& from, uint64_t request) {
+  const Counters& counters = context_.counters;
+  wire::StatisticsReply reply;
+  reply.reads = counters.reads, reply.writes = counters.writes;
+  reply.bytes_recovered = counters.bytes_recovered;
+  reply.blocks_repaired = counters.blocks_repaired, reply.blocks_lost = counters.blocks_lost;
+  for (const auto& [id, disk] : context_.disks) {
+    const auto stats = disk->store->stats();
+    wire::DiskStatistics row;
+    row.disk = id;
+    row.blocks_total = stats.blocks_total, row.blocks_used = stats.blocks_used;
+    row.memory_bytes = stats.memory_bytes;
+    if (const auto& counts = disk->counts) {
+      row.device_reads = counts->reads, row.device_bytes_read = counts->bytes_read;
+      row.device_writes = counts->writes, row.device_bytes_written = counts->bytes_written;
+      row.device_flushes = counts->flushes;
+    }
+    reply.disks.push_back(row);
+  }
+  answer(from.link, request, MessageType::statistics_reply, reply);
+}
+
 void ServerImpl::handle_client(const Links::Peer& from, wire::Message message) {
   if (message.type == MessageType::digest) return answer_digest(from, message);
+  if (message.type == MessageType::ask_statistics) return answer_statistics(from, message.request);
   ClientRequest request;
   request.link = from.link;
   request.request = message.request;

@@ -49,6 +49,7 @@ class ServerImpl final : public Server {
   void handle(const Links::Peer& from, wire::Message message);
   void handle_client(const Links::Peer& from, wire::Message message);
   void answer_digest(const Links::Peer& from, const wire::Message& message);
+  void answer_statistics(const Links::Peer& from, uint64_t request);
   void handle_copy(const Links::Peer& from, wire::Message message);
   void refuse_other_disk(uint64_t link, uint64_t request, const LocalDisk& disk);
   void refuse(const ClientRequest& request);

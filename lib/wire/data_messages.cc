@@ -8,6 +8,7 @@ namespace {
 
 constexpr uint32_t text_max = 1024;
 constexpr uint32_t set_members_max = 64;  // more than any row ever lists
+constexpr uint32_t disks_of_server_max = 1024;
 
 }  // namespace
 
@@ -122,6 +123,19 @@ SP_FIELDS(AskSpaceReply) { c(m.ok), c(m.blocks_free); }
 SP_FIELDS(Digest) { c(m.set), c(m.disk); }
 
 SP_FIELDS(DigestReply) { c(m.ok), c(m.hash), c(m.blocks), c.text(m.text, text_max); }
+
+SP_FIELDS(AskStatistics) { (void)c, (void)m; }
+
+SP_FIELDS(DiskStatistics) {
+  c(m.disk), c(m.device_reads), c(m.device_bytes_read), c(m.device_writes);
+  c(m.device_bytes_written), c(m.device_flushes), c(m.blocks_total), c(m.blocks_used);
+  c(m.memory_bytes);
+}
+
+SP_FIELDS(StatisticsReply) {
+  c(m.reads), c(m.writes), c(m.bytes_recovered), c(m.blocks_repaired), c(m.blocks_lost);
+  c.list(m.disks, disks_of_server_max);
+}
 
 #define X(Name)                                                                          \
   std::vector<std::byte> encode(const Name& message) { return encode_message(message); } \

@@ -74,18 +74,34 @@ struct DigestReply {
   std::string text;
 };
 
+// What a server has done since it started, and its disks since they were opened.
+struct AskStatistics {};
+struct DiskStatistics {
+  DiskId disk = 0;
+  uint64_t device_reads = 0, device_bytes_read = 0;
+  uint64_t device_writes = 0, device_bytes_written = 0, device_flushes = 0;
+  uint64_t blocks_total = 0, blocks_used = 0;  // of 4 KiB
+  uint64_t memory_bytes = 0;                   // index and caches
+};
+struct StatisticsReply {
+  uint64_t reads = 0, writes = 0;  // of clients, as the primary of their sets
+  uint64_t bytes_recovered = 0, blocks_repaired = 0, blocks_lost = 0;
+  std::vector<DiskStatistics> disks;
+};
+
 // encode(): the body. decode(): nullopt unless the whole body is well formed. One pair for each
 // struct above.
-#define SP_DATA_MESSAGES(X)                                                                       \
-  X(ReadRequest)                                                                                  \
-  X(ReadReply)                                                                                    \
-  X(WriteRequest)                                                                                 \
-  X(WriteReply)                                                                                   \
-  X(BeginEpoch)                                                                                   \
-  X(BeginEpochReply)                                                                              \
-  X(Prepare) X(PrepareReply) X(Decided) X(FetchUndecided) X(FetchUndecidedReply) X(RecoverObject) \
-      X(RecoverObjectReply) X(FetchBlock) X(FetchBlockReply) X(AskSpace) X(AskSpaceReply)         \
-          X(Digest) X(DigestReply)
+#define SP_DATA_MESSAGES(X)                                                               \
+  X(ReadRequest)                                                                          \
+  X(ReadReply)                                                                            \
+  X(WriteRequest)                                                                         \
+  X(WriteReply)                                                                           \
+  X(BeginEpoch)                                                                           \
+  X(BeginEpochReply)                                                                      \
+  X(Prepare)                                                                              \
+  X(PrepareReply) X(Decided) X(FetchUndecided) X(FetchUndecidedReply) X(RecoverObject)    \
+      X(RecoverObjectReply) X(FetchBlock) X(FetchBlockReply) X(AskSpace) X(AskSpaceReply) \
+          X(Digest) X(DigestReply) X(AskStatistics) X(StatisticsReply)
 #define X(Name) std::vector<std::byte> encode(const Name& message);
 SP_DATA_MESSAGES(X)
 #undef X

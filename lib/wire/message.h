@@ -22,6 +22,8 @@ enum class MessageType : uint8_t {
   write_reply = 35,
   digest = 36,
   digest_reply = 37,
+  ask_statistics = 38,
+  statistics_reply = 39,
   // 64..: between the copies of a set
   begin_epoch = 64,
   begin_epoch_reply = 65,
