@@ -35,6 +35,7 @@ class VolumeHandle final : public Volume {
   }
   void flush(Done done) override { engine_->flush(std::move(done)); }
   void map_changed() override { engine_->map_changed(); }
+  void detaching() override { engine_->detaching(); }
   VolumeCounters counters() const override { return engine_->counters(); }
   std::string waits_for() const override { return engine_->waits_for(); }
   Callback<void()>& on_fenced() override { return engine_->on_fenced(); }

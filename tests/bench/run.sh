@@ -1,37 +1,109 @@
 #!/usr/bin/env bash
-# make bench: the floors of this machine, then the data path of a local cluster on memory disks beside them. Figures are of one run: compare within it only.
+# make bench: what the data path costs, beside the floors of the same run. Prints a page in Markdown, tests/bench/RESULTS.md when KEEP=1.
+#
+# Three servers, three copies, one disk each, on loopback: disks in memory, on tmpfs through io_uring, and in files of DISK_DIR (default: TMPDIR). The
+# volume and all places of the disks are written first. The floor of a row is the skeleton (the same processes, connections and bytes, and nothing else).
+# SECONDS_EACH=4: of each row. SKIP_FLOORS=1: without io_bench and sim_bench.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
 build=$(cd "$root" && cd "${BUILD:-build}" && pwd)
-export PATH=$build/bin:$PATH
-dir=$(mktemp -d /dev/shm/sp-bench.XXXXXX)
-export SP_CONFIG=$dir/cluster/sp.toml SP_NODE=1
+seconds=${SECONDS_EACH:-4}
+export PATH=$build/bin:$build/tests/bench:$PATH SP_NODE=1
+work=$(mktemp -d /dev/shm/sp-bench.XXXXXX)
+dir=$work
 cluster() { "$root/examples/local-cluster.sh" "$@" --dir "$dir/cluster"; }
-trap 'cluster down >/dev/null 2>&1; rm -rf "$dir"' EXIT
+trap 'cluster down >/dev/null 2>&1; rm -rf "$dir" "$work"' EXIT
 
-ninja -C "$build" --quiet io_bench store_bench volume_bench sim_bench
-echo "== floors: the io seam beside raw liburing"
-[ -n "${SKIP_FLOORS:-}" ] || "$build/tests/bench/io_bench"
+ninja -C "$build" --quiet io_bench store_bench sim_bench skeleton_bench >&2
+if [ -n "${KEEP:-}" ]; then exec > >(tee "$root/tests/bench/RESULTS.md"); fi
+
+skeleton() { # read|write, depth, block: CPU us of servers, of the client; median us
+  skeleton_bench "$1" "$2" "$3" "$seconds" | awk -F'\t' '{ print $8, $7, $5 }'
+}
+
+# One row: name, percent of reads, depth, block in bytes, further options. Every figure beside the skeleton's of the moment before.
+row() {
+  local name=$1 reads=$2 depth=$3 block=$4 out floor
+  shift 4
+  case $reads in
+    0) floor=$(skeleton write "$depth" "$block") ;;
+    100) floor=$(skeleton read "$depth" "$block") ;;
+    *) floor="- - -" ;;
+  esac
+  out=$(sp-bench bench --format=tsv --yes --reads "$reads" --depth "$depth" --block "$block" --time "${seconds}s" "$@" 2>/dev/null)
+  awk -F'\t' -v name="$name" -v floor="$floor" -v block="$block" -v reads="$reads" '
+    function ratio(a, b) { return b > 0 ? sprintf("%.1f", a / b) : "-" }
+    $1 == "read" || $1 == "write" { iops += $3; count += $2; median = $6; tail = $7 }
+    $1 == "client" { client = $2 }
+    $1 == "all servers" { servers = $2; wake = $3 }
+    $2 ~ /^server / && NF == 9 { writes += $3; device += $6 }
+    END {
+      split(floor, f, " ")
+      written = count * (100 - reads) / 100 * block * 3
+      printf "| %s | %.0f | %.0f | %.0f / %.0f | %.1f | %s | %s | %.1f | %s | %s | %s | %.2f | %s |\n", name, iops, iops * block / 1048576, median, tail,
+        servers, f[1], ratio(servers, f[1]), client, ratio(client, f[2]), ratio(median, f[3]), wake, writes,
+        written > 0 ? sprintf("%.2f", device / written) : "-"
+    }' <<<"$out"
+}
+
+head_of_rows() {
+  echo "| $1 | ops/s | MiB/s | median / p99 us | servers CPU us | skeleton | ratio | client CPU us | ratio | latency ratio | ops/wake-up | device writes/op | amplification |"
+  echo "|---|---|---|---|---|---|---|---|---|---|---|---|---|"
+}
+
+rows() { # title
+  head_of_rows "$1"
+  row "4 KiB read, depth 1" 100 1 4096
+  row "4 KiB read, depth 1, --spin 50us" 100 1 4096 --spin 50us
+  row "4 KiB read, depth 32" 100 32 4096
+  row "4 KiB write, depth 1" 0 1 4096
+  row "4 KiB write, depth 32" 0 32 4096
+  row "4 KiB 70/30, depth 32" 70 32 4096
+  row "1 MiB read, depth 8" 100 8 1048576 --pattern sequential
+  row "1 MiB write, depth 8" 0 8 1048576 --pattern sequential
+  echo
+}
+
+start() { # further options of local-cluster.sh up
+  export SP_CONFIG=$dir/cluster/sp.toml
+  cluster up --nodes 3 --disks 1 --size 1536M --port-base $((20000 + RANDOM % 20000)) --devices "$dir/dev" "$@" >/dev/null
+  sp-volume create bench --size 768M --template demo >/dev/null
+  # Everything once, in order; then so much again that each place of the disks was written.
+  sp-bench bench --yes --reads 0 --pattern sequential --block 1M --depth 8 --ramp 0s --time 10m --operations 768 >/dev/null 2>&1
+  sp-bench bench --yes --reads 0 --block 64K --depth 16 --ramp 0s --time 10m --operations 16000 >/dev/null 2>&1
+}
+
+cat <<END
+# Benchmarks
+
+Made by \`make bench KEEP=1\`: one run on one machine, $(nproc) cores ($(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1)), Linux $(uname -r),
+$(awk '/MemTotal/ { printf "%.0f GiB", $2 / 1048576 }' /proc/meminfo) of memory, at commit $(git -C "$root" rev-parse --short HEAD 2>/dev/null || echo unknown). Only ratios within a run mean something.
+*skeleton*: the same processes, connections and bytes with CRC-64 and one copy into memory, nothing else; its CPU time of all servers stands beside ours.
+
+END
+start --memory
+rows "disks in memory"
+echo "\`\`\`"
+sp-bench bench --yes --reads 0 --time "${seconds}s" 2>/dev/null
+echo "\`\`\`"
 echo
-echo "== simulator: simulated seconds per CPU second, faults on; short runs, and 10 minutes of 3 nodes"
-"$build/tests/bench/sim_bench"
-echo
-echo "== one disk: the store on a memory disk"
-"$build/tests/bench/store_bench" "$dir/store.disk"
-echo
-echo "== three servers, three copies, memory disks, client library (no device in between)"
-cluster up --nodes 3 --disks 1 --size 2G --memory --port-base $((20000 + RANDOM % 20000)) --devices "$dir/dev" >/dev/null
-sp-volume create bench --size 1G --template demo >/dev/null
-servers=$(cat "$dir"/cluster/run/serve*.pid | paste -sd,)
-load() { "$build/tests/bench/volume_bench" --volume bench --servers "$servers" "$@" 2>/dev/null; }
-load --operation write --depth 8 --block 1M --seconds 3 >/dev/null # every block is written once first
-printf 'operation\tdepth\tblock\tops/s\tmedian us\tp99 us\tclient CPU us/op\tservers CPU us/op\terrors\n'
-for operation in read write; do
-  for depth in 1 32; do load --operation "$operation" --depth "$depth" --seconds 4; done
-  load --operation "$operation" --depth 8 --block 1M --seconds 4
-done
-echo
-for pid in "$dir"/cluster/run/serve*.pid; do
-  cat "/proc/$(cat "$pid")/status"
-done | awk '/VmRSS/ { rss += $2 } END { printf "servers resident: %.0f MiB together\n", rss / 1024 }'
-sp-status
+cluster down >/dev/null
+mkdir -p "$work/tmpfs" && dir=$work/tmpfs
+start
+rows "files on tmpfs through io_uring"
+cluster down >/dev/null
+dir=$(mktemp -d "${DISK_DIR:-${TMPDIR:-/tmp}}/sp-bench.XXXXXX")
+start
+rows "files of $(df --output=fstype "$dir" | tail -1) through io_uring"
+cluster down >/dev/null
+rm -rf "$dir" && dir=$work
+cat <<'END'
+Peers, measured once on such a machine with memory-backed files (three daemons, three copies): Vitastor 3.0.8 write depth 1 193 us, depth 32 74 us of CPU of all
+daemons and 13 of the client; read depth 1 82 us, depth 32 20 and 11 us; 1 MiB write 558 MiB/s, read 1 820. Ceph 16.2: write 1 314 us, 1 081 and 89 us; read
+233 us, 91 and 32 us; 320 and 1 672 MiB/s. Vitastor's defaults neither flush nor checksum.
+
+END
+echo '```'
+[ -n "${SKIP_FLOORS:-}" ] || { io_bench "${DISK_DIR:-${TMPDIR:-/tmp}}"; sim_bench; }
+store_bench "$work/store.disk"
+echo '```'
