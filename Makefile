@@ -9,7 +9,7 @@ Q := $(if $(V),,@)
 NINJA := ninja -C $(BUILD) -j$(JOBS) $(if $(V),-v,--quiet)
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test tidy format sanitize fuzz bench soak install deps help clean guest-test planted
+.PHONY: build demo test tidy format sanitize fuzz bench profile soak install deps help clean guest-test planted
 
 help:
 	@echo "make            build everything into $(BUILD)/ (programs in $(BUILD)/bin)"
@@ -19,6 +19,7 @@ help:
 	@echo "make sanitize   clang++ with address and undefined-behaviour sanitizers: build and run the tests"
 	@echo "make fuzz       TIME=$(TIME) seconds of search for each fuzz target, with sanitizers (TARGETS=\"NAME...\", KEEP=1 adds to the corpus)"
 	@echo "make bench      benchmarks, as ratios to floors of the same run"
+	@echo "make profile    instructions per operation by layer, under callgrind (TOP=20: and functions)"
 	@echo "make planted    build with planted bugs; each must be found (BUGS=\"NAME...\": only these)"
 	@echo "make soak       SEEDS=$(SEEDS) fresh simulator seeds, then long runs on real processes (FAULTS=60 of links and processes)"
 	@echo "make guest-test GUEST=RUNNER  kernel drivers (ublk, NBD) in a virtual machine: tests/system/guest.sh"
@@ -60,6 +61,9 @@ fuzz: deps
 	@echo "building the fuzz targets with clang++ and sanitizers into $(BUILD)-fuzz/ ..."
 	$(Q)ninja -C $(BUILD)-fuzz -j$(JOBS) $(if $(V),-v,--quiet) fuzzers
 	$(Q)BUILD=$(BUILD)-fuzz TIME=$(TIME) TARGETS="$(TARGETS)" KEEP=$(KEEP) tests/fuzz/run.sh
+
+profile: build
+	$(Q)BUILD=$(BUILD) tests/bench/profile.sh
 
 bench: build
 	$(Q)BUILD=$(BUILD) tests/bench/run.sh

@@ -91,17 +91,28 @@ struct StatisticsReply {
 
 // encode(): the body. decode(): nullopt unless the whole body is well formed. One pair for each
 // struct above.
-#define SP_DATA_MESSAGES(X)                                                               \
-  X(ReadRequest)                                                                          \
-  X(ReadReply)                                                                            \
-  X(WriteRequest)                                                                         \
-  X(WriteReply)                                                                           \
-  X(BeginEpoch)                                                                           \
-  X(BeginEpochReply)                                                                      \
-  X(Prepare)                                                                              \
-  X(PrepareReply) X(Decided) X(FetchUndecided) X(FetchUndecidedReply) X(RecoverObject)    \
-      X(RecoverObjectReply) X(FetchBlock) X(FetchBlockReply) X(AskSpace) X(AskSpaceReply) \
-          X(Digest) X(DigestReply) X(AskStatistics) X(StatisticsReply)
+#define SP_DATA_MESSAGES(X) \
+  X(ReadRequest)            \
+  X(ReadReply)              \
+  X(WriteRequest)           \
+  X(WriteReply)             \
+  X(BeginEpoch)             \
+  X(BeginEpochReply)        \
+  X(Prepare)                \
+  X(PrepareReply)           \
+  X(Decided)                \
+  X(FetchUndecided)         \
+  X(FetchUndecidedReply)    \
+  X(RecoverObject)          \
+  X(RecoverObjectReply)     \
+  X(FetchBlock)             \
+  X(FetchBlockReply)        \
+  X(AskSpace)               \
+  X(AskSpaceReply)          \
+  X(Digest)                 \
+  X(DigestReply)            \
+  X(AskStatistics)          \
+  X(StatisticsReply)
 #define X(Name) std::vector<std::byte> encode(const Name& message);
 SP_DATA_MESSAGES(X)
 #undef X
