@@ -52,6 +52,10 @@ void Joiner::tick() {
   if (step_ == Step::promoting && !command_open_ && now >= next_) promote();
 }
 
+// Never the number of another joiner of this leadership: what a stopped one has on its way finds
+// nobody, also when the same copy is being joined again.
+void Joiner::next_round() { round_ = ++primary_.joiner_round_last_; }
+
 void Joiner::leave() {
   if (holds_place_) --primary_.context_.recoveries;
   holds_place_ = false;
@@ -59,7 +63,7 @@ void Joiner::leave() {
 
 void Joiner::stop() {
   leave();
-  ++round_;
+  next_round();
   if (step_ == Step::promoting) --primary_.open_commands_;
   if (Primary::Copy* copy = primary_.find_copy(disk_);
       copy != nullptr && step_ != Step::stopped && primary_.phase_ != Primary::Phase::stopped)
@@ -74,7 +78,7 @@ void Joiner::fail(const std::string& why) {
                                   {{"set", primary_.set().index}, {"disk", disk_}, {"why", why}});
   SP_PROBE(serve_recovery_begins_again);
   leave();
-  ++round_;
+  next_round();
   if (Primary::Copy* copy = primary_.find_copy(disk_)) primary_.remove_copy(*copy);
   step_ = Step::resting;
   pause_ = std::clamp(pause_ * 2, pause_min, pause_max);
@@ -89,7 +93,7 @@ void Joiner::begin() {
   ++context.recoveries;
   holds_place_ = true;
   step_ = Step::beginning;
-  ++round_;
+  next_round();
   objects_.clear();
   object_next_ = 0;
   cursor_ = {};

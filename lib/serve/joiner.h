@@ -45,6 +45,7 @@ class Joiner {
   static Joiner* find(const std::weak_ptr<Primary>& primary, DiskId disk, uint32_t round,
                       std::shared_ptr<Primary>& keep);
 
+  void next_round();
   void begin();
   void ask_begin(bool clear);
   void began(Result<wire::BeginEpochReply> reply, bool cleared);

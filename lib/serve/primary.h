@@ -195,6 +195,7 @@ class Primary : public std::enable_shared_from_this<Primary> {
   io::Timer decided_timer_;
   Version tombstones_told_;
   std::vector<std::unique_ptr<Joiner>> joiners_;
+  uint32_t joiner_round_last_ = 0;  // given to any of them
 };
 
 }  // namespace sp::serve

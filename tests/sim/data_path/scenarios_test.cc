@@ -49,6 +49,33 @@ TEST_CASE("a server that was away copies what it missed and little more") {
            (changed + changed / 5) * limits::block_bytes);
 }
 
+// The first recovery has read one object in part and another in full when the copy goes and comes
+// back within the epoch; its answers come when the second recovery is at the same point.
+TEST_CASE("what an earlier recovery has on its way is not counted for the next one") {
+  Rig rig(quiet());
+  REQUIRE(rig.write(1, 11).ok());
+  rig.world.run_for(milliseconds(500));
+  rig.end_server(rig.servers[1], Death::process);
+  for (uint64_t block = 0; block < limits::blocks_per_object; ++block)
+    REQUIRE(rig.write(block, 1000 + block).ok());
+  REQUIRE(rig.write(limits::blocks_per_object, 5000).ok());
+  rig.world.run_for(milliseconds(500));
+  const auto joins = [&](uint64_t after) {
+    const map::DiskSet& row = rig.control.map().sets.at({rig.group, 0});
+    return row.revision > after && row.recovering == std::vector<DiskId>{2};
+  };
+  rig.world.disks().stall(rig.servers[0].paths[0], milliseconds(500));
+  for (int i = 0; i < 2; ++i) {
+    const uint64_t revision = rig.control.map().sets.at({rig.group, 0}).revision;
+    rig.start_server(rig.servers[1]);
+    REQUIRE(rig.world.run_until([&] { return joins(revision); }, seconds(5)));
+    rig.world.run_for(milliseconds(50));
+    if (i == 0) rig.end_server(rig.servers[1], Death::process);
+  }
+  rig.heal();
+  rig.same_copies();
+}
+
 TEST_CASE("below min_copies writes wait and reads go on") {
   Rig rig(quiet());
   REQUIRE(rig.write(1, 11).ok());
