@@ -111,6 +111,9 @@ class BeaconImpl final : public Beacon {
 
   View view() const override;
   const map::Map* map() const override { return peers_ ? &consensus_->state().map() : nullptr; }
+  uint64_t term_at(uint64_t index) const override {
+    return peers_ ? consensus_->raft().log().term_at(index) : 0;
+  }
 
  private:
   // An applied entry whose proposer is told after the map has gone out.
@@ -366,6 +369,11 @@ View BeaconImpl::view() const {
   view.leader = raft.leader();
   view.term = raft.term();
   view.commit_index = raft.commit_index();
+  view.commit_term = raft.log().term_at(raft.commit_index());
+  view.last_index = raft.last_index();
+  if (const auto confirmed = raft.round_confirmed_ns(); confirmed && view.leads)
+    view.lease_left_ns =
+        *confirmed + io::Duration(limits::lease_length).count() - host_.clock.now().ns;
   view.applied_index = consensus_->state().map().index;
   view.content_hash = consensus_->state().content_hash();
   view.log_id = consensus_->log_id();

@@ -41,6 +41,9 @@ struct View {
   NodeId leader = 0;   // 0: none known
   uint64_t term = 0;
   uint64_t commit_index = 0;
+  uint64_t commit_term = 0;  // of the entry there
+  uint64_t last_index = 0;
+  int64_t lease_left_ns = 0;   // of those that it may have handed out as leader, by its own clock
   uint64_t applied_index = 0;  // of the state: the last command
   uint64_t content_hash = 0;
   uint64_t log_id = 0;
@@ -60,6 +63,8 @@ class Beacon {
 
   virtual View view() const = 0;
   virtual const map::Map* map() const = 0;  // nullptr before it has started
+  // Of the entry at that index of the agreement log; 0 when it is not in the log (any more, yet).
+  virtual uint64_t term_at(uint64_t index) const = 0;
 };
 
 }  // namespace sp::beacon

@@ -191,7 +191,9 @@ bool VolumeImpl::route(const Piece& piece, Route& route) const {
   route.set = map::set_of(map, volume->second, piece.object.index);
   const auto agreed = map.sets.find(route.set);
   const map::DiskSet* row = agreed == map.sets.end() ? nullptr : &agreed->second;
-  if (const auto newer = newer_rows_.find(route.set); newer != newer_rows_.end()) {
+  if (SP_PLANTED_BUG(client_keeps_first_row) && row != nullptr)
+    row = &newer_rows_.emplace(route.set, *row).first->second;
+  else if (const auto newer = newer_rows_.find(route.set); newer != newer_rows_.end()) {
     if (row == nullptr || newer->second.revision > row->revision)
       row = &newer->second;
     else

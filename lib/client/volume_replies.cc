@@ -46,7 +46,8 @@ void VolumeImpl::outcome(Piece& piece, wire::DataStatus status,
       if (current) {
         map::DiskSet& known = newer_rows_[current->id];
         SP_PROBE(client_learns_row_from_refusal);
-        if (known.revision < current->revision) known = *current;
+        if (known.revision < current->revision && !SP_PLANTED_BUG(client_keeps_first_row))
+          known = *current;
       }
       if (SP_PLANTED_BUG(client_forgets_refused_request)) return;
       return rest(piece, piece.attempts == 0, text);
@@ -66,7 +67,9 @@ bool VolumeImpl::take_read(Piece& piece, const wire::ReadReply& reply, const Buf
   const size_t size = size_t{piece.block_count} * limits::block_bytes;
   if (reply.crcs.size() != piece.block_count || !data || data.size() != size) return false;
   for (size_t i = 0; i < piece.block_count; ++i) {
-    if (crc64(data.bytes().subspan(i * limits::block_bytes, limits::block_bytes)) != reply.crcs[i])
+    if (crc64(data.bytes().subspan(i * limits::block_bytes, limits::block_bytes)) !=
+            reply.crcs[i] &&
+        !SP_PLANTED_BUG(client_reads_unverified))
       return false;
   }
   std::memcpy(piece.operation->into.data() + piece.at, data.data(), size);

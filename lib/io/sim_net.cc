@@ -239,13 +239,38 @@ void SimNet::partition(const std::vector<std::string>& group) {
 }
 
 void SimNet::heal() {
-  for (auto& link : state_->links) link.up = true;
+  for (auto& link : state_->links) {
+    link.up = true;
+    link.extra_base_ns = link.extra_mean_ns = 0;
+  }
   state_->retry_stuck();
 }
 
 void SimNet::clog(const std::string& from, const std::string& to, Duration duration) {
   auto& link = state_->link(state_->node_named(from), state_->node_named(to));
   link.clogged_until_ns = std::max(link.clogged_until_ns, state_->core.now_ns() + duration.count());
+}
+
+void SimNet::hold_connections(const std::string& from, const std::string& to, Duration duration) {
+  const uint32_t sender = state_->node_named(from), receiver = state_->node_named(to);
+  const int64_t until = state_->core.now_ns() + duration.count();
+  state_->hold_flows(until, [&](const SimConnection& connection, int side) {
+    return connection.node[side] == sender && connection.node[1 - side] == receiver;
+  });
+}
+
+void SimNet::hold_sends(uint32_t host, Duration duration) {
+  const int64_t until = state_->core.now_ns() + duration.count();
+  state_->hold_flows(until, [&](const SimConnection& connection, int side) {
+    return connection.end[side].host == host && connection.node[0] != connection.node[1];
+  });
+}
+
+void SimNet::set_extra_delay(const std::string& from, const std::string& to, Duration base,
+                             Duration mean) {
+  auto& link = state_->link(state_->node_named(from), state_->node_named(to));
+  link.extra_base_ns = base.count();
+  link.extra_mean_ns = mean.count();
 }
 
 void SimNet::reset_connections(const std::string& a, const std::string& b) {
@@ -282,8 +307,10 @@ bool SimNet::hampered() const {
 
 bool SimNet::flows(const std::string& from, const std::string& to) const {
   const uint32_t a = state_->node_named(from), b = state_->node_named(to);
-  return a == b ||
-         (state_->link_up(a, b) && state_->link(a, b).clogged_until_ns <= state_->core.now_ns());
+  if (a == b) return true;
+  const auto& link = state_->link(a, b);
+  return link.up && link.extra_base_ns + link.extra_mean_ns == 0 &&
+         std::max(link.clogged_until_ns, link.held_until_ns) <= state_->core.now_ns();
 }
 
 size_t SimNet::connection_count() const { return state_->connections.size(); }
@@ -342,7 +369,8 @@ void SimNet::host_killed(uint32_t host, bool silent) {
       if (end.host != host || end.gone) continue;
       end.silent = silent;
       if (!silent) {
-        state_->close(connection, side, false);
+        // The kernel still sends what the process had given it, unless that left something unread.
+        state_->close(connection, side, state_->core.net_random.below(2) == 0);
         continue;
       }
       const auto dropped_receive = std::move(end.receive_done);

@@ -24,9 +24,17 @@ class SimNet {
   void set_link(const std::string& from, const std::string& to, bool up);  // one direction
   void partition(const std::vector<std::string>&
                      group);  // cuts the group off from everybody else, both directions
-  void heal();                // all links up
+  void heal();                // all links up and as fast as ever
   void clog(const std::string& from, const std::string& to,
             Duration duration);  // holds what is sent, then lets it go
+  // Holds what the connections that are there now have under way, and send, in this direction; one
+  // that is made meanwhile is free, so its messages overtake.
+  void hold_connections(const std::string& from, const std::string& to, Duration duration);
+  // The same of all that one host sends to other nodes.
+  void hold_sends(uint32_t host, Duration duration);
+  // This direction takes longer by so much, and by an exponential draw of this mean.
+  void set_extra_delay(const std::string& from, const std::string& to, Duration base,
+                       Duration mean);
   void reset_connections(const std::string& a, const std::string& b);  // all between the two nodes
   void set_options(const SimNetOptions& options);
   // Further addresses of a node, such as one that floats: it is taken from the node that had it.

@@ -14,7 +14,10 @@ int64_t SimNet::State::draw_delay(uint32_t from, uint32_t to) {
   double mean = static_cast<double>(options.delay_mean.count());
   if (inside) mean /= 4;
   if (sim_draw(core.net_random, options.tail_probability)) mean *= options.tail_factor;
-  const int64_t base = inside ? options.loopback_base.count() : options.delay_base.count();
+  int64_t base = inside ? options.loopback_base.count() : options.delay_base.count();
+  if (const Link& on = link(from, to); on.extra_base_ns + on.extra_mean_ns > 0)
+    base +=
+        on.extra_base_ns + sim_exponential(core.net_random, static_cast<double>(on.extra_mean_ns));
   return base + sim_exponential(core.net_random, mean);
 }
 
@@ -132,7 +135,7 @@ void SimNet::State::enqueue(SimConnection& connection, int side, SimSegment segm
           static_cast<int64_t>(random.below(static_cast<uint64_t>(options.clog_max.count()) + 1));
       link(from, to).clogged_until_ns = std::max(link(from, to).clogged_until_ns, now + length);
     }
-    arrival = std::max(arrival, link(from, to).clogged_until_ns);
+    arrival = std::max({arrival, link(from, to).clogged_until_ns, flow.held_until_ns});
     if (sim_draw(random, options.reset)) {
       end_flow(connection, side, Ending::reset);
       end_flow(connection, 1 - side, Ending::reset);
@@ -230,6 +233,31 @@ void SimNet::State::retry_stuck() {
   }
 }
 
+void SimNet::State::hold_flow(SimConnection& connection, int side, int64_t until_ns) {
+  SimFlow& flow = connection.flow[side];
+  if (flow.ending == Ending::reset) return;
+  flow.held_until_ns = std::max(flow.held_until_ns, until_ns);
+  if (!flow.segments.empty()) flow.last_arrival_ns = std::max(flow.last_arrival_ns, until_ns);
+  for (SimSegment& segment : flow.segments)
+    segment.arrival_ns = std::max(segment.arrival_ns, until_ns);
+  flow.ending_ns = std::max(flow.ending_ns, until_ns);
+  if (flow.stuck) return;
+  cancel(flow.event);
+  schedule_delivery(connection, side);
+}
+
+void SimNet::State::hold_flows(int64_t until_ns,
+                               const std::function<bool(const SimConnection&, int side)>& those) {
+  for (auto& [id, connection] : connections) {
+    for (int side = 0; side < 2; ++side) {
+      if (!those(*connection, side)) continue;
+      auto& held = link(connection->node[side], connection->node[1 - side]).held_until_ns;
+      held = std::max(held, until_ns);
+      hold_flow(*connection, side, until_ns);
+    }
+  }
+}
+
 // In order: after everything sent. A reset overtakes: what is on its way is lost.
 void SimNet::State::end_flow(SimConnection& connection, int side, Ending ending) {
   SimFlow& flow = connection.flow[side];
@@ -244,7 +272,7 @@ void SimNet::State::end_flow(SimConnection& connection, int side, Ending ending)
     flow.bytes = 0;
     if (!flow.stuck) cancel(flow.event);
   } else {
-    flow.ending_ns = std::max(flow.ending_ns, flow.last_arrival_ns);
+    flow.ending_ns = std::max({flow.ending_ns, flow.last_arrival_ns, flow.held_until_ns});
   }
   schedule_delivery(connection, side);
 }

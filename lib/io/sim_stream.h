@@ -1,6 +1,7 @@
 // The records behind SimNet: nodes, links, connections and their two flows. For sim_net*.cc only.
 #pragma once
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -49,6 +50,7 @@ struct SimFlow {
   int64_t ending_ns = 0;
   int64_t last_arrival_ns = 0;
   int64_t transfer_free_ns = 0;
+  int64_t held_until_ns = 0;
   uint64_t event = 0;  // the next delivery; while stuck, the moment of giving up
   bool stuck = false;
 };
@@ -84,6 +86,8 @@ struct SimNet::State {
   struct Link {
     bool up = true;
     int64_t clogged_until_ns = 0;
+    int64_t held_until_ns = 0;  // of connections that were held
+    int64_t extra_base_ns = 0, extra_mean_ns = 0;
   };
   struct ConnectAttempt {
     uint32_t host = 0;
@@ -131,6 +135,9 @@ struct SimNet::State {
   void get_stuck(SimConnection& connection, int side);
   void give_up(SimConnection& connection, int side);
   void retry_stuck();
+  void hold_flow(SimConnection& connection, int side, int64_t until_ns);
+  void hold_flows(int64_t until_ns,
+                  const std::function<bool(const SimConnection&, int side)>& those);
   void break_endpoint(SimConnection& connection, int side, std::string why);
   void complete_receive(SimConnection& connection, int side);
   void complete_send(SimConnection& connection, int side);

@@ -37,6 +37,8 @@ SimHost::SimHost(SimWorld& world, uint32_t index, std::string name, std::string 
   if (drift_max > 0) {
     clock_drift_ppb_ =
         static_cast<int64_t>(draws.below(static_cast<uint64_t>(2 * drift_max + 1))) - drift_max;
+    // What can go wrong does at the bound.
+    if (draws.below(2) == 0) clock_drift_ppb_ = clock_drift_ppb_ < 0 ? -drift_max : drift_max;
   }
   clock_offset_ns_ = static_cast<int64_t>(draws.below(uint64_t{1} << 50)) + ppb;
 }
@@ -66,6 +68,8 @@ int64_t SimHost::world_time_of(int64_t local_ns) const {
   while (local_at(world_ns) < local_ns) ++world_ns;
   return world_ns;
 }
+
+void SimHost::hold_sends(Duration duration) { world_.net_.hold_sends(index_, duration); }
 
 void SimHost::post(Callback<void()> work) {
   if (!alive_) return;

@@ -30,7 +30,8 @@ class SimWorld;
 class SimHost final : public Reactor, private Clock {
  public:
   enum class Death {
-    process,  // kill -9: the drive's cache survives, the kernel resets the connections
+    process,  // kill -9: the drive's cache survives, the kernel resets the connections, or still
+              // delivers what was sent
     power,    // as process, and its disks lose what was not flushed (in the ways of SimDiskOptions)
     silent,   // as power, and nobody is told: peers see nothing until they time out or the node
               // answers again
@@ -48,6 +49,9 @@ class SimHost final : public Reactor, private Clock {
   void pause(
       Duration duration);  // its events are held, then run in their order; pausing again prolongs
   bool paused() const { return paused_; }
+  // What its connections have under way to other nodes, and send, comes so much later; also once it
+  // is killed as a process.
+  void hold_sends(Duration duration);
   // Events of it that have run. As long as that stays, nothing of it has changed but by time.
   uint64_t events_run() const { return events_run_; }
   Instant now() const override;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/assert.h"
+#include "base/planted.h"
 
 namespace sp::map {
 namespace {
@@ -125,7 +126,8 @@ SetEvent activated(const DiskSet& set, uint32_t epoch, uint32_t min_copies, cons
   if (up_of(set.acting, 0, up).size() != set.acting.size()) return unchanged(set);
   DiskSet next = set;
   next.activated = true;
-  if (next.acting.size() >= min_copies) next.base = next.acting;
+  if (next.acting.size() >= min_copies && !SP_PLANTED_BUG(map_forgets_outdated))
+    next.base = next.acting;
   return finish(set, std::move(next));
 }
 

@@ -229,13 +229,16 @@ void Primary::pass_tombstones() {
   if (phase_ != Phase::active || now < tombstones_next_) return;
   const bool first = tombstones_next_.ns == 0;
   tombstones_next_ = now + limits::tombstone_interval;
+  if (const uint32_t draw = SP_BUGGIFY(serve_passes_tombstones_soon, context_.host))
+    tombstones_next_ = now + std::chrono::milliseconds(1 + draw % 1000);
   const auto acts = [&](DiskId id) {
     return std::find(row_.acting.begin(), row_.acting.end(), id) != row_.acting.end();
   };
   const bool everybody = row_.recovering.empty() &&
                          std::all_of(row_.target.begin(), row_.target.end(), acts) &&
                          std::all_of(row_.base.begin(), row_.base.end(), acts) && may_decide();
-  if (!everybody || first || decided_to_ == tombstones_told_) return;
+  if (!everybody && !SP_PLANTED_BUG(serve_forgets_discards_early)) return;
+  if (first || decided_to_ == tombstones_told_) return;
   tombstones_told_ = decided_to_;
   wire::Decided message;
   message.set = set();

@@ -228,6 +228,8 @@ void Primary::prepared(size_t index, uint32_t round, Version version,
     copy.acked_to = std::max(copy.acked_to, version);
     copy.trouble.clear();
     if (Write* const write = find_write(version)) write->acked |= bit(copy);
+    if (SP_PLANTED_BUG(serve_reads_undecided) && copy.disk == disk_.id)
+      replica_.note_decided(version);
     if (phase_ == Phase::active)
       advance();
     else

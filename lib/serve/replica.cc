@@ -229,6 +229,7 @@ void Replica::decided(const wire::Decided& request) {
   auto record = store_.set_record(set_);
   if (!record || record->recovering || passed <= record->complete_to) return;
   // First it is on record that tombstones may be missing, then they are.
+  if (SP_PLANTED_BUG(serve_forgets_discards_early)) return store_.forget_tombstones(set_, passed);
   record->complete_to = passed;
   ++working_;
   store_.put_set(*record, [this, passed](const Status& status) {

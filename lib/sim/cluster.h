@@ -17,6 +17,7 @@
 #include "client/standalone.h"
 #include "io/sim_world.h"
 #include "serve/server.h"
+#include "sim/agreement_check.h"
 #include "sim/disk_content.h"
 #include "sim/ledger.h"
 #include "sim/linearizability.h"
@@ -190,9 +191,8 @@ class Cluster {
   io::SimHost* mgmt_host_ = nullptr;
   std::unique_ptr<member::Member> mgmt_;
   std::map<VolumeId, std::vector<std::pair<uint64_t, uint32_t>>>
-      sessions_;                               // and the generation of each
-  std::map<uint64_t, uint64_t> state_hashes_;  // by applied index
-  std::map<uint64_t, NodeId> terms_;           // who was in charge
+      sessions_;  // and the generation of each
+  AgreementCheck agreement_;
   std::map<VolumeId, Ledger> ledgers_;
   uint64_t attached_count_ = 0;
   bool work_over_ = false;

@@ -108,16 +108,8 @@ std::string Cluster::check_states() {
     if (!node.beacon.up || node.beacon.beacon->map() == nullptr) continue;
     const uint64_t events = node.beacon.host->events_run();
     if (std::exchange(seen_[node.id - 1u].beacon_events, events) == events) continue;
-    const auto view = node.beacon.beacon->view();
-    const auto [known, added] = state_hashes_.emplace(view.applied_index, view.content_hash);
-    if (!added && known->second != view.content_hash) {
-      return "state hash: the agreed state of node " + std::to_string(node.id) +
-             " differs from another's at index " + std::to_string(view.applied_index);
-    }
-    if (!view.leads) continue;
-    const auto [leads, first] = terms_.emplace(view.term, node.id);
-    if (!first && leads->second != node.id)
-      return "one leader: two nodes lead in term " + std::to_string(view.term);
+    if (auto wrong = agreement_.look(node.id, *node.beacon.beacon, world.now()); !wrong.empty())
+      return wrong;
   }
   return "";
 }

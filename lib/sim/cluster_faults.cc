@@ -60,6 +60,9 @@ void ClusterFaults::one(const Fault& fault) {
     case FaultKind::loss: return lose_segments(draws);
     case FaultKind::reset: return reset_connections(draws);
     case FaultKind::clog: return clog(draws);
+    case FaultKind::slow: return slow_links(draws);
+    case FaultKind::elect: return swap_majorities(draws);
+    case FaultKind::io: return fail_at_io(draws);
     case FaultKind::swap: return swap_disks(draws);
     case FaultKind::full: return fill_disk(draws);
     case FaultKind::wipe: return wipe_disk(draws);
@@ -80,28 +83,41 @@ ClusterFaults::Death ClusterFaults::any_death(const Draws& draws) {
 void ClusterFaults::end_service(const Draws& draws) {
   const Death death = draws->below(3) == 0 ? any_death(draws) : Death::process;
   const int64_t back_ms = draws->below(4) == 0 ? 6000 : 600;
+  const auto back = [this, draws, back_ms] {
+    after(draws, back_ms, [this] {
+      for (auto& node : cluster_.nodes) cluster_.start_node(node);
+    });
+  };
   if (draws->below(4) == 0) {
     Cluster::ClientProcess& client = cluster_.clients[draws->below(cluster_.clients.size())];
     if (!client.up || cluster_.holder_of(client.volume) != &client) return;
-    cluster_.end_client(client, death);
-  } else {
-    Cluster::Node& node = any_node(draws);
-    if (node.server && draws->below(2) == 0)
-      cluster_.end_server(node, death);
-    else
-      cluster_.end_beacon(node, death);
+    return end_late(draws, *client.host, [this, &client, death, back] {
+      cluster_.end_client(client, death);
+      back();
+    });
   }
-  after(draws, back_ms, [this] {
-    for (auto& node : cluster_.nodes) cluster_.start_node(node);
-  });
+  Cluster::Node& node = any_node(draws);
+  const bool server = node.server && draws->below(2) == 0;
+  end_late(draws, server ? *node.server->host : *node.beacon.host,
+           [this, &node, server, death, back] {
+             if (server)
+               cluster_.end_server(node, death);
+             else
+               cluster_.end_beacon(node, death);
+             back();
+           });
 }
 
 void ClusterFaults::end_node(const Draws& draws) {
   Cluster::Node* const leader = cluster_.leader();
   Cluster::Node& node = leader != nullptr && draws->below(3) == 0 ? *leader : any_node(draws);
-  cluster_.end_node(node, draws->below(2) == 0 ? Death::silent : Death::power);
-  after(draws, draws->below(4) == 0 ? 8000 : 1500,
-        [this, id = node.id] { cluster_.start_node(cluster_.node(id)); });
+  const Death death = draws->below(2) == 0 ? Death::silent : Death::power;
+  const int64_t back_ms = draws->below(4) == 0 ? 8000 : 1500;
+  end_late(draws, node.server ? *node.server->host : *node.beacon.host,
+           [this, draws, death, back_ms, id = node.id] {
+             cluster_.end_node(cluster_.node(id), death);
+             after(draws, back_ms, [this, id] { cluster_.start_node(cluster_.node(id)); });
+           });
 }
 
 void ClusterFaults::end_everything(const Draws& draws) {
@@ -122,7 +138,7 @@ void ClusterFaults::cut_links(const Draws& draws) {
   Cluster::Node& a = any_node(draws);
   Cluster::Node& b = any_node(draws);
   const int64_t ms = draws->below(3) == 0 ? 8000 : 2000;
-  switch (draws->below(5)) {
+  switch (draws->below(6)) {
     case 0:  // these two only
       cut_both(a, b, false);
       return after(draws, ms, [this, &a, &b] { cut_both(a, b, true); });
@@ -137,6 +153,15 @@ void ClusterFaults::cut_links(const Draws& draws) {
       break;
     }
     case 3: net.partition({a.ip}); break;
+    case 4: {  // one node reaches nobody, and hears for a while what was said before
+      const milliseconds late(1 + draws->below(1500));
+      for (auto& other : cluster_.nodes) {
+        if (&other == &a) continue;
+        net.set_link(a.ip, other.ip, false);
+        net.clog(other.ip, a.ip, late);
+      }
+      break;
+    }
     default: {
       std::vector<std::string> group;
       for (const auto& node : cluster_.nodes) {
@@ -179,7 +204,7 @@ void ClusterFaults::move_volume(const Draws& draws) {
   Cluster::Node& from_node = cluster_.node(from->node);
   Cluster::Node* const leader = cluster_.leader();
   // Often the old client does not hear of it: its beacon is cut off, or it stands still.
-  switch (draws->below(4)) {
+  switch (draws->below(6)) {
     case 0:
       if (leader == nullptr || leader == &from_node) break;
       cut_both(from_node, *leader, false);
@@ -187,6 +212,18 @@ void ClusterFaults::move_volume(const Draws& draws) {
       break;
     case 1: from_node.beacon.host->pause(milliseconds(1 + draws->below(5000))); break;
     case 2: from->host->pause(milliseconds(1 + draws->below(3000))); break;
+    case 3: {  // some server does not hear of it while its lease lasts
+      Cluster::Node& node = any_storage_node(draws);
+      node.beacon.host->pause(milliseconds(1 + draws->below(1500)));
+      break;
+    }
+    case 4: {
+      Cluster::Node& node = any_storage_node(draws);
+      if (leader == nullptr || leader == &node) break;
+      cut_both(node, *leader, false);
+      after(draws, 2000, [this, &node, leader] { cut_both(node, *leader, true); });
+      break;
+    }
     default: break;
   }
   cluster_.move_volume(volume, *free[draws->below(free.size())]);
@@ -225,11 +262,19 @@ void ClusterFaults::reset_connections(const Draws& draws) {
 
 void ClusterFaults::clog(const Draws& draws) {
   const Cluster::Node& a = any_node(draws);
+  // Only the connections that are there, as when TCP waits longer and longer after each loss: what
+  // is sent again over a new one overtakes.
+  const bool connections = draws->below(2) == 0;
   for (const auto& b : cluster_.nodes) {
     if (&a == &b || draws->below(2) == 0) continue;
-    const milliseconds time(1 + draws->below(1500));
-    cluster_.world.net().clog(a.ip, b.ip, time);
-    if (draws->below(2) == 0) cluster_.world.net().clog(b.ip, a.ip, time);
+    const milliseconds time(1 + draws->below(connections ? 5000 : 1500));
+    for (const auto& [from, to] : {std::pair(&a, &b), std::pair(&b, &a)}) {
+      if (from == &b && draws->below(2) == 0) continue;
+      if (connections)
+        cluster_.world.net().hold_connections(from->ip, to->ip, time);
+      else
+        cluster_.world.net().clog(from->ip, to->ip, time);
+    }
   }
 }
 
@@ -238,6 +283,7 @@ void ClusterFaults::heal() {
   holding_ = false;
   held_.clear();
   alive_ = std::make_shared<char>();
+  disarm_all();
   cluster_.world.net().heal();
   cluster_.world.net().set_options(cluster_.setup.world.net);
   // All of them: a medium takes its options along when it is swapped.

@@ -50,6 +50,26 @@ class ClusterFaults {
   void clog(const Draws& draws);
   void move_volume(const Draws& draws);
   void change_placement(const Draws& draws);
+  // Moments, in cluster_faults_moments.cc.
+  struct Armed {  // a disk that stands still at an operation to come, and its user with it
+    NodeId node = 0;
+    std::string path;
+    bool beacon = false;  // its user; or else the server
+    uint32_t watches = 0;
+    std::function<void()> fallen;
+  };
+  void fail_at_io(const Draws& draws);
+  void arm(Cluster::Node& node, const std::string& path, bool beacon, uint64_t count,
+           std::function<void()> fallen);
+  void watch_armed();
+  void disarm(const Armed& armed);
+  void disarm_all();
+  void swap_majorities(const Draws& draws);
+  void swap_now(const Draws& draws, Cluster::Node& leader,
+                const std::vector<Cluster::Node*>& others, size_t outside);
+  void slow_links(const Draws& draws);
+  // Ends a process; at times what it sends has been late for a while, and comes after its end.
+  void end_late(const Draws& draws, io::SimHost& host, std::function<void()> end);
   // Disks, in cluster_faults_disks.cc.
   void trouble_disk(const Draws& draws);
   void trouble_log(const Draws& draws);
@@ -106,6 +126,7 @@ class ClusterFaults {
   std::vector<Fault> plan_;
   bool running_ = false, holding_ = false;
   std::vector<std::function<void()>> held_;  // repairs that wait
+  std::vector<Armed> armed_;
   Atlas atlas_;
   std::map<DiskId, bool> dead_;       // and whether the new one gets another id
   std::map<DiskId, DiskId> retired_;  // and who came in its stead

@@ -635,6 +635,50 @@ TEST_CASE("peers of a killed host see a reset; of one that lost power, nothing u
   }
 }
 
+TEST_CASE("what a killed process had sent comes late, or never") {
+  int whole = 0, cut_off = 0;
+  for (uint64_t seed = 0; seed < 20; ++seed) {
+    Stream stream(100 + seed);
+    stream.world.net().clog("10.0.0.1", "10.0.0.2", 500ms);
+    stream.world.run_for(100ms);
+    const uint64_t before = stream.received;
+    stream.a->kill();
+    stream.world.run_for(1s);
+    CHECK(stream.in_order);
+    (stream.received > before ? whole : cut_off)++;
+    if (stream.received > before) CHECK(stream.received == stream.sent);
+  }
+  CHECK(whole > 0);
+  CHECK(cut_off > 0);
+}
+
+TEST_CASE("what goes over a new connection overtakes one that is held") {
+  Stream stream(12);
+  stream.world.net().hold_connections("10.0.0.1", "10.0.0.2", 1s);
+  CHECK(!stream.world.net().flows("10.0.0.1", "10.0.0.2"));
+  std::unique_ptr<Socket> later, at_b;
+  Buffer got = Buffer::zeroed(10);
+  size_t came = 0;
+  auto listener = stream.b->host().net.listen({"10.0.0.2", 8}, [&](std::unique_ptr<Socket> socket) {
+    at_b = std::move(socket);
+    at_b->receive(got.mutable_bytes(), [&](Result<size_t> size) { came = *size; });
+  });
+  REQUIRE(listener.ok());
+  auto attempt = stream.a->host().net.connect({"10.0.0.2", 8}, 5s,
+                                              [&](Result<std::unique_ptr<Socket>> socket) {
+                                                later = std::move(socket).value();
+                                                const Bytes parts[] = {stream.out};
+                                                later->send(parts, [](Status) {});
+                                              });
+  const uint64_t before = stream.received;
+  REQUIRE(stream.world.run_until([&] { return came > 0; }, 100ms));
+  CHECK(stream.received == before);
+  stream.world.run_for(1s);
+  CHECK(stream.received > before);
+  CHECK(stream.in_order);
+  CHECK(stream.world.net().flows("10.0.0.1", "10.0.0.2"));
+}
+
 TEST_CASE("a paused receiver holds nothing up but itself") {
   Stream stream(11);
   stream.b->pause(1s);
