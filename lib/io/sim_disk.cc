@@ -459,6 +459,8 @@ Status SimDisks::swap(const std::string& a, const std::string& b) {
   }
   std::swap(state_->media[a], state_->media[b]);
   std::swap(first.path, second.path);
+  // A crash point was ordered for a place, and whoever did so watches it there.
+  first.crash_at = second.crash_at = UINT64_MAX;
   return {};
 }
 

@@ -26,7 +26,8 @@ class SimDisks {
   bool exists(const std::string& path) const;
   void remove(const std::string& path);  // pulled out: operations in flight and later ones fail
   Status swap(const std::string& a,
-              const std::string& b);   // the two media change places (both must be closed)
+              const std::string& b);   // the two media change places (both must be closed), crash
+                                       // points to come are off
   void wipe(const std::string& path);  // as new
   void set_options(const std::string& path, const SimDiskOptions& options);
 
