@@ -284,7 +284,10 @@ void ClusterFaults::damage_superblock(const Draws& draws) {
     return;
   }
   const Slot other = any_slot(draws);
-  if (other.path() == slot.path() || !observe() || !atlas_.may_lose(slot.disk())) return;
+  // With the first one gone as well nothing would tell it from the other disk.
+  const bool whole = !disks.harmed(slot.path(), 0, limits::block_bytes) &&
+                     !disks.harmed(other.path(), second, limits::block_bytes);
+  if (other.path() == slot.path() || !whole || !observe() || !atlas_.may_lose(slot.disk())) return;
   atlas_.lose(slot.disk());
   cluster_.end_server(*slot.node, Death::power);
   Buffer page = Buffer::allocate(limits::block_bytes);

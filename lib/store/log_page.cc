@@ -59,6 +59,12 @@ Result<LogPageHeader> open_log_page(Bytes page, const disk::Superblock& superblo
   return header;
 }
 
+bool is_foreign_log_page(Bytes page, const disk::Superblock& superblock) {
+  const auto header = load<LogPageHeader>(page);
+  return header.magic == log_page_magic && !of_this_disk(header, superblock) &&
+         header.crc == page_crc(page);
+}
+
 std::optional<LogPageHeader> broken_log_page(Bytes page, const disk::Superblock& superblock) {
   const auto header = load<LogPageHeader>(page);
   if (!of_this_disk(header, superblock) || !place_possible(header) || header.crc == page_crc(page))

@@ -39,6 +39,9 @@ void seal_log_page(MutableBytes page, const disk::Superblock& superblock, LogPag
 // device); Code::damaged: of this disk but broken.
 Result<LogPageHeader> open_log_page(Bytes page, const disk::Superblock& superblock);
 
+// A whole log page of another disk, or of another life of this one. Formatting clears the log.
+bool is_foreign_log_page(Bytes page, const disk::Superblock& superblock);
+
 // What a broken page of this disk says of itself, as far as it is possible. Good for nothing but to
 // tell that its round was begun, and so that the rounds before stable_lsn were not torn.
 std::optional<LogPageHeader> broken_log_page(Bytes page, const disk::Superblock& superblock);

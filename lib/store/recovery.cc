@@ -104,6 +104,7 @@ void Recovery::scan_log() {
         const auto broken = broken_log_page(page, superblock_);
         if (broken && broken->lsn % pages_.size() == position)
           broken_.push_back({broken->lsn, broken->stable_lsn, broken->session});
+        foreign_ = foreign_ || is_foreign_log_page(page, superblock_);
         continue;
       }
       if (header->lsn % pages_.size() != position) continue;
@@ -263,6 +264,11 @@ Status Recovery::check_chain() const {
 }
 
 void Recovery::look_for_lost_log() {
+  // Formatting clears the log, so this superblock came here in another way.
+  if (foreign_) {
+    fail(damaged("the log is that of another disk than the superblock says"));
+    return;
+  }
   const auto chunk = [this](uint64_t offset, Bytes bytes) -> Status {
     for (size_t at = 0; at < bytes.size(); at += page_bytes) {
       const auto page =

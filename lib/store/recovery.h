@@ -88,6 +88,7 @@ class Recovery : public std::enable_shared_from_this<Recovery> {
     uint32_t session;
   };
   std::vector<BrokenPage> broken_;  // broken, but they say where they belong
+  bool foreign_ = false;            // pages of another disk are there
   PageInfo last_;                   // the accepted round; lsn 0: the log is empty
   uint64_t void_lsn_ = 0;           // of the round that was torn; 0: none was
   struct Expected {

@@ -142,6 +142,21 @@ TEST_CASE("the older home of a table page may be lost without harm") {
   CHECK(report.worst() == store::Severity::note);
 }
 
+TEST_CASE(
+    "a disk whose only whole superblock is that of another disk is not taken for an empty one") {
+  FakeMedium medium = used_disk();
+  auto superblock = disk::decode_superblock(Bytes(medium.bytes).first(4096));
+  REQUIRE(superblock.ok());
+  superblock->uuid += 1;
+  const auto other = disk::encode_superblock(*superblock);
+  std::fill_n(medium.bytes.begin(), 4096, std::byte{0});
+  std::copy(other.begin(), other.end(), medium.bytes.end() - 4096);
+  StoreRig rig(medium);
+  const Status opened = rig.open();
+  REQUIRE_FALSE(opened.ok());
+  CHECK(opened.error().code() == Code::damaged);
+}
+
 TEST_CASE("both superblocks gone is no disk of ours; one of them is enough") {
   FakeMedium medium = used_disk();
   std::fill_n(medium.bytes.begin(), 4096, std::byte{0});
