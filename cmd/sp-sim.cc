@@ -3,7 +3,7 @@
 //
 //   sp-sim [--seeds N] [--first-seed S] [--nodes N] [--time DURATION] [--jobs N]
 //          [--until-failure] [--shrink] [--set NAME=VALUE]... [--without-faults NUMBERS]
-//          [--list-knobs] [--probes] [--require-probes] [--plant NAME]
+//          [--watch VOLUME:BLOCK] [--list-knobs] [--probes] [--require-probes] [--plant NAME]
 //          [--list-planted] [--verbose]
 //
 // Exit codes: 0 every run kept the promises; 1 some did not; 2 wrong usage.
@@ -45,7 +45,7 @@ int main(int argc, char** argv) {
   cli::Options options("sp-sim", "Simulate clusters under faults and check what they promise.");
   std::optional<uint64_t> seeds, first_seed, nodes, jobs;
   std::chrono::milliseconds time = std::chrono::seconds(15);
-  std::string plant, without;
+  std::string plant, without, watch;
   std::vector<std::string> set;
   bool verbose = false, list_planted = false, list_knobs = false, probes = false, shrink = false;
   sim::BatchOptions batch;
@@ -67,9 +67,11 @@ int main(int argc, char** argv) {
       .flag("--shrink", shrink, "Make the first failing run as small as it still fails.")
       .list("--set", "NAME=VALUE", set, "Pin a knob that is drawn otherwise; see --list-knobs.")
       .text("--without-faults", "NUMBERS", without, "Leave out these faults, like 3,7-9.")
+      .text("--watch", "VOLUME:BLOCK", watch,
+            "Print what happened last to this block, such as 2:17.")
       .flag("--list-knobs", list_knobs, "List the knobs with what they mean, and end.")
       .check([&] { return choose_bug(plant); })
-      .check([&] { return sim::choose(batch.run, set, without); });
+      .check([&] { return sim::choose(batch.run, set, without, watch); });
   if (auto code = options.parse(argc, argv)) return *code;
   if (list_planted) {
     sim::print_planted();

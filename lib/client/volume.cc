@@ -209,6 +209,10 @@ void VolumeImpl::send(Piece& piece) {
   Route to;
   if (!route(piece, to)) return rest(piece, false, "no server leads the set");
   piece.state = PieceState::sent;
+  if (host_.log.enabled(LogLevel::debug))
+    trace(piece, piece.attempts == 0 ? "sent" : "sent again",
+          "set " + std::to_string(to.set.index) + " epoch " + std::to_string(to.epoch) +
+              " server " + std::to_string(to.server->id.node));
   servers_->request(*to.server, make_request(piece, to),
                     [weak = weak_from_this(), id = piece.id](Result<wire::Message> message) {
                       const auto self = weak.lock();
@@ -257,9 +261,24 @@ wire::Message VolumeImpl::make_request(Piece& piece, const Route& route) {
   return message;
 }
 
+void VolumeImpl::trace(const Piece& piece, std::string_view event, std::string_view text) {
+  if (!host_.log.enabled(LogLevel::debug)) return;
+  const Kind kind = piece.operation->kind;
+  const std::string_view name =
+      kind == Kind::read ? "read" : (kind == Kind::write ? "write" : "discard");
+  host_.log.debug(std::string(name) + " " + std::string(event),
+                  {{"volume", piece.object.volume},
+                   {"object", piece.object.index},
+                   {"first", piece.first_block},
+                   {"count", piece.block_count},
+                   {"operation", piece.number != 0 ? piece.number : piece.id},
+                   {"text", text}});
+}
+
 // Tries again later: `soon` when the answer says where or why, else with a growing pause.
 void VolumeImpl::rest(Piece& piece, bool soon, std::string why) {
   piece.refusal = std::move(why);
+  trace(piece, "not answered", piece.refusal);
   ++counters_.retries;
   ++piece.attempts;
   const uint32_t doublings = std::min<uint32_t>(soon ? 0 : piece.attempts, 8);

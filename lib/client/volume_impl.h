@@ -83,6 +83,8 @@ class VolumeImpl final : public Volume, public std::enable_shared_from_this<Volu
   void send(Piece& piece);
   wire::Message make_request(Piece& piece, const Route& route);
   void rest(Piece& piece, bool soon, std::string why);
+  // What becomes of a request, as a debug line.
+  void trace(const Piece& piece, std::string_view event, std::string_view text);
   void wake();
   void arm();
   void replied(uint64_t id, Result<wire::Message> message);

@@ -79,6 +79,7 @@ bool VolumeImpl::take_read(Piece& piece, const wire::ReadReply& reply, const Buf
 void VolumeImpl::finish(Piece& piece, std::optional<Error> error) {
   const auto keep = shared_from_this();
   const auto operation = piece.operation;
+  trace(piece, "answered", error ? error->message() : "ok");
   leave_queue(piece);
   pieces_.erase(piece.id);
   if (error && !operation->error) operation->error = std::move(error);

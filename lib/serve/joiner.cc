@@ -6,6 +6,7 @@
 #include "base/probe.h"
 #include "serve/copies.h"
 #include "serve/repair.h"
+#include "serve/trace.h"
 
 namespace sp::serve {
 
@@ -289,6 +290,8 @@ void Joiner::send_chunk(std::shared_ptr<Chunk> chunk) {
   else if (bytes != data.size())
     data = Buffer::copy_of(data.bytes().first(bytes));
   bytes_moved_ += bytes;
+  trace_recovery(primary_.context_.host, request.set, request.object, disk_, request.blocks.size(),
+                 request.carried.size());
   primary_.context_.counters.bytes_recovered += bytes;
   recover_object(primary_.context_, primary_.context_.place(disk_), request, data,
                  [weak = primary_.weak_from_this(), disk = disk_, round = round_,
@@ -349,6 +352,10 @@ void Joiner::finish() {
                    if (!reply.ok()) return joiner->fail(reply.error().message());
                    if (!reply->ok) return joiner->fail(reply->text);
                    if (joiner->told_old_row()) return joiner->finish();
+                   joiner->primary_.context_.host.log.debug(
+                       "copy is complete", {{"set", joiner->primary_.set().index},
+                                            {"group", joiner->primary_.set().group},
+                                            {"disk", disk}});
                    joiner->start_promotion();
                  });
 }

@@ -7,6 +7,7 @@
 #include "serve/copies.h"
 #include "serve/joiner.h"
 #include "serve/primary.h"
+#include "serve/trace.h"
 
 namespace sp::serve {
 
@@ -163,6 +164,7 @@ void Primary::merge_records() {
     const auto& record = write->prepare.record;
     if (!SP_PLANTED_BUG(serve_forgets_operations))
       operations_.add(record.attachment, record.operation, version);
+    trace(context_.host, "taken over undecided", record);
     if ((write->acked & counted()) == counted()) continue;
     ++context_.counters.records_equalized;
     SP_PROBE(serve_record_equalized);

@@ -5,6 +5,7 @@
 #include "base/probe.h"
 #include "serve/primary.h"
 #include "serve/repair.h"
+#include "serve/trace.h"
 
 namespace sp::serve {
 
@@ -124,6 +125,13 @@ void Primary::read_done(ReadCall* raw, Result<std::vector<store::BlockRead>> rea
   wire::ReadReply body;
   body.crcs.reserve(read->size());
   for (const auto& block : *read) body.crcs.push_back(block.crc);
+  if (traces(context_.host)) {
+    const wire::ReadRequest& r = call->request.read;
+    std::string versions;
+    for (const auto& block : *read)
+      versions += (versions.empty() ? "" : ",") + version_text(block.version);
+    trace_read(context_.host, set(), r.object, r.first_block, r.block_count, versions);
+  }
   wire::Message message;
   message.type = wire::MessageType::read_reply;
   message.request = call->request.request;

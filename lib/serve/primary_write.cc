@@ -7,6 +7,7 @@
 #include "serve/copies.h"
 #include "serve/joiner.h"
 #include "serve/primary.h"
+#include "serve/trace.h"
 
 namespace sp::serve {
 
@@ -93,6 +94,7 @@ void Primary::order(ClientRequest request) {
   write->since = context_.now();
   undecided_.push_back(write);
   operations_.add(w.attachment, w.operation, prepare.record.version);
+  trace(context_.host, "ordered", prepare.record);
   for (Copy& copy : copies_) {
     if (copy.disk != 0) pump(copy);
   }
@@ -227,7 +229,10 @@ void Primary::prepared(size_t index, uint32_t round, Version version,
   if (reply.ok() && reply->ok) {
     copy.acked_to = std::max(copy.acked_to, version);
     copy.trouble.clear();
-    if (Write* const write = find_write(version)) write->acked |= bit(copy);
+    if (Write* const write = find_write(version)) {
+      write->acked |= bit(copy);
+      trace(context_.host, "durable on copy", write->prepare.record, copy.disk);
+    }
     if (SP_PLANTED_BUG(serve_reads_undecided) && copy.disk == disk_.id)
       replica_.note_decided(version);
     if (phase_ == Phase::active)
@@ -282,6 +287,7 @@ void Primary::advance() {
   if (decided_to_ != before) {
     replica_.note_decided(decided_to_);
     for (Write* write : decided) {
+      trace(context_.host, "decided", write->prepare.record);
       answer(*write);
       write->data = {};
       if (!SP_PLANTED_BUG(serve_keeps_write_records)) writes_.release(write);

@@ -6,6 +6,7 @@
 #include "base/planted.h"
 #include "base/probe.h"
 #include "serve/records.h"
+#include "serve/trace.h"
 
 namespace sp::serve {
 
@@ -105,6 +106,10 @@ void Replica::begin_now() {
   if (complete_to > store_.decided_to(set_)) store_.decide(set_, complete_to);
   if (SP_PLANTED_BUG(serve_returns_with_forks)) return begin_put(complete_to);
   if (!store_.undecided(set_).empty()) SP_PROBE(serve_returning_copy_drops_records);
+  if (traces(host_)) {
+    for (const auto& lost : store_.undecided(set_))
+      trace(host_, "dropped undecided by copy", to_wire(lost), disk_);
+  }
   store_.drop_undecided(set_, [this, complete_to](Status status) {
     if (!status.ok()) return begin_answer(std::move(status));
     begin_put(complete_to);

@@ -15,21 +15,12 @@ namespace {
 constexpr uint16_t server_port = 4200;
 constexpr size_t log_lines_kept = 6000;
 
-io::SimOptions with_log(const ClusterSetup& setup, std::vector<std::string>& log) {
-  io::SimOptions options = setup.world;
-  if (!setup.keep_log && !setup.line_sink) return options;
-  options.log_sink = [&log, sink = setup.line_sink](LogLevel, std::string_view line) {
-    if (log.size() >= log_lines_kept) log.erase(log.begin(), log.begin() + log_lines_kept / 2);
-    log.emplace_back(line);
-    if (sink) sink(line);
-  };
-  return options;
-}
-
 }  // namespace
 
 Cluster::Cluster(uint64_t seed, ClusterSetup given)
-    : setup(std::move(given)), world(seed, with_log(setup, log)) {
+    : setup(std::move(given)),
+      timeline(setup.watch ? std::optional<Timeline>(*setup.watch) : std::nullopt),
+      world(seed, world_options()) {
   key_.bytes.fill(std::byte{7});
   add_nodes();
 }
@@ -86,8 +77,32 @@ void Cluster::add_nodes() {
   mgmt_host_ = &world.add_host("mgmt", nodes[0].ip);
 }
 
+io::SimOptions Cluster::world_options() {
+  io::SimOptions options = setup.world;
+  if (!listens()) return options;
+  if (timeline) options.log_least = LogLevel::debug;
+  options.log_sink = [this](LogLevel level, std::string_view line) {
+    if (timeline) timeline->take(line);
+    if (level < LogLevel::info) return;
+    if (setup.line_sink) setup.line_sink(line);
+    if (!setup.keep_log) return;
+    if (log.size() >= log_lines_kept) log.erase(log.begin(), log.begin() + log_lines_kept / 2);
+    log.emplace_back(line);
+  };
+  return options;
+}
+
 void Cluster::note(const std::string& text) {
-  if (setup.keep_log || setup.line_sink) tools_->host().log.info(text, {});
+  if (listens()) tools_->host().log.info(text, {});
+}
+
+void Cluster::note_end(const char* what, io::SimHost& host, NodeId node, Death death) {
+  if (!timeline) return;
+  const char* const how = death == Death::process ? "killed"
+                          : death == Death::power ? "its power fails"
+                                                  : "its power fails, and nobody is told";
+  tools_->host().log.debug(std::string(what) + " " + host.name() + " ends: " + how,
+                           {{"node", node}});
 }
 
 // beacons
@@ -133,6 +148,7 @@ void Cluster::start_server(Node& node) {
   ServerProcess& process = *node.server;
   if (!process.host->alive()) process.host->restart();
   process.up = true;
+  if (timeline) tools_->host().log.debug("server starts", {{"node", node.id}});
   member::Options member;
   member.key = key_;
   member.self = {cluster_id, 1, {ServiceKind::server, node.id, 1}, world.random().number() | 1};
@@ -163,6 +179,7 @@ void Cluster::start_server(Node& node) {
 
 void Cluster::end_server(Node& node, Death death) {
   if (!node.server || !std::exchange(node.server->up, false)) return;
+  note_end("server", *node.server->host, node.id, death);
   node.server->host->kill(death);
   node.server->server.reset();
   node.server->member.reset();
@@ -274,6 +291,9 @@ void Cluster::stop_work() {
 
 void Cluster::end_client(ClientProcess& process, Death death) {
   if (!std::exchange(process.up, false)) return;
+  if (timeline)
+    tools_->host().log.debug("client " + process.host->name() + " ends",
+                             {{"volume", process.volume}});
   if (process.work) process.completed_before += process.work->completed();
   process.host->kill(death);
   process.work.reset();

@@ -22,6 +22,7 @@
 #include "sim/ledger.h"
 #include "sim/linearizability.h"
 #include "sim/recoverable.h"
+#include "sim/timeline.h"
 #include "sim/workload.h"
 
 namespace sp::sim {
@@ -46,6 +47,7 @@ struct ClusterSetup {
   LoadChoice load = LoadChoice::stamps;
   bool loads_in_history = true;  // blocks of journals and databases are judged as registers too
   io::SimOptions world;
+  std::optional<BlockKey> watch;  // a timeline of this block is made
   bool keep_log = true;  // lines in Cluster::log; formatting them costs as much as all else
   std::function<void(std::string_view line)> line_sink;  // besides the lines kept
 };
@@ -120,7 +122,7 @@ class Cluster {
   void format_disk(const std::string& path, DiskId id, std::function<void(uint64_t uuid)> done);
   void command(const map::Command& command);  // without waiting; refusals are nobody's loss
 
-  // A line of the simulation's own in the log.
+  // A line of the simulation's own in the log. Fields of it may stand in it: " node=3".
   void note(const std::string& text);
 
   Node* leader();  // whose beacon is in charge, or nullptr
@@ -155,7 +157,8 @@ class Cluster {
   Wait wait_of(VolumeId volume);
 
   ClusterSetup setup;
-  std::vector<std::string> log;  // the newest lines
+  std::vector<std::string> log;      // the newest lines
+  std::optional<Timeline> timeline;  // of setup.watch
   io::SimWorld world;
   Linearizability history;
   uint64_t last_stamp = 0, last_session = 0;
@@ -176,6 +179,9 @@ class Cluster {
   void attached(ClientProcess& process, Result<std::unique_ptr<client::Standalone>> result);
   uint32_t generation_of(const ClientProcess& process) const;
   std::unique_ptr<Work> make_work(ClientProcess& process, uint32_t generation);
+  io::SimOptions world_options();
+  bool listens() const { return setup.keep_log || setup.line_sink || timeline; }
+  void note_end(const char* what, io::SimHost& host, NodeId node, Death death);
   void note_index(const Node& node);
   std::string check_leases();
   bool serves(NodeId id, uint32_t set) const;

@@ -49,6 +49,14 @@ const map::Map* Cluster::newest_map() const {
 }
 
 std::string Cluster::check_now() {
+  if (const map::Map* const map = timeline ? newest_map() : nullptr) {
+    const int64_t us = world.now().ns / 1000;
+    std::string fraction = std::to_string(us % 1'000'000);
+    fraction.insert(0, 6 - fraction.size(), '0');
+    std::string time = std::to_string(us / 1'000'000);
+    time.insert(0, 5 - std::min<size_t>(5, time.size()), ' ');
+    timeline->see(*map, time + "." + fraction);
+  }
   if (auto wrong = check_leases(); !wrong.empty()) return "lease: " + wrong;
   if (auto wrong = check_states(); !wrong.empty()) return wrong;
   if (const auto& wrong = history.check()) return "linearizability: " + *wrong;

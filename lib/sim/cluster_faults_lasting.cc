@@ -68,6 +68,9 @@ void ClusterFaults::spoil_block(const Draws& draws) {
   const SetId set = map::set_of(map, row->second, object.index);
   if (!atlas_.may_spoil(slot.disk(), set, object, within)) return;
   atlas_.spoil(slot.disk(), {set, object, within, location->device_offset});
+  cluster_.note(std::string("block is ") + (unreadable ? "made unreadable" : "damaged") +
+                " volume=" + std::to_string(volume) + " first=" + std::to_string(block) +
+                " count=1 disk=" + std::to_string(slot.disk()));
   if (unreadable)
     cluster_.world.disks().make_unreadable(slot.path(), location->device_offset + sector, 512);
   else

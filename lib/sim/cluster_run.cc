@@ -54,6 +54,7 @@ ClusterSetup setup_of(const RunOptions& options, const Knobs& knobs) {
   setup.world.disk.unwritten_is_noise = knobs[Knob::noise] != 0;
   setup.line_sink = options.line_sink;
   setup.keep_log = options.details;
+  setup.watch = options.watch;
   return setup;
 }
 
@@ -78,6 +79,7 @@ class Run {
     result.failure = all();
     result.operations = cluster_.operations();
     if (options_.details && !result.failure.empty()) result.details = last_lines();
+    if (cluster_.timeline) result.details += cluster_.timeline->text();
     result.faults = static_cast<uint32_t>(plan_.size());
     result.events = cluster_.world.event_count();
     result.events_by_kind = cluster_.world.events_by_kind();

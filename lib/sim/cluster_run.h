@@ -11,6 +11,7 @@
 #include "io/sim_core.h"
 #include "sim/fault_plan.h"
 #include "sim/knobs.h"
+#include "sim/linearizability.h"
 
 namespace sp::sim {
 
@@ -18,6 +19,7 @@ struct RunOptions {
   uint64_t seed = 1;
   Pins pins;                                             // all other knobs are drawn
   FaultNumbers without;                                  // faults of the plan that are left out
+  std::optional<BlockKey> watch;                         // a timeline of it is made
   bool details = false;                                  // say what happened last before a failure
   io::Duration faults_for = std::chrono::seconds(15);    // simulated
   std::function<void(std::string_view line)> line_sink;  // of the services' logs
@@ -25,7 +27,7 @@ struct RunOptions {
 
 struct ClusterRunResult {
   std::string failure;  // empty when all is well; begins with the name of the checker and a colon
-  std::string details;  // of a failure: what happened last
+  std::string details;  // of a failure: what happened last; with `watch`: to the block
   uint32_t faults = 0;  // in the plan
   uint64_t operations = 0;
   uint64_t events = 0;

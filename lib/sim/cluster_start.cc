@@ -26,6 +26,7 @@ void Cluster::format_disk(const std::string& path, DiskId id,
                           std::function<void(uint64_t uuid)> done) {
   auto opened = tools_->host().disks.open(path, {});
   SP_ASSERT(opened.ok());
+  if (timeline) tools_->host().log.debug("an empty disk is made", {{"disk", id}});
   struct Call {
     std::string path;
     DiskId id;

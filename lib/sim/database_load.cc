@@ -23,7 +23,7 @@ struct DatabaseLoad::State : std::enable_shared_from_this<DatabaseLoad::State> {
       : host(host_),
         ledger(ledger_),
         options(options_),
-        blocks(device, last_stamp, options_.blocks),
+        blocks(host_.log, device, last_stamp, options_.blocks),
         layout(blocks.size_blocks(), options_.blocks.volume) {
     for (uint32_t i = 0; i <= options.depth; ++i)
       timers.push_back(std::make_unique<io::Timer>(host.reactor));

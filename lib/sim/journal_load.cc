@@ -19,7 +19,7 @@ struct JournalLoad::State : std::enable_shared_from_this<JournalLoad::State> {
       : host(host_),
         ledger(ledger_),
         options(options_),
-        blocks(device, last_stamp, options_.blocks),
+        blocks(host_.log, device, last_stamp, options_.blocks),
         layout(blocks.size_blocks()),
         timer(host_.reactor) {}
 

@@ -4,6 +4,7 @@
 
 #include "base/planted.h"
 #include "sim/shrink.h"
+#include "sim/timeline.h"
 
 namespace sp::sim {
 
@@ -36,15 +37,22 @@ std::string replay_line(const RunOptions& run) {
   for (const PlantedBugRow& row : planted_bugs())
     if (row.name == planted_bug) line += " --plant " + std::string(row.name);
 #endif
-  return line + " --verbose";
+  if (run.watch)
+    line +=
+        " --watch " + std::to_string(run.watch->volume) + ":" + std::to_string(run.watch->block);
+  return line + (run.watch ? "" : " --verbose");
 }
 
-Status choose(RunOptions& run, const std::vector<std::string>& pins, const std::string& without) {
+Status choose(RunOptions& run, const std::vector<std::string>& pins, const std::string& without,
+              const std::string& watch) {
   for (const std::string& text : pins) {
     SP_TRY(const auto pin, parse_pin(text));
     run.pins[pin.first] = pin.second;
   }
   SP_TRY(run.without, parse_fault_numbers(without));
+  if (!watch.empty()) {
+    SP_TRY(run.watch, parse_block(watch));
+  }
   return {};
 }
 
@@ -61,7 +69,10 @@ void print_planted() {
 }
 
 void print_run(const RunOptions& batch_run, uint64_t seed, const ClusterRunResult& result) {
-  if (result.failure.empty()) return;
+  if (result.failure.empty()) {
+    std::fputs(result.details.c_str(), stdout);
+    return;
+  }
   RunOptions run = batch_run;
   run.seed = seed;
   std::printf("seed %llu: %s\n%s  drawn: %s, faults %u\n  replay: %s\n", static_cast<Count>(seed),

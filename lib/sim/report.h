@@ -8,8 +8,9 @@ namespace sp::sim {
 // The command that makes this run again.
 std::string replay_line(const RunOptions& run);
 
-// Takes "NAME=VALUE" pins and "3,7-9" faults over into `run`.
-Status choose(RunOptions& run, const std::vector<std::string>& pins, const std::string& without);
+// Takes "NAME=VALUE" pins, "3,7-9" faults and a block like "2:17" over into `run`.
+Status choose(RunOptions& run, const std::vector<std::string>& pins, const std::string& without,
+              const std::string& watch);
 
 void print_planted();
 void print_knobs();

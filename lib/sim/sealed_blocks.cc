@@ -41,9 +41,14 @@ Bytes SealedRead::payload(uint64_t block) const {
 }
 
 struct SealedBlocks::State {
-  State(client::BlockDevice& device_, uint64_t& last_stamp_, const Options& options_)
-      : device(device_), last_stamp(last_stamp_), options(options_), history(options_.history) {}
+  State(Log& log_, client::BlockDevice& device_, uint64_t& last_stamp_, const Options& options_)
+      : log(log_),
+        device(device_),
+        last_stamp(last_stamp_),
+        options(options_),
+        history(options_.history) {}
 
+  Log& log;
   client::BlockDevice& device;
   uint64_t& last_stamp;
   Options options;
@@ -61,6 +66,14 @@ struct SealedBlocks::State {
     if (!failure.empty()) return;
     failure =
         "volume " + std::to_string(options.volume) + " block " + std::to_string(block) + ": " + why;
+  }
+
+  // For the timeline of a block.
+  void trace(std::string_view event, uint64_t first, uint64_t count, uint64_t stamp) {
+    if (!log.enabled(LogLevel::debug)) return;
+    log.debug(
+        event,
+        {{"volume", options.volume}, {"first", first}, {"count", count}, {"stamps_from", stamp}});
   }
 
   // True: it went well.
@@ -85,7 +98,18 @@ struct SealedBlocks::State {
       read.stamps.push_back(*stamp);
       if (history != nullptr) history->read(place, *stamp, started, ended_at);
     }
+    if (log.enabled(LogLevel::debug)) trace_read(read);
     next(read);
+  }
+
+  void trace_read(const SealedRead& read) {
+    std::string stamps;
+    for (const uint64_t stamp : read.stamps)
+      stamps += (stamps.empty() ? "" : ",") + std::to_string(stamp);
+    log.debug("read of the workload ends", {{"volume", options.volume},
+                                            {"first", read.first},
+                                            {"count", read.stamps.size()},
+                                            {"stamps", stamps}});
   }
 
   struct Change {  // a write or discard
@@ -99,6 +123,8 @@ struct SealedBlocks::State {
     const uint64_t started = time();
     const uint64_t first_stamp = last_stamp + 1;
     last_stamp += count;
+    trace(data ? "write of the workload begins" : "discard of the workload begins", first, count,
+          first_stamp);
     for (uint64_t i = 0; i < count; ++i) {
       const BlockKey place = key(first + i);
       if (data)
@@ -116,15 +142,17 @@ struct SealedBlocks::State {
     if (ended) return;
     const bool well = finished(change.first, status);
     const uint64_t now = time();
+    trace(change.data ? "write of the workload ends" : "discard of the workload ends", change.first,
+          change.count, change.first_stamp);
     for (uint64_t i = 0; status.ok() && history != nullptr && i < change.count; ++i)
       history->write_ended(key(change.first + i), change.first_stamp + i, now);
     if (well) change.next();
   }
 };
 
-SealedBlocks::SealedBlocks(client::BlockDevice& device, uint64_t& last_stamp,
+SealedBlocks::SealedBlocks(Log& log, client::BlockDevice& device, uint64_t& last_stamp,
                            const Options& options)
-    : state_(std::make_shared<State>(device, last_stamp, options)) {}
+    : state_(std::make_shared<State>(log, device, last_stamp, options)) {}
 
 SealedBlocks::~SealedBlocks() { state_->ended = true; }
 

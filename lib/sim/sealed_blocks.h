@@ -14,6 +14,7 @@
 
 #include "base/buffer.h"
 #include "base/limits.h"
+#include "base/log.h"
 #include "client/block_device.h"
 #include "sim/linearizability.h"
 
@@ -38,7 +39,7 @@ class SealedBlocks {
     Linearizability* history = nullptr;
   };
 
-  SealedBlocks(client::BlockDevice& device, uint64_t& last_stamp, const Options& options);
+  SealedBlocks(Log& log, client::BlockDevice& device, uint64_t& last_stamp, const Options& options);
   ~SealedBlocks();
 
   void read(uint64_t first, uint32_t count, std::function<void(const SealedRead& read)> next);

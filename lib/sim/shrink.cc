@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "sim/batch.h"
+#include "sim/timeline.h"
 
 namespace sp::sim {
 
@@ -27,6 +28,11 @@ class Shrinker {
     faults();
     best_.run.details = true;
     best_.result = run_apart(best_.run);
+    best_.run.watch = block_of(best_.result.failure);
+    if (best_.run.watch) {
+      best_.run.details = false;
+      best_.result = run_apart(best_.run);
+    }
     best_.tries = tries_;
     return best_;
   }

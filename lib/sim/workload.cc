@@ -76,6 +76,7 @@ struct Workload::State : std::enable_shared_from_this<Workload::State> {
       self->finished(*op, lane, status);
     };
     const uint64_t offset = op->first * limits::block_bytes;
+    if (op->kind == Operation::Kind::read) trace("begins", *op, false);
     if (op->kind == Operation::Kind::read)
       return device.read(offset, op->data.mutable_bytes(), std::move(done));
     if (op->kind == Operation::Kind::flush) return device.flush(std::move(done));
@@ -89,12 +90,32 @@ struct Workload::State : std::enable_shared_from_this<Workload::State> {
         encode_stamp(block(*op, i), key, op->stamps[i]);
       }
     }
+    trace("begins", *op, false);
     if (op->kind == Operation::Kind::write)
       device.write(offset, op->data.bytes(), std::move(done));
     else if (op->kind == Operation::Kind::zeroes)
       device.write_zeroes(offset, op->data.size(), std::move(done));
     else
       device.discard(offset, op->data.size(), std::move(done));
+  }
+
+  // For the timeline of a block.
+  void trace(std::string_view event, Operation& op, bool with_content) {
+    if (!host.log.enabled(LogLevel::debug) || op.kind == Operation::Kind::flush) return;
+    const bool reads = op.kind == Operation::Kind::read;
+    std::string stamps;
+    for (uint32_t i = 0; i < op.count && (!reads || with_content); ++i) {
+      const BlockKey key{options.volume, op.first + i};
+      const auto stamp = reads ? decode_stamp(block(op, i), key) : op.stamps[i];
+      stamps += (i > 0 ? "," : "") + (stamp ? std::to_string(*stamp) : "nonsense");
+    }
+    const char* const name = reads                                 ? "read"
+                             : op.kind == Operation::Kind::write   ? "write"
+                             : op.kind == Operation::Kind::discard ? "discard"
+                                                                   : "zeroing";
+    host.log.debug(
+        std::string(name) + " of the workload " + std::string(event),
+        {{"volume", options.volume}, {"first", op.first}, {"count", op.count}, {"stamps", stamps}});
   }
 
   MutableBytes block(Operation& op, uint32_t i) {
@@ -114,6 +135,7 @@ struct Workload::State : std::enable_shared_from_this<Workload::State> {
       return;
     }
     ++completed;
+    trace("ends", op, true);
     for (uint32_t i = 0; op.kind != Operation::Kind::flush && i < op.count; ++i) {
       const BlockKey key{options.volume, op.first + i};
       if (op.kind != Operation::Kind::read) {
