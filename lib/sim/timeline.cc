@@ -91,31 +91,34 @@ Result<BlockKey> parse_block(std::string_view text) {
   return BlockKey{static_cast<VolumeId>(*volume), *block};
 }
 
-bool Timeline::concerns(std::string_view line) const {
+Timeline::Kind Timeline::kind_of(std::string_view line) const {
   const auto fields = fields_of(line);
   const auto field = [&fields](std::string_view name) -> std::optional<uint64_t> {
     const auto found = fields.find(name);
     return found == fields.end() ? std::nullopt : std::optional(found->second);
   };
+  const auto around = [](bool concerns) { return concerns ? Kind::around : Kind::none; };
   if (const auto volume = field("volume")) {
-    if (*volume != block_.volume) return false;
+    if (*volume != block_.volume) return Kind::none;
     const auto object = field("object"), first = field("first"), count = field("count");
-    if (object && *object != block_.block / limits::blocks_per_object) return false;
-    if (!first || !count) return true;
+    if (object && *object != block_.block / limits::blocks_per_object) return Kind::none;
+    if (!first || !count) return Kind::around;
     const uint64_t at = object ? block_.block % limits::blocks_per_object : block_.block;
-    return *first <= at && at < *first + *count;
+    if (at < *first || at >= *first + *count) return Kind::none;
+    return line.find(": read ") != std::string_view::npos ? Kind::read : Kind::change;
   }
   if (const auto set = field("set")) {
     const auto group = field("group");
-    return set_ && *set == set_->index && (!group || *group == set_->group);
+    return around(set_ && *set == set_->index && (!group || *group == set_->group));
   }
-  if (const auto disk = field("disk")) return disks_.contains(static_cast<DiskId>(*disk));
-  if (const auto node = field("node")) return nodes_.contains(static_cast<NodeId>(*node));
-  return false;
+  if (const auto disk = field("disk")) return around(disks_.contains(static_cast<DiskId>(*disk)));
+  if (line.find("not connected") != std::string_view::npos) return Kind::none;
+  if (const auto node = field("node")) return around(nodes_.contains(static_cast<NodeId>(*node)));
+  return Kind::none;
 }
 
 void Timeline::take(std::string_view line) {
-  if (concerns(line)) add(shortened(line), line.find(": read ") != std::string_view::npos);
+  if (const Kind kind = kind_of(line); kind != Kind::none) add(shortened(line), kind);
 }
 
 void Timeline::see(const map::Map& map, std::string_view time) {
@@ -140,20 +143,22 @@ void Timeline::see(const map::Map& map, std::string_view time) {
       disks_text("recovering", row.recovering) + disks_text("base", row.base);
   if (text == row_) return;
   row_ = text;
-  add(std::string(time) + " agreed: " + text, false);
+  add(std::string(time) + " agreed: " + text, Kind::around);
 }
 
-void Timeline::add(std::string text, bool read) {
+void Timeline::add(std::string text, Kind kind) {
   ++count_;
-  lines_.push_back({std::move(text), read});
+  lines_.push_back({std::move(text), kind});
   if (lines_.size() > lines_kept) lines_.pop_front();
 }
 
 std::string Timeline::text() const {
   std::deque<const Line*> chosen;
-  size_t reads = 0;
+  const bool many = lines_.size() > lines_max;
+  size_t reads = 0, around = 0;
   for (auto line = lines_.rbegin(); line != lines_.rend() && chosen.size() < lines_max; ++line) {
-    if (line->read && ++reads > reads_max && lines_.size() > lines_max) continue;
+    if (line->kind == Kind::read && ++reads > reads_max && many) continue;
+    if (line->kind == Kind::around && ++around > around_max && many) continue;
     chosen.push_front(&*line);
   }
   std::string text = "  timeline of volume " + std::to_string(block_.volume) + " block " +

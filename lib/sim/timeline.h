@@ -23,8 +23,9 @@ Result<BlockKey> parse_block(std::string_view text);  // "2:17"
 
 class Timeline {
  public:
-  static constexpr size_t lines_max = 60;  // of text()
-  static constexpr size_t reads_max = 20;  // among them, when there are more
+  static constexpr size_t lines_max = 60;   // of text(), and when there are more, among them:
+  static constexpr size_t reads_max = 20;   // of reads
+  static constexpr size_t around_max = 25;  // of set, disks and nodes
 
   explicit Timeline(BlockKey block) : block_(block) {}
   // A line of the log: time, address, name, event, fields.
@@ -34,12 +35,13 @@ class Timeline {
   std::string text() const;
 
  private:
+  enum class Kind : uint8_t { none, change, read, around };
   struct Line {
     std::string text;
-    bool read = false;
+    Kind kind = Kind::none;
   };
-  bool concerns(std::string_view line) const;
-  void add(std::string text, bool read);
+  Kind kind_of(std::string_view line) const;  // none: it does not concern the block
+  void add(std::string text, Kind kind);
 
   BlockKey block_;
   std::optional<SetId> set_;
