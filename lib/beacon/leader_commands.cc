@@ -61,7 +61,7 @@ void Leader::retry_held() {
 
 Leader::Verdict Leader::admit(Held& held) {
   const CommandKey key{held.forward.origin, held.forward.origin_start, held.forward.number};
-  if (auto* evict = std::get_if<map::SetEvict>(&held.command)) {
+  if (auto* evict = std::get_if<map::SetEvict>(&held.command); evict != nullptr && !evict->lost) {
     apply_connectivity_rule(*evict);
     held.forward.command = map::encode(held.command);
   }

@@ -67,6 +67,7 @@ struct SetEvict {
   SetId set;
   uint32_t epoch = 0;
   DiskId disk = 0;
+  bool lost = false;  // it lacks what it acknowledged: it is out of base as well, however few act
 };
 
 // configuration

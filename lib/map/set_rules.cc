@@ -153,6 +153,16 @@ SetEvent evict(const DiskSet& set, uint32_t epoch, DiskId disk, uint32_t min_cop
   return finish(set, std::move(next));
 }
 
+SetEvent lost_copy(const DiskSet& set, uint32_t epoch, DiskId disk, const DiskUp& up) {
+  DiskSet next = set;
+  erase(next.acting, disk);
+  if (epoch != set.epoch || !contains(set.base, disk) || next.acting.empty()) return unchanged(set);
+  erase(next.base, disk);
+  const bool recovers = contains(next.target, disk) && !contains(next.recovering, disk) && up(disk);
+  if (recovers) next.recovering.push_back(disk);
+  return finish(set, std::move(next));
+}
+
 SetEvent retarget(const DiskSet& set, std::vector<DiskId> target, const DiskUp& up,
                   uint32_t copies) {
   SP_ASSERT(!target.empty());

@@ -68,6 +68,10 @@ SetEvent promote(const DiskSet& set, uint64_t revision, DiskId disk, uint32_t co
 // A live copy is taken out of acting (complaint of the primary, or the primary itself is evicted).
 // Refused when fewer than min_copies would act. The disk, being up and in target, recovers.
 SetEvent evict(const DiskSet& set, uint32_t epoch, DiskId disk, uint32_t min_copies);
+// The primary has found that a copy of base, alive, lacks what it acknowledged: the acting ones
+// hold it. It is complete no more; being up and in target it recovers. Refused when nobody else
+// acts.
+SetEvent lost_copy(const DiskSet& set, uint32_t epoch, DiskId disk, const DiskUp& up);
 // Placement wants other disks (target not empty).
 SetEvent retarget(const DiskSet& set, std::vector<DiskId> target, const DiskUp& up,
                   uint32_t copies);

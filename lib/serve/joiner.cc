@@ -5,6 +5,7 @@
 #include "base/planted.h"
 #include "base/probe.h"
 #include "serve/copies.h"
+#include "serve/records.h"
 #include "serve/repair.h"
 #include "serve/trace.h"
 
@@ -122,6 +123,8 @@ void Joiner::ask_begin(bool clear) {
               [weak = primary_.weak_from_this(), disk = disk_, round = round_,
                recovering = request.recovering, clear](Result<wire::BeginEpochReply> reply) {
                 SP_JOINER_OR_RETURN(joiner);
+                if (reply.ok() && !recovering && joiner->has_lost(*reply))
+                  return joiner->tell_lost();
                 if (reply.ok() && reply->ok && !recovering) {
                   SP_PROBE(serve_complete_copy_joins);
                   if (joiner->told_old_row()) return joiner->ask_begin(false);
@@ -129,6 +132,27 @@ void Joiner::ask_begin(bool clear) {
                 }
                 joiner->began(std::move(reply), clear);
               });
+}
+
+// A copy of base that lacks what we know to be decided, or says itself that it has lost its memory.
+bool Joiner::has_lost(const wire::BeginEpochReply& reply) const {
+  if (!reply.ok) return reply.lost;
+  wire::BeginEpochReply ours;
+  for (const auto& [operation, version] : primary_.disk_.store->operations(primary_.set()))
+    ours.operations.push_back({{}, operation.number, version});
+  return !vouches_for(reply, newest_known(ours, primary_.decided_to_));
+}
+
+// It is out of base by the row that follows, and recovers then.
+void Joiner::tell_lost() {
+  SP_PROBE(serve_copy_forgot_newest);
+  map::SetEvict command;
+  command.set = primary_.set();
+  command.epoch = primary_.epoch();
+  command.disk = disk_;
+  command.lost = true;
+  primary_.context_.member.command(command, [](Result<uint64_t>) {});
+  fail("it has lost what it acknowledged");
 }
 
 void Joiner::began(Result<wire::BeginEpochReply> reply, bool cleared) {

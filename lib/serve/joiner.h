@@ -48,6 +48,8 @@ class Joiner {
   void next_round();
   void begin();
   void ask_begin(bool clear);
+  bool has_lost(const wire::BeginEpochReply& reply) const;
+  void tell_lost();
   void began(Result<wire::BeginEpochReply> reply, bool cleared);
   void send_more();
   void start_object(ObjectId object);

@@ -130,13 +130,14 @@ bool Primary::definite(const Status& status) const {
          code != Code::closed;
 }
 
-void Primary::evict(Copy& copy, const std::string& why) {
+void Primary::evict(Copy& copy, const std::string& why, bool lost) {
   copy.trouble = why;
   const io::Instant now = context_.now();
   if (copy.disk == disk_.id) {
     if (evicting_self_) return;
     SP_PROBE(serve_primary_evicts_itself);
     evicting_self_ = true;
+    self_lost_ = lost;
     ++open_commands_;
     evict_self_next_ = now;
     return retry_evict_self();
@@ -151,6 +152,7 @@ void Primary::evict(Copy& copy, const std::string& why) {
   command.set = set();
   command.epoch = epoch();
   command.disk = copy.disk;
+  command.lost = lost;
   context_.member.command(command, [](Result<uint64_t>) {});
 }
 
@@ -162,6 +164,7 @@ void Primary::retry_evict_self() {
   command.set = set();
   command.epoch = epoch();
   command.disk = disk_.id;
+  command.lost = self_lost_;
   context_.member.command(command, [weak = weak_from_this()](Result<uint64_t> result) {
     const auto self = weak.lock();
     if (!self || self->phase_ == Phase::stopped) return;

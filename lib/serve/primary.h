@@ -126,7 +126,8 @@ class Primary : public std::enable_shared_from_this<Primary> {
   void remove_copy(Copy& copy);
   Copy* find_copy(DiskId disk);
   void become_active();
-  void evict(Copy& copy, const std::string& why);
+  // `lost`: it lacks what it acknowledged, and is complete no more.
+  void evict(Copy& copy, const std::string& why, bool lost = false);
   void evicted(DiskId disk, bool self, Status status);
   void retry_evict_self();
   bool definite(const Status& status) const;
@@ -138,6 +139,7 @@ class Primary : public std::enable_shared_from_this<Primary> {
   void begin_replied(size_t index, uint32_t round, Result<wire::BeginEpochReply> reply);
   void collected();
   bool settle_unknown();
+  bool settle_forgetful();
   void merge_records();
   void ask_activation();
   // primary_write.cc
@@ -191,7 +193,7 @@ class Primary : public std::enable_shared_from_this<Primary> {
   bool retrying_ = false, retry_again_ = false, activation_asked_ = false;
   uint32_t open_commands_ = 0;  // that may put this disk out of acting
   io::Instant activation_next_, evict_self_next_, tombstones_next_;
-  bool evicting_self_ = false, evict_self_open_ = false;
+  bool evicting_self_ = false, evict_self_open_ = false, self_lost_ = false;
   io::Timer decided_timer_;
   Version tombstones_told_;
   std::vector<std::unique_ptr<Joiner>> joiners_;

@@ -85,16 +85,17 @@ void Primary::begin_replied(size_t index, uint32_t round, Result<wire::BeginEpoc
     copy.begin_next = context_.now() + limits::copy_timeout;
   } else if (!reply->known) {
     copy.begin = Begin::unknown;
+    copy.trouble = reply->text;
   } else {
     copy.begin = Begin::idle;
     copy.begin_next = context_.now() + limits::server_tick;
-    evict(copy, reply->text);
+    evict(copy, reply->text, reply->lost);
   }
   drive();
 }
 
 // Copies without any record of the set are new when nobody has anything, and have lost their memory
-// otherwise.
+// otherwise. Fewer than may decide cannot tell: the others may have what these have lost.
 bool Primary::settle_unknown() {
   bool any_unknown = false, any_content = false;
   for (const Copy& copy : copies_) {
@@ -105,11 +106,17 @@ bool Primary::settle_unknown() {
                      !copy.reply.operations.empty();
   }
   if (!any_unknown) return true;
+  const size_t enough = std::min<size_t>(min_copies_, row_.base.size());
+  if (!any_content && row_.acting.size() < enough &&
+      !SP_PLANTED_BUG(serve_believes_forgetful_copy)) {
+    SP_PROBE(serve_lone_copy_without_record_waits);
+    return false;
+  }
   for (Copy& copy : copies_) {
     if (copy.disk == 0 || copy.begin != Begin::unknown) continue;
     if (any_content && !SP_PLANTED_BUG(serve_believes_lost_copy)) {
       SP_PROBE(serve_copy_lost_its_record);
-      evict(copy, "has lost what it held of the set");
+      evict(copy, "has lost what it held of the set", true);
     } else {
       copy.create = true;
       ask_begin(copy);
@@ -118,11 +125,30 @@ bool Primary::settle_unknown() {
   return false;
 }
 
+// Acting copies hold every decided write, decided or as a record: one that lacks the newest that
+// another one knows has lost what it had acknowledged last, as a disk does whose flush lied before
+// the power failed. (A store loses rounds from its end only, or it does not open.)
+bool Primary::settle_forgetful() {
+  Version newest;
+  for (const Copy& copy : copies_) {
+    if (copy.disk != 0) newest = std::max(newest, newest_known(copy.reply, decided_to_));
+  }
+  bool all = true;
+  for (Copy& copy : copies_) {
+    if (copy.disk == 0 || vouches_for(copy.reply, newest)) continue;
+    SP_PROBE(serve_copy_forgot_newest);
+    evict(copy, "has lost what it acknowledged", true);
+    all = false;
+  }
+  return all;
+}
+
 void Primary::collected() {
   if (!settle_unknown()) return;
   for (const Copy& copy : copies_) {
     if (copy.disk != 0) decided_to_ = std::max(decided_to_, copy.reply.decided_to);
   }
+  if (!settle_forgetful()) return;
   merge_records();
   replica_.note_decided(decided_to_);
   phase_ = Phase::equalizing;

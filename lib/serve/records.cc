@@ -1,6 +1,9 @@
 #include "serve/records.h"
 
+#include <algorithm>
+
 #include "base/checksum.h"
+#include "base/planted.h"
 
 namespace sp::serve {
 
@@ -27,6 +30,24 @@ wire::CopyRecord to_wire(const store::WriteRecord& record) {
   out.attachment = {record.operation.client, record.operation.generation};
   out.operation = record.operation.number;
   return out;
+}
+
+Version newest_known(const wire::BeginEpochReply& reply, Version decided_to) {
+  Version newest;
+  const auto note = [&](Version version) {
+    if (version <= decided_to) newest = std::max(newest, version);
+  };
+  for (const auto& record : reply.undecided) note(record.version);
+  for (const auto& known : reply.operations) note(known.version);
+  return newest;
+}
+
+bool vouches_for(const wire::BeginEpochReply& reply, Version version) {
+  if (SP_PLANTED_BUG(serve_believes_forgetful_copy)) return true;
+  const auto is_it = [version](const auto& known) { return known.version == version; };
+  return version <= std::max(reply.decided_to, reply.complete_to) ||
+         std::any_of(reply.undecided.begin(), reply.undecided.end(), is_it) ||
+         std::any_of(reply.operations.begin(), reply.operations.end(), is_it);
 }
 
 std::string check_content(bool discard, uint32_t first_block, uint32_t block_count,

@@ -13,6 +13,11 @@ namespace sp::serve {
 store::WriteRecord to_store(const wire::CopyRecord& record);
 wire::CopyRecord to_wire(const store::WriteRecord& record);
 
+// The newest write up to `decided_to` of which a copy knows by itself; zero when of none.
+Version newest_known(const wire::BeginEpochReply& reply, Version decided_to);
+// Whether a complete copy that has answered so holds this decided write.
+bool vouches_for(const wire::BeginEpochReply& reply, Version version);
+
 // Empty when range, sizes and every block's CRC-64 fit together; else what does not.
 std::string check_content(bool discard, uint32_t first_block, uint32_t block_count,
                           std::span<const uint64_t> crcs, Bytes data);

@@ -39,7 +39,8 @@ void Replica::remove(uint64_t revision, Callback<void(Status)> done) {
 void Replica::next_change() {
   while (change_ == Change::none && !begins_.empty()) {
     Begin& begin = begins_.front();
-    const bool has_record = store_.set_record(set_).has_value();
+    const auto record = store_.set_record(set_);
+    const bool has_record = record.has_value();
     wire::BeginEpochReply reply;
     reply.known = has_record;
     reply.epoch = promised_;
@@ -47,6 +48,11 @@ void Replica::next_change() {
       reply.text = refusal(begin.request.epoch);
     } else if (!has_record && !begin.request.recovering && !begin.request.create) {
       reply.text = "disk " + std::to_string(disk_) + " has no record of the set";
+    } else if (has_record && record->recovering && !begin.request.recovering &&
+               !SP_PLANTED_BUG(serve_believes_forgetful_copy)) {
+      // Promoted, so it had acknowledged that it is complete.
+      reply.lost = true;
+      reply.text = "disk " + std::to_string(disk_) + " has forgotten the end of its recovery";
     } else {
       promised_ = begin.request.epoch;
       change_ = Change::begin;
@@ -283,7 +289,7 @@ void Replica::recover_object(const wire::RecoverObject& request, const Buffer& d
   const auto record = store_.set_record(set_);
   if (!is_current(request.epoch))
     reply.text = refusal(request.epoch);
-  else if (!record || !record->recovering)
+  else if (!record || (!record->recovering && !request.last))
     reply.text = "disk " + std::to_string(disk_) + " is not recovering this set";
   else if ((data ? data.size() : 0) != request.carried.size() * limits::block_bytes)
     reply.text = "data does not fit the carried blocks";
@@ -311,6 +317,7 @@ void Replica::recover_object(const wire::RecoverObject& request, const Buffer& d
   };
   if (request.last) {
     store::SetRecord complete = *record;
+    complete.recovering = false;  // a promoted copy that says else has lost this record
     complete.complete_to = std::max(complete.complete_to, request.complete_to);
     return store_.put_set(complete, std::move(finish));
   }

@@ -74,6 +74,15 @@ bool Atlas::is_only_copy(DiskId disk) const {
   });
 }
 
+bool Atlas::has_company(DiskId disk) const {
+  return std::all_of(sets_.begin(), sets_.end(), [&](const auto& entry) {
+    const map::DiskSet& set = entry.second;
+    if (std::find(set.base.begin(), set.base.end(), disk) == set.base.end()) return true;
+    const DiskId first = set.acting.front();
+    return set.activated && first != disk && !is_lost(first);
+  });
+}
+
 bool Atlas::may_lose_log(NodeId node) const {
   return !logs_.contains(node) && 2 * (logs_.size() + 1) < voters_;
 }

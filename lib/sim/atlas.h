@@ -30,6 +30,8 @@ class Atlas {
   bool may_lose(DiskId disk) const;  // all that it holds
   // Of some set the only complete copy: no other disk is taken for it under its id.
   bool is_only_copy(DiskId disk) const;
+  // All of its sets are led by others, complete and sound.
+  bool has_company(DiskId disk) const;
   bool may_lose_log(NodeId node) const;
   bool is_lost(DiskId disk) const { return lost_.contains(disk); }
   bool has_lost_log(NodeId node) const { return logs_.contains(node); }

@@ -132,6 +132,9 @@ class ClusterFaults {
   std::map<DiskId, DiskId> retired_;  // and who came in its stead
   std::map<DiskId, Shelved> shelf_;
   std::set<DiskId> doubted_;
+  // Of the doubted, those that are not replaced when they forget, and how often one could not
+  // start.
+  std::map<DiskId, uint32_t> kept_;
   std::map<DiskId, uint32_t> missed_;  // looks at which a lost disk was not opened by its server
   uint32_t shelves_ = 0;
   DiskId disk_last_ = 0;

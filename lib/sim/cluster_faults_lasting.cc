@@ -13,6 +13,7 @@ using std::chrono::milliseconds;
 
 namespace {
 constexpr uint32_t looks_before_replaced = 15;
+constexpr uint32_t looks_before_given_up = 200;
 constexpr auto retire_interval = milliseconds(500);
 // A registration that was under way when a disk was taken out has ended by then.
 constexpr auto registrations_end = std::chrono::seconds(3);
@@ -112,6 +113,7 @@ void ClusterFaults::put_empty_disk(const Slot& slot, DiskId id) {
   cluster_.end_server(node, Death::power);
   ++node.server->held;
   doubted_.erase(slot.disk());
+  kept_.erase(slot.disk());
   missed_.erase(slot.disk());
   if (dead_.erase(slot.disk()) > 0) {
     disks.remove(path);
@@ -270,6 +272,7 @@ void ClusterFaults::make_disk_lie(const Draws& draws) {
   if (kind == 0) disks.lose_next_write(slot.path());
   if (kind == 1) disks.misdirect_next_write(slot.path());
   if (kind == 2) disks.lie_on_next_flush(slot.path());
+  if (draws->below(2) == 0) kept_[slot.disk()] = 0;
 }
 
 // One of the two, which is survived; or the second one is of another formatting, and the disk is
@@ -355,6 +358,7 @@ void ClusterFaults::tend() {
   if (running_) return;
   observe();
   follow_marks();
+  for (auto& node : cluster_.nodes) cluster_.start_server(node);
   const auto shelf = shelf_;
   for (const auto& [disk, shelved] : shelf) bring_right_disk_back(disk);
   const auto dead = dead_;
@@ -372,12 +376,20 @@ void ClusterFaults::tend_beacon(Cluster::Node& node) {
   cluster_.start_beacon(node);
 }
 
-// A disk that forgot what it acknowledged last does not know: it must not start its sets alone.
+// A disk that forgot what it acknowledged last does not know, and alone nobody else does: sets that
+// it starts by itself would serve what was before, and that is not promised. So it is replaced, or
+// its server stays away until no fault can leave it alone any more; the others find it out then.
 bool ClusterFaults::may_start(Cluster::Node& node) {
   for (size_t i = 0; i < node.server->disks.size(); ++i) {
     const Slot slot{&node, i};
     if (!cluster_.world.disks().forgot(slot.path())) continue;
     SP_ASSERT(atlas_.is_lost(slot.disk()));
+    if (const auto kept = kept_.find(slot.disk()); kept != kept_.end()) {
+      if (running_) return false;
+      if (observe() && atlas_.has_company(slot.disk())) continue;
+      // Two servers may wait for each other's disks.
+      if (++kept->second < looks_before_given_up) return false;
+    }
     put_empty_disk(slot, slot.disk());
     return false;
   }

@@ -303,6 +303,7 @@ Status FakeControl::apply(const map::Command& command) {
   if (const auto* c = std::get_if<map::SetEvict>(&command)) {
     return set_event(c->set, map_.sets.count(c->set) != 0 && map_.sets.at(c->set).epoch == c->epoch,
                      [&](const auto& set, const auto& group) {
+                       if (c->lost) return map::lost_copy(set, c->epoch, c->disk, up);
                        return map::evict(set, c->epoch, c->disk, group.min_copies);
                      });
   }

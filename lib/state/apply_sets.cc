@@ -199,6 +199,14 @@ Status apply_one(Draft& draft, const SetPromote& command) {
 Status apply_one(Draft& draft, const SetEvict& command) {
   SP_TRY(const DiskSet* set, find_set(draft, command.set));
   if (command.epoch != set->epoch) return stale(*set);
+  if (command.lost) {
+    const SetEvent event = lost_copy(*set, command.epoch, command.disk, up_in(draft));
+    if (!event.changed)
+      return Error(Code::refused, text(command.set) + ": disk " + std::to_string(command.disk) +
+                                      " does not count as complete, or nobody else acts");
+    draft.edit<DiskSet>(command.set) = event.set;
+    return {};
+  }
   const uint32_t min_copies = draft.find<AllocationGroup>(command.set.group)->min_copies;
   const SetEvent event = evict(*set, command.epoch, command.disk,
                                SP_PLANTED_BUG(state_evicts_below_min_copies) ? 1 : min_copies);

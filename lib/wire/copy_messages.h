@@ -44,6 +44,7 @@ struct KnownOperation {  // decided or not: a retry of it is answered, not appli
 struct BeginEpochReply {
   bool ok = false;
   bool known = false;  // false with ok = false: this disk has no record of the set
+  bool lost = false;   // not ok: what is here proves that acknowledged content is missing
   uint32_t epoch = 0;  // the newest that the copy knows
   Version decided_to;
   Version complete_to;  // recovering: where recovery has to begin; else see store::SetRecord

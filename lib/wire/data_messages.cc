@@ -68,7 +68,7 @@ SP_FIELDS(BeginEpoch) {
 SP_FIELDS(KnownOperation) { c(m.attachment), c(m.operation), c(m.version); }
 
 SP_FIELDS(BeginEpochReply) {
-  c(m.ok), c(m.known), c(m.epoch), c(m.decided_to), c(m.complete_to);
+  c(m.ok), c(m.known), c(m.lost), c(m.epoch), c(m.decided_to), c(m.complete_to);
   c.list(m.undecided, limits::set_undecided_max);
   c.list(m.operations, limits::set_operations_max);
   c(m.blocks_free);

@@ -68,12 +68,19 @@ struct Rig : DataCluster {
     for (auto& process : servers) total += process.server ? process.server->counters().*counter : 0;
     return total;
   }
-  void corrupt(size_t server, uint64_t block) {
+  uint64_t device_offset(size_t server, uint64_t block) {
     store::Store* const store = servers[server].server->store(servers[server].disks[0]);
     const auto place =
         store::locate(*store, {clients[0].volume_id, 0}, static_cast<uint16_t>(block));
     REQUIRE(place.has_value());
-    world.disks().corrupt(servers[server].paths[0], place->device_offset, 512);
+    return place->device_offset;
+  }
+  void corrupt(size_t server, uint64_t block) {
+    world.disks().corrupt(servers[server].paths[0], device_offset(server, block), 512);
+  }
+  void make_unreadable(size_t server, uint64_t block) {  // one sector of it
+    const uint64_t at = device_offset(server, block) + 1024;
+    world.disks().make_unreadable(servers[server].paths[0], at, 512);
   }
 };
 

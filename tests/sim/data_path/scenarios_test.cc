@@ -20,6 +20,38 @@ TEST_CASE("a block that decays on the primary is read from another copy and mend
   CHECK_EQ(rig.sum(&serve::Counters::blocks_repaired), 1);
 }
 
+// It was an error to the client, and stayed one.
+TEST_CASE("a block in a sector that cannot be read is read from another copy and mended") {
+  Rig rig(quiet());
+  REQUIRE(rig.write(3, 33).ok());
+  REQUIRE(rig.write(4, 44).ok());
+  rig.world.run_for(milliseconds(100));
+  const uint64_t before = rig.device_offset(0, 3);
+  rig.make_unreadable(0, 3);
+  CHECK_EQ(*rig.read(3), 33);
+  CHECK_EQ(rig.sum(&serve::Counters::blocks_repaired), 1);
+  CHECK_EQ(rig.sum(&serve::Counters::evictions), 0);
+  rig.world.run_for(milliseconds(100));
+  CHECK_NE(rig.device_offset(0, 3), before);
+  CHECK_EQ(*rig.read(3), 33);
+  CHECK_EQ(*rig.read(4), 44);
+  CHECK_EQ(rig.sum(&serve::Counters::blocks_repaired), 1);
+  CHECK(rig.servers[0].server->store(rig.servers[0].disks[0])->failure() == std::nullopt);
+  rig.same_copies();
+}
+
+TEST_CASE("a copy that returns gets a block also when its primary cannot read the sector") {
+  Rig rig(quiet());
+  rig.end_server(rig.servers[2], Death::process);
+  REQUIRE(rig.write(3, 33).ok());
+  rig.world.run_for(milliseconds(100));
+  rig.make_unreadable(0, 3);
+  rig.heal();
+  CHECK_EQ(rig.sum(&serve::Counters::blocks_repaired), 1);
+  rig.same_copies();
+  CHECK_EQ(*rig.read(3), 33);
+}
+
 TEST_CASE("a block that is damaged on every copy is reported, and only that one") {
   Rig rig(quiet());
   REQUIRE(rig.write(3, 33).ok());

@@ -46,7 +46,7 @@ std::vector<Command> samples() {
       ForgetDisk{9},
       SetActivated{{1, 2}, 3},
       SetPromote{{1, 2}, 3, 4},
-      SetEvict{{1, 2}, 3, 4},
+      SetEvict{{1, 2}, 3, 4, true},
       UpdatePlacementGroup{"g", "h", {1}, {2, 3}},
       DeletePlacementGroup{"g"},
       PutTemplate{{"t"}, 64, false, "old"},

@@ -96,5 +96,31 @@ TEST_CASE("a copy that leaves and joins again while its record is being written 
   CHECK(rig.has_record());
 }
 
+TEST_CASE("a copy that acts by the map and has forgotten the end of its recovery says so") {
+  test::FakeMedium medium = test::StoreRig::formatted(test::small_layout());
+  ReplicaRig rig(medium);
+  rig.begin(5, 9);
+  rig.settle();
+  wire::BeginEpoch acting;
+  acting.set = set;
+  acting.disk = disk;
+  acting.epoch = 6;
+  std::optional<wire::BeginEpochReply> reply;
+  const auto note = [&reply](wire::BeginEpochReply told) { reply = std::move(told); };
+  rig.replica->begin_epoch(acting, note);
+  rig.settle();
+  REQUIRE(reply.has_value());
+  CHECK_FALSE(reply->ok);
+  CHECK(reply->lost);
+  CHECK_EQ(rig.replica->epoch(), 5);
+  rig.finish(5, 11);
+  rig.finish(5, 12);  // asked again, as the row had changed
+  rig.settle();
+  CHECK_EQ(rig.finished, true);
+  rig.replica->begin_epoch(acting, note);
+  rig.settle();
+  CHECK(reply->ok);
+}
+
 }  // namespace
 }  // namespace sp::serve
