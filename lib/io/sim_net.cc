@@ -266,6 +266,15 @@ void SimNet::hold_sends(uint32_t host, Duration duration) {
   });
 }
 
+void SimNet::give_connections_up(uint32_t host) {
+  for (auto& [id, connection] : state_->connections) {
+    for (int side = 0; side < 2; ++side) {
+      if (connection->end[side].host == host && connection->node[0] != connection->node[1])
+        state_->break_endpoint(*connection, side, "timed out", true);
+    }
+  }
+}
+
 void SimNet::set_extra_delay(const std::string& from, const std::string& to, Duration base,
                              Duration mean) {
   auto& link = state_->link(state_->node_named(from), state_->node_named(to));

@@ -32,6 +32,7 @@ class SimNet {
   void hold_connections(const std::string& from, const std::string& to, Duration duration);
   // The same of all that one host sends to other nodes.
   void hold_sends(uint32_t host, Duration duration);
+  void give_connections_up(uint32_t host);  // see SimHost
   // This direction takes longer by so much, and by an exponential draw of this mean.
   void set_extra_delay(const std::string& from, const std::string& to, Duration base,
                        Duration mean);

@@ -277,7 +277,8 @@ void SimNet::State::end_flow(SimConnection& connection, int side, Ending ending)
   schedule_delivery(connection, side);
 }
 
-void SimNet::State::break_endpoint(SimConnection& connection, int side, std::string why) {
+void SimNet::State::break_endpoint(SimConnection& connection, int side, std::string why,
+                                   bool sent_arrives) {
   SimEndpoint& end = connection.end[side];
   if (end.gone || end.broken) return;
   end.broken = true;
@@ -287,11 +288,13 @@ void SimNet::State::break_endpoint(SimConnection& connection, int side, std::str
     end.inbox_bytes = 0;
   }
   SimFlow& out = connection.flow[side];
-  out.segments.clear();
-  out.bytes = 0;
-  if (!out.stuck) cancel(out.event);
-  if (out.ending == Ending::in_order) out.ending = Ending::none;
-  schedule_delivery(connection, side);
+  if (!sent_arrives) {
+    out.segments.clear();
+    out.bytes = 0;
+    if (!out.stuck) cancel(out.event);
+    if (out.ending == Ending::in_order) out.ending = Ending::none;
+    schedule_delivery(connection, side);
+  }
   if (end.receive_done && end.receive_event == 0) {
     end.receive_event =
         schedule(end.host, SimEvent::receive, core.now_ns(), [this, &connection, side] {

@@ -138,7 +138,9 @@ struct SimNet::State {
   void hold_flow(SimConnection& connection, int side, int64_t until_ns);
   void hold_flows(int64_t until_ns,
                   const std::function<bool(const SimConnection&, int side)>& those);
-  void break_endpoint(SimConnection& connection, int side, std::string why);
+  // `sent_arrives`: what it has under way is not lost with it.
+  void break_endpoint(SimConnection& connection, int side, std::string why,
+                      bool sent_arrives = false);
   void complete_receive(SimConnection& connection, int side);
   void complete_send(SimConnection& connection, int side);
   void open_window(SimConnection& connection, int sender);

@@ -71,6 +71,8 @@ int64_t SimHost::world_time_of(int64_t local_ns) const {
 
 void SimHost::hold_sends(Duration duration) { world_.net_.hold_sends(index_, duration); }
 
+void SimHost::give_connections_up() { world_.net_.give_connections_up(index_); }
+
 void SimHost::post(Callback<void()> work) {
   if (!alive_) return;
   world_.core_.schedule(index_, SimEvent::post, world_.core_.now_ns(), std::move(work));

@@ -52,6 +52,9 @@ class SimHost final : public Reactor, private Clock {
   // What its connections have under way to other nodes, and send, comes so much later; also once it
   // is killed as a process.
   void hold_sends(Duration duration);
+  // Its connections to other nodes break at its end, as when its kernel gave them up: what is under
+  // way still arrives, and the peers know nothing of it until they answer.
+  void give_connections_up();
   // Events of it that have run. As long as that stays, nothing of it has changed but by time.
   uint64_t events_run() const { return events_run_; }
   Instant now() const override;

@@ -1,5 +1,7 @@
 #include "serve/operations.h"
 
+#include "base/planted.h"
+
 namespace sp::serve {
 
 void Operations::heard(const wire::AttachmentId& attachment, uint64_t start_id,
@@ -15,12 +17,14 @@ void Operations::heard(const wire::AttachmentId& attachment, uint64_t start_id,
 }
 
 bool Operations::obsolete(const wire::AttachmentId& attachment, uint64_t operation) const {
+  if (SP_PLANTED_BUG(serve_applies_retries_again)) return false;
   const auto found = table_.find(key(attachment));
   return found != table_.end() && operation < found->second.oldest_open;
 }
 
 std::optional<Version> Operations::find(const wire::AttachmentId& attachment,
                                         uint64_t operation) const {
+  if (SP_PLANTED_BUG(serve_applies_retries_again)) return std::nullopt;
   const auto found = table_.find(key(attachment));
   if (found == table_.end()) return std::nullopt;
   const auto entry = found->second.operations.find(operation);

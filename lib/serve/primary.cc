@@ -229,11 +229,11 @@ void Primary::tick() {
 // who is meant to, all that was decided an interval ago is on each of them.
 void Primary::pass_tombstones() {
   const io::Instant now = context_.now();
-  if (phase_ != Phase::active || now < tombstones_next_) return;
   const bool first = tombstones_next_.ns == 0;
+  const bool due =
+      now >= tombstones_next_ || SP_BUGGIFY(serve_passes_tombstones_soon, context_.host);
+  if (phase_ != Phase::active || !due) return;
   tombstones_next_ = now + limits::tombstone_interval;
-  if (const uint32_t draw = SP_BUGGIFY(serve_passes_tombstones_soon, context_.host))
-    tombstones_next_ = now + std::chrono::milliseconds(1 + draw % 1000);
   const auto acts = [&](DiskId id) {
     return std::find(row_.acting.begin(), row_.acting.end(), id) != row_.acting.end();
   };

@@ -63,6 +63,7 @@ void ClusterFaults::one(const Fault& fault) {
     case FaultKind::slow: return slow_links(draws);
     case FaultKind::elect: return swap_majorities(draws);
     case FaultKind::io: return fail_at_io(draws);
+    case FaultKind::late: return delay_sends(draws);
     case FaultKind::swap: return swap_disks(draws);
     case FaultKind::full: return fill_disk(draws);
     case FaultKind::wipe: return wipe_disk(draws);
@@ -99,9 +100,9 @@ void ClusterFaults::end_service(const Draws& draws) {
   Cluster::Node& node = any_node(draws);
   const bool server = node.server && draws->below(2) == 0;
   end_late(draws, server ? *node.server->host : *node.beacon.host,
-           [this, &node, server, death, back] {
+           [this, draws, &node, server, death, back] {
              if (server)
-               cluster_.end_server(node, death);
+               end_server(draws, node, death);
              else
                cluster_.end_beacon(node, death);
              back();
@@ -115,6 +116,7 @@ void ClusterFaults::end_node(const Draws& draws) {
   const int64_t back_ms = draws->below(4) == 0 ? 8000 : 1500;
   end_late(draws, node.server ? *node.server->host : *node.beacon.host,
            [this, draws, death, back_ms, id = node.id] {
+             end_server(draws, cluster_.node(id), death);
              cluster_.end_node(cluster_.node(id), death);
              after(draws, back_ms, [this, id] { cluster_.start_node(cluster_.node(id)); });
            });

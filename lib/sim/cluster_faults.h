@@ -67,7 +67,11 @@ class ClusterFaults {
   void swap_majorities(const Draws& draws);
   void swap_now(const Draws& draws, Cluster::Node& leader,
                 const std::vector<Cluster::Node*>& others, size_t outside);
+  void at(io::Duration delay, std::function<void()> work);  // unless all is healed by then
   void slow_links(const Draws& draws);
+  // At times a client ends with it, so that nobody asks again for what was under way.
+  void end_server(const Draws& draws, Cluster::Node& node, Death death);
+  void delay_sends(const Draws& draws);
   // Ends a process; at times what it sends has been late for a while, and comes after its end.
   void end_late(const Draws& draws, io::SimHost& host, std::function<void()> end);
   // Disks, in cluster_faults_disks.cc.

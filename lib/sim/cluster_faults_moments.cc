@@ -95,10 +95,21 @@ void ClusterFaults::swap_majorities(const Draws& draws) {
   for (size_t i = 0; i < outside; ++i) group.push_back(others[i]->ip);
   cluster_.world.net().partition(group);
   const milliseconds away(700 + draws->below(800));
-  auto swap = std::make_shared<std::function<void()>>(
-      [this, draws, leader, others, outside] { swap_now(draws, *leader, others, outside); });
-  cluster_.world.at(away, [weak = std::weak_ptr<char>(alive_), swap] {
-    if (weak.lock()) (*swap)();
+  // The answers to the last rounds that it sends before it is cut off come late.
+  const milliseconds late(draws->below(3) == 0 ? 0 : 150 + draws->below(800));
+  const milliseconds lasting(late.count() == 0 ? 0 : 20 + draws->below(130));
+  at(away, [this, leader, late] {
+    for (auto& node : cluster_.nodes)
+      if (&node != leader && late.count() > 0) cluster_.world.net().clog(node.ip, leader->ip, late);
+  });
+  at(away + lasting,
+     [this, draws, leader, others, outside] { swap_now(draws, *leader, others, outside); });
+}
+
+void ClusterFaults::at(io::Duration delay, std::function<void()> work) {
+  auto box = std::make_shared<std::function<void()>>(std::move(work));
+  cluster_.world.at(delay, [weak = std::weak_ptr<char>(alive_), box] {
+    if (weak.lock()) (*box)();
   });
 }
 
@@ -109,14 +120,10 @@ void ClusterFaults::swap_now(const Draws& draws, Cluster::Node& leader,
     for (auto& node : cluster_.nodes)
       if (&node != others[i]) cut_both(*others[i], node, &node != &leader);
   }
-  const uint64_t late = draws->below(3) == 0 ? 0 : 1 + draws->below(900);
   for (auto& node : cluster_.nodes) {
     if (&node == &leader) continue;
     net.set_link(leader.ip, node.ip, false);
-    if (late == 0)
-      net.set_link(node.ip, leader.ip, false);
-    else
-      net.clog(node.ip, leader.ip, milliseconds(late));
+    if (net.flows(node.ip, leader.ip)) net.set_link(node.ip, leader.ip, false);
   }
   for (size_t i = outside; i < others.size(); ++i) {
     Cluster::Node& node = *others[i];
@@ -160,10 +167,33 @@ void ClusterFaults::slow_links(const Draws& draws) {
 void ClusterFaults::end_late(const Draws& draws, io::SimHost& host, std::function<void()> end) {
   if (!host.alive() || draws->below(3) != 0) return end();
   host.hold_sends(milliseconds(100 + draws->below(2000)));
-  auto box = std::make_shared<std::function<void()>>(std::move(end));
-  cluster_.world.at(milliseconds(1 + draws->below(600)), [weak = std::weak_ptr<char>(alive_), box] {
-    if (weak.lock()) (*box)();
-  });
+  at(milliseconds(1 + draws->below(600)), std::move(end));
+}
+
+void ClusterFaults::end_server(const Draws& draws, Cluster::Node& node, Death death) {
+  if (draws->below(3) == 0) {
+    Cluster::ClientProcess& client = cluster_.clients[draws->below(cluster_.clients.size())];
+    if (client.up && cluster_.holder_of(client.volume) == &client) {
+      cluster_.end_client(client, Death::process);
+      after(draws, 2000, [this, id = client.node] { cluster_.start_node(cluster_.node(id)); });
+    }
+  }
+  cluster_.end_server(node, death);
+}
+
+// Its kernel gives connections up, and what it had sent over them still arrives: behind what it
+// sends again over new ones.
+void ClusterFaults::delay_sends(const Draws& draws) {
+  Cluster::Node& node = any_storage_node(draws);
+  Cluster::ClientProcess& client = cluster_.clients[draws->below(cluster_.clients.size())];
+  const bool server = draws->below(3) == 0;
+  io::SimHost& host = server ? *node.server->host : *client.host;
+  const bool held = server || (client.up && cluster_.holder_of(client.volume) == &client);
+  if (!held || !host.alive()) return;
+  const uint64_t late_ms = 50 + draws->below(draws->below(2) == 0 ? 600 : 4000);
+  host.hold_sends(milliseconds(late_ms));
+  if (draws->below(4) != 0)
+    at(milliseconds(1 + draws->below(late_ms)), [&host] { host.give_connections_up(); });
 }
 
 }  // namespace sp::sim

@@ -31,6 +31,7 @@ enum class FaultKind : uint8_t {
   slow,
   elect,
   io,
+  late,
   swap,
   full,
   wipe,
