@@ -1,6 +1,7 @@
 #include "serve/links.h"
 
 #include "base/limits.h"
+#include "base/planted.h"
 
 namespace sp::serve {
 
@@ -46,7 +47,8 @@ void Links::became_ready(uint64_t id, const wire::Identity& identity) {
   found->second->ready = true;
   found->second->peer.identity = identity;
   const auto before = by_service_.find(identity.service);
-  if (before != by_service_.end()) drop(before->second);
+  if (before != by_service_.end() && !SP_PLANTED_BUG(serve_applies_retries_again))
+    drop(before->second);
   by_service_[identity.service] = id;
 }
 

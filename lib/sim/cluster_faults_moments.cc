@@ -185,15 +185,16 @@ void ClusterFaults::end_server(const Draws& draws, Cluster::Node& node, Death de
 // sends again over new ones.
 void ClusterFaults::delay_sends(const Draws& draws) {
   Cluster::Node& node = any_storage_node(draws);
-  Cluster::ClientProcess& client = cluster_.clients[draws->below(cluster_.clients.size())];
+  const VolumeId volume = cluster_.volumes[draws->below(cluster_.volumes.size())];
+  Cluster::ClientProcess* const client = cluster_.holder_of(volume);
   const bool server = draws->below(3) == 0;
-  io::SimHost& host = server ? *node.server->host : *client.host;
-  const bool held = server || (client.up && cluster_.holder_of(client.volume) == &client);
-  if (!held || !host.alive()) return;
+  if (!server && client == nullptr) return;
+  io::SimHost& host = server ? *node.server->host : *client->host;
+  if (!host.alive()) return;
   const uint64_t late_ms = 50 + draws->below(draws->below(2) == 0 ? 600 : 4000);
   host.hold_sends(milliseconds(late_ms));
   if (draws->below(4) != 0)
-    at(milliseconds(1 + draws->below(late_ms)), [&host] { host.give_connections_up(); });
+    at(milliseconds(1 + draws->below(late_ms / 2)), [&host] { host.give_connections_up(); });
 }
 
 }  // namespace sp::sim
