@@ -44,6 +44,8 @@ class Api {
 
   virtual void handle(Request request, Callback<void(Response)> done) = 0;
   virtual void map_changed() = 0;  // to be called after each change of the Member's map
+  // Requests that have no answer yet, in words; empty: none.
+  virtual std::string open_work() const = 0;
 };
 
 inline constexpr std::string_view path_prefix = "/ctrl/1.0/";

@@ -103,6 +103,11 @@ class ApiOverMember : public Api {
     });
   }
   void map_changed() override { core_->look_at_waits(); }
+  std::string open_work() const override {
+    if (core_->in_flight == 0 && core_->waits.empty() && core_->changes.empty()) return "";
+    return fmt::format("{} requests, of which {} wait for attachments, and {} changes in turn",
+                       core_->in_flight, core_->waits.size(), core_->changes.size());
+  }
 
  private:
   std::shared_ptr<Core> core_;

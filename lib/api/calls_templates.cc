@@ -169,6 +169,9 @@ void template_create(const ContextPtr& context) {
     fields.require("name");
     fields.require("placeAll");
     put.row.name = fields.name("name", NameKind::template_).value_or("");
+    // Never changes afterwards. Left out: chosen by the number of disks.
+    put.set_count =
+        static_cast<uint32_t>(fields.number("diskSets", 1, limits::sets_per_group_max).value_or(0));
     read_policy(fields, context->map(), put.row);
     if (const Status status = fields.finish(); !status.ok()) return context->fail(status.error());
     context->command_and_confirm(put);

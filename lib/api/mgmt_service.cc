@@ -13,4 +13,11 @@ MgmtService::MgmtService(io::Host& host, member::Options options, std::string to
   api_ = Api::make(host, *member_, {self, std::move(token)});
 }
 
+std::string MgmtService::waits_for() const {
+  std::string text = api_->open_work();
+  const std::string member = member_->waits_for();
+  if (!text.empty() && !member.empty()) text += "; ";
+  return text + member;
+}
+
 }  // namespace sp::api

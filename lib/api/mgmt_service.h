@@ -14,10 +14,14 @@ class MgmtService {
   MgmtService(io::Host& host, member::Options options, std::string token);
   Api& api() { return *api_; }
   const member::Member& member() const { return *member_; }
+  // What requests, and the Member, wait for, in words; empty: for nothing.
+  std::string waits_for() const;
 
  private:
-  std::unique_ptr<Api> api_;  // set in the constructor, before the Member's first event
-  std::unique_ptr<member::Member> member_;  // destroyed first: its callbacks refer to api_
+  std::unique_ptr<member::Member> member_;
+  // Destroyed first: then the requests that the Member's completions hold need no answer any more.
+  // Set in the constructor, before the Member's first event.
+  std::unique_ptr<Api> api_;
 };
 
 }  // namespace sp::api

@@ -14,13 +14,15 @@ namespace {
 
 constexpr uint16_t server_port = 4200;
 constexpr size_t log_lines_kept = 6000;
+constexpr uint32_t calls_tried = 20;  // of an administrator, while no service takes them
 
 }  // namespace
 
 Cluster::Cluster(uint64_t seed, ClusterSetup given)
     : setup(std::move(given)),
       timeline(setup.watch ? std::optional<Timeline>(*setup.watch) : std::nullopt),
-      world(seed, world_options()) {
+      world(seed, world_options()),
+      management(world, [this](NodeId id) { return management_options(id); }) {
   key_.bytes.fill(std::byte{7});
   add_nodes();
 }
@@ -31,7 +33,7 @@ Cluster::~Cluster() {
     process.attempt.reset();
     process.attached.reset();
   }
-  mgmt_.reset();
+  for (auto& process : management.processes()) process.service.reset();
   for (auto& node : nodes) {
     if (node.server) {
       node.server->server.reset();
@@ -74,7 +76,7 @@ void Cluster::add_nodes() {
                      node.ip + ":" + std::to_string(beacon_port)});
     nodes.push_back(std::move(node));
   }
-  mgmt_host_ = &world.add_host("mgmt", nodes[0].ip);
+  for (uint32_t i = 0; i < setup.management; ++i) management.add(nodes[i].id, nodes[i].ip);
 }
 
 io::SimOptions Cluster::world_options() {
@@ -236,10 +238,10 @@ void Cluster::attached(ClientProcess& process, Result<std::unique_ptr<client::St
   // Confirmed: nothing of those who had the volume under another generation takes effect any more.
   const uint64_t now = history.next();
   const uint32_t generation = generation_of(process);
-  for (const auto& [session, its_generation] : sessions_[process.volume]) {
-    if (its_generation != generation) history.session_fenced(session, now);
+  for (const Session& session : sessions_[process.volume]) {
+    if (session.generation != generation) history.session_fenced(session.number, now);
   }
-  sessions_[process.volume].emplace_back(process.session, generation);
+  sessions_[process.volume].push_back({process.session, generation, now});
   process.host->host().log.info("attached",
                                 {{"volume", process.volume}, {"session", process.session}});
   process.attached->on_fenced([&process] { process.fenced = true; });
@@ -311,9 +313,31 @@ Cluster::ClientProcess* Cluster::holder_of(VolumeId volume) {
   return newest;
 }
 
-void Cluster::move_volume(VolumeId volume, ClientProcess& to) {
+std::string Cluster::volume_name(VolumeId volume) const {
+  const auto place = std::find(volumes.begin(), volumes.end(), volume);
+  return "volume" + std::to_string(place - volumes.begin() + 1);
+}
+
+void Cluster::move_volume(VolumeId volume, ClientProcess& to, bool detach) {
   SP_ASSERT(!to.up);
+  if (detach) {
+    const std::string name = volume_name(volume);
+    management.call(Management::post("VolumesReassign", R"([{"volume":")" + name +
+                                                            R"(","detach":"all","force":true}])"),
+                    calls_tried,
+                    [this, volume, asked = history.next()](const Management::Answer& answer) {
+                      if (answer.ok()) detached(volume, asked);
+                    });
+  }
   start_client(to, volume, true);
+}
+
+// By force, at the latest when the answer came; and not those who attached meanwhile.
+void Cluster::detached(VolumeId volume, uint64_t asked) {
+  const uint64_t now = history.next();
+  for (const Session& session : sessions_[volume]) {
+    if (session.attached < asked) history.session_fenced(session.number, now);
+  }
 }
 
 // nodes
@@ -321,6 +345,7 @@ void Cluster::move_volume(VolumeId volume, ClientProcess& to) {
 void Cluster::start_node(Node& node) {
   start_beacon(node);
   start_server(node);
+  if (auto* const process = management.of_node(node.id)) management.start(*process);
   for (const uint32_t position : node.clients) {
     ClientProcess& process = clients[position];
     if (process.volume != 0 && holder_of(process.volume) == &process)
@@ -331,6 +356,7 @@ void Cluster::start_node(Node& node) {
 void Cluster::end_node(Node& node, Death death) {
   for (const uint32_t position : node.clients) end_client(clients[position], death);
   end_server(node, death);
+  if (auto* const process = management.of_node(node.id)) management.end(*process, death);
   end_beacon(node, death);
 }
 
@@ -364,10 +390,9 @@ void Cluster::tend() {
   }
 }
 
-void Cluster::command(const map::Command& command) {
-  mgmt_->command(command, [this](const Result<uint64_t>& result) {
-    if (!result.ok())
-      mgmt_host_->host().log.info("command refused", {{"why", result.error().message()}});
+void Cluster::administrate(Management::Call call) {
+  management.call(call, calls_tried, [this, path = call.path](const Management::Answer& answer) {
+    if (!answer.ok()) note(path + " was not made: " + answer.error + " " + answer.text);
   });
 }
 

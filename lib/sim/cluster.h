@@ -1,5 +1,6 @@
 // Cluster: a whole simulated cluster with real beacons: nodes with a beacon each, storage nodes
-// with a server and its disks, client hosts with processes that attach volumes. Every process is a
+// with a server and its disks, client hosts with processes that attach volumes, and management
+// services on the first nodes, through which everything is set up and changed. Every process is a
 // SimHost of its own and is started and ended like a process under systemd; the disks stay.
 //
 // Nodes: the storage nodes (beacons that vote), then the witness if there is one (votes, no disks),
@@ -21,6 +22,7 @@
 #include "sim/disk_content.h"
 #include "sim/ledger.h"
 #include "sim/linearizability.h"
+#include "sim/management.h"
 #include "sim/recoverable.h"
 #include "sim/timeline.h"
 #include "sim/workload.h"
@@ -33,6 +35,7 @@ enum class LoadChoice : uint8_t { stamps, journal, database, mixed };
 struct ClusterSetup {
   uint32_t storage_nodes = 3;
   bool witness = false;
+  uint32_t management = 1;  // services, on the first nodes
   uint32_t client_nodes = 2;
   uint32_t clients_per_node = 2;
   uint32_t volumes = 2;  // each begins at a client of its own; further clients are there to move to
@@ -113,14 +116,15 @@ class Cluster {
   void start_node(Node& node);  // clients come back with the volume that they had
   void end_node(Node& node, Death death);
   void stop_work();  // for good: who attaches from now on does nothing
-  void move_volume(VolumeId volume, ClientProcess& to);  // by force; `to` must be free
+  // By force; `to` must be free. With `detach`, an administrator takes it away from everybody too.
+  void move_volume(VolumeId volume, ClientProcess& to, bool detach = false);
   // What systemd and an administrator do now and then: ended processes are started again, failed
   // attempts repeated, fenced clients freed.
   void tend();
   // What sp-disk-init does to a disk that nobody has open, again until it succeeds;
   // `done` gets the uuid.
   void format_disk(const std::string& path, DiskId id, std::function<void(uint64_t uuid)> done);
-  void command(const map::Command& command);  // without waiting; refusals are nobody's loss
+  void administrate(Management::Call call);  // without waiting; refusals are nobody's loss
 
   // A line of the simulation's own in the log. Fields of it may stand in it: " node=3".
   void note(const std::string& text);
@@ -130,6 +134,7 @@ class Cluster {
   LoadChoice load_of(VolumeId volume) const;
   // The n-th of the blocks that matter most to what works there.
   uint64_t block_in_use(VolumeId volume, uint64_t n) const;
+  std::string volume_name(VolumeId volume) const;
   ClientProcess* holder_of(VolumeId volume);  // the newest process that took it
   const map::Map* newest_map() const;
   uint64_t newest_index() const { return newest_index_; }  // that any beacon ever had
@@ -160,6 +165,7 @@ class Cluster {
   std::vector<std::string> log;      // the newest lines
   std::optional<Timeline> timeline;  // of setup.watch
   io::SimWorld world;
+  Management management;
   Linearizability history;
   uint64_t last_stamp = 0, last_session = 0;
   std::vector<Node> nodes;  // [id - 1]
@@ -172,8 +178,8 @@ class Cluster {
   void add_nodes();
   void format_disks();
   std::string form();
-  void start_mgmt();
-  std::string agree(const map::Command& command);
+  member::Options management_options(NodeId node);
+  std::string call_now(Management::Call call, api::Value* data = nullptr);
   std::string configure();
   void attach(ClientProcess& process);
   void attached(ClientProcess& process, Result<std::unique_ptr<client::Standalone>> result);
@@ -182,6 +188,7 @@ class Cluster {
   io::SimOptions world_options();
   bool listens() const { return setup.keep_log || setup.line_sink || timeline; }
   void note_end(const char* what, io::SimHost& host, NodeId node, Death death);
+  void detached(VolumeId volume, uint64_t asked);
   void note_index(const Node& node);
   std::string check_leases();
   bool serves(NodeId id, uint32_t set) const;
@@ -194,11 +201,13 @@ class Cluster {
   wire::ClusterKey key_;
   std::vector<map::Node> rows_;
   io::SimHost* tools_ = nullptr;
-  io::SimHost* mgmt_host_ = nullptr;
-  std::unique_ptr<member::Member> mgmt_;
-  std::map<VolumeId, std::vector<std::pair<uint64_t, uint32_t>>>
-      sessions_;  // and the generation of each
   AgreementCheck agreement_;
+  struct Session {
+    uint64_t number = 0;
+    uint32_t generation = 0;
+    uint64_t attached = 0;  // time in `history`
+  };
+  std::map<VolumeId, std::vector<Session>> sessions_;
   std::map<VolumeId, Ledger> ledgers_;
   uint64_t attached_count_ = 0;
   bool work_over_ = false;

@@ -142,6 +142,11 @@ std::string Cluster::unsettled() const {
     if (!row.activated || row.acting != row.target || !row.recovering.empty())
       return set_text(row) + waiting();
   }
+  for (const auto& process : management.processes()) {
+    if (!process.up) return process.host->name() + " is not up";
+  }
+  if (const std::string pending = management.pending(); !pending.empty())
+    return "management: " + pending;
   for (const VolumeId volume : volumes) {
     bool at_work = false;
     for (const auto& process : clients)

@@ -72,6 +72,7 @@ void ClusterFaults::one(const Fault& fault) {
     case FaultKind::lie: return make_disk_lie(draws);
     case FaultKind::super: return damage_superblock(draws);
     case FaultKind::forget: return damage_beacon(draws);
+    case FaultKind::mgmt: return trouble_management(draws);
     case FaultKind::count: return;
   }
 }
@@ -193,6 +194,31 @@ void ClusterFaults::pause(const Draws& draws) {
   const bool beacon = !node.server || draws->below(2) == 0;
   if (all || beacon) node.beacon.host->pause(time);
   if (node.server && (all || !beacon)) node.server->host->pause(time);
+  auto* const management = cluster_.management.of_node(node.id);
+  if (all && management != nullptr) management->host->pause(time);
+}
+
+// All of them at times: reads and writes go on without.
+void ClusterFaults::trouble_management(const Draws& draws) {
+  auto& processes = cluster_.management.processes();
+  const bool all = draws->below(3) == 0;
+  const uint64_t one = draws->below(processes.size());
+  const bool stand_still = draws->below(3) == 0;
+  const Death death = draws->below(3) == 0 ? any_death(draws) : Death::process;
+  const int64_t back_ms = draws->below(3) == 0 ? 8000 : 600;
+  for (size_t i = 0; i < processes.size(); ++i) {
+    auto& process = processes[i];
+    if (!all && i != one) continue;
+    if (stand_still) {
+      process.host->pause(milliseconds(1 + draws->below(4000)));
+      continue;
+    }
+    cluster_.management.end(process, death);
+    after(draws, back_ms, [this, &process] {
+      // Else it comes with its node.
+      if (cluster_.node(process.node).beacon.up) cluster_.management.start(process);
+    });
+  }
 }
 
 void ClusterFaults::move_volume(const Draws& draws) {
@@ -228,21 +254,22 @@ void ClusterFaults::move_volume(const Draws& draws) {
     }
     default: break;
   }
-  cluster_.move_volume(volume, *free[draws->below(free.size())]);
+  Cluster::ClientProcess& to = *free[draws->below(free.size())];
+  const bool detach = draws->below(2) == 0;
+  cluster_.move_volume(volume, to, detach);
 }
 
 void ClusterFaults::change_placement(const Draws& draws) {
-  map::UpdatePlacementGroup change;
-  change.name = "all";
-  if (outside_ != 0) {
-    change.add.push_back(std::exchange(outside_, DiskId{0}));
-  } else {
+  DiskId disk = std::exchange(outside_, DiskId{0});
+  const bool join = disk != 0;
+  if (!join) {
     if (cluster_.setup.storage_nodes <= cluster_.setup.copies) return;
     const auto& disks = any_storage_node(draws).server->disks;
-    outside_ = disks[draws->below(disks.size())];
-    change.remove.push_back(outside_);
+    disk = outside_ = disks[draws->below(disks.size())];
   }
-  cluster_.command(change);
+  cluster_.administrate(Management::post(
+      "PlacementGroupUpdate/all",
+      std::string(join ? R"({"addDisks":[)" : R"({"rmDisks":[)") + std::to_string(disk) + "]}"));
 }
 
 void ClusterFaults::lose_segments(const Draws& draws) {

@@ -49,6 +49,7 @@ class ClusterFaults {
   void reset_connections(const Draws& draws);
   void clog(const Draws& draws);
   void move_volume(const Draws& draws);
+  void trouble_management(const Draws& draws);
   void change_placement(const Draws& draws);
   // Moments, in cluster_faults_moments.cc.
   struct Armed {  // a disk that stands still at an operation to come, and its user with it

@@ -181,14 +181,12 @@ void ClusterFaults::retire_old_ids() {
     ++retired;
     if (outside_ == old_id) outside_ = 0;
     if (map->disks.count(new_id) == 0) continue;
-    map::UpdatePlacementGroup join;
-    join.name = "all";
-    join.add.push_back(new_id);
-    const auto group = map->placement_groups.find(join.name);
+    const auto group = map->placement_groups.find("all");
     if (group != map->placement_groups.end() && group->second.disks.count(new_id) == 0)
-      cluster_.command(join);
+      cluster_.administrate(Management::post("PlacementGroupUpdate/all",
+                                             R"({"addDisks":[)" + std::to_string(new_id) + "]}"));
     else
-      cluster_.command(map::ForgetDisk{old_id});
+      cluster_.administrate(Management::post("DiskForget/" + std::to_string(old_id)));
   }
 }
 

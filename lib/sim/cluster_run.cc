@@ -29,6 +29,7 @@ ClusterSetup setup_of(const RunOptions& options, const Knobs& knobs) {
   setup.sets = knobs.number(Knob::sets);
   setup.copies = static_cast<uint8_t>(knobs[Knob::copies]);
   setup.min_copies = std::min(static_cast<uint8_t>(knobs[Knob::min_copies]), setup.copies);
+  setup.management = std::min(knobs.number(Knob::management), setup.storage_nodes);
   setup.client_nodes = std::min(knobs.number(Knob::client_nodes), others - (setup.witness ? 1 : 0));
   setup.volumes = knobs.number(Knob::volumes);
   setup.clients_per_node = std::max(knobs.number(Knob::clients),
@@ -95,8 +96,10 @@ class Run {
     if (auto wrong = cluster_.start(); !wrong.empty()) return "liveness: start: " + wrong;
     if (advance([] { return false; }, milliseconds(300)); !wrong_.empty()) return wrong_;
     cluster_.world.set_buggify(knobs_[Knob::buggify] != 0);
+    cluster_.management.set_lossy(true);
     if (auto wrong = faults(); !wrong.empty()) return wrong;
     cluster_.world.set_buggify(false);
+    cluster_.management.set_lossy(false);
     faults_.heal();
     const bool settled = advance(
         [this] { return faults_.unsettled().empty() && cluster_.unsettled().empty(); }, heal_limit);

@@ -84,6 +84,7 @@ std::string Cluster::leaks() {
                                     std::to_string(counters.requests_open) + " requests");
     add(process.host->name(), process.attached->member().waits_for());
   }
+  add("management", management.pending());
   return text;
 }
 

@@ -12,14 +12,13 @@ constexpr const char* template_name = "work";
 constexpr auto format_again_after = std::chrono::milliseconds(5);
 }  // namespace
 
-void Cluster::start_mgmt() {
+member::Options Cluster::management_options(NodeId id) {
   member::Options member;
   member.key = key_;
-  member.self = {cluster_id, 1, {ServiceKind::mgmt, nodes[0].id, 1}, world.random().number() | 1};
-  member.beacons = {{nodes[0].ip, beacon_port}};
-  member.registration.id = member.self.service;
-  member.registration.start_id = member.self.start_id;
-  mgmt_ = member::Member::start(mgmt_host_->host(), std::move(member), {});
+  member.self = {cluster_id, 1, {ServiceKind::mgmt, id, 1}, 0};
+  member.beacons = {{node(id).ip, beacon_port}};
+  member.registration.address = node(id).ip + ":81";
+  return member;
 }
 
 void Cluster::format_disk(const std::string& path, DiskId id,
@@ -90,40 +89,48 @@ std::string Cluster::form() {
   };
   if (!world.run_until(serves, std::chrono::seconds(30)))
     return "the servers do not register their disks";
-  start_mgmt();
+  for (auto& process : management.processes()) management.start(process);
   return "";
 }
 
-std::string Cluster::agree(const map::Command& command) {
-  std::optional<Result<uint64_t>> result;
-  mgmt_->command(command, [&result](Result<uint64_t> answer) { result = std::move(answer); });
-  if (!world.run_until([&] { return result.has_value(); }, std::chrono::seconds(20)))
-    return "no answer to a command";
-  return result->ok() ? "" : result->error().message();
+std::string Cluster::call_now(Management::Call call, api::Value* data) {
+  std::optional<Management::Answer> answer;
+  const std::string what = call.path;
+  management.call(std::move(call), 100, [&answer](const auto& given) { answer = given; });
+  if (!world.run_until([&] { return answer.has_value(); }, std::chrono::seconds(20)))
+    return what + ": no answer";
+  if (data != nullptr) *data = answer->data;
+  return answer->ok() ? "" : what + ": " + answer->error + ": " + answer->text;
 }
 
 std::string Cluster::configure() {
-  map::UpdatePlacementGroup group;
-  group.name = group_name;
+  api::Json group;
+  std::vector<DiskId> disks;
   for (const auto& node : nodes) {
     if (node.server)
-      group.add.insert(group.add.end(), node.server->disks.begin(), node.server->disks.end());
+      disks.insert(disks.end(), node.server->disks.begin(), node.server->disks.end());
   }
-  if (auto wrong = agree(group); !wrong.empty()) return "placement group: " + wrong;
-  map::PutTemplate put;
-  put.row.name = template_name;
-  put.row.copies = setup.copies;
-  put.row.min_copies = setup.min_copies;
-  put.row.place_all = group_name;
-  put.set_count = setup.sets;
-  if (auto wrong = agree(put); !wrong.empty()) return "template: " + wrong;
+  group.begin_object().put_numbers("addDisks", disks).end_object();
+  auto wrong =
+      call_now(Management::post(std::string("PlacementGroupUpdate/") + group_name, group.take()));
+  if (!wrong.empty()) return wrong;
+  api::Json put;
+  put.begin_object().put("name", template_name).put("placeAll", group_name);
+  put.put_number("replication", setup.copies).put_number("minCopies", setup.min_copies);
+  put.put_number("diskSets", setup.sets).end_object();
+  wrong = call_now(Management::post("VolumeTemplateCreate", put.take()));
+  if (!wrong.empty()) return wrong;
   for (uint32_t i = 0; i < setup.volumes; ++i) {
-    map::CreateVolume create;
-    create.name = "volume" + std::to_string(i + 1);
-    create.size_bytes = setup.volume_bytes;
-    create.template_name = template_name;
-    if (auto wrong = agree(create); !wrong.empty()) return create.name + ": " + wrong;
-    volumes.push_back(mgmt_->map().find_volume(create.name)->id);
+    const std::string name = "volume" + std::to_string(i + 1);
+    api::Json create;
+    create.begin_object().put("name", name).put("template", template_name);
+    create.put_number("size", setup.volume_bytes).end_object();
+    if (wrong = call_now(Management::post("VolumeCreate", create.take())); !wrong.empty())
+      return wrong;
+    api::Value list;
+    if (wrong = call_now(Management::get("Volume/" + name), &list); !wrong.empty()) return wrong;
+    volumes.push_back(
+        static_cast<VolumeId>(list.elements()[0]["visibleVolumeId"].integer_or_zero()));
   }
   return "";
 }

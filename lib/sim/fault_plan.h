@@ -40,6 +40,7 @@ enum class FaultKind : uint8_t {
   lie,
   super,
   forget,
+  mgmt,
   count
 };
 
