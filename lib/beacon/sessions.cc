@@ -368,7 +368,7 @@ void Sessions::reconcile_up(LinkId, Session& session) {
   const auto service = map_->services.find(id);
   const bool up = service != map_->services.end() && service->second.up &&
                   service->second.start_id == session.identity.start_id;
-  if (up && !session.register_again && !may_double_come_in(session)) return;
+  if (up && !session.register_again && !may_double_come_in(session) && !lacks_disk(session)) return;
   session.register_again = false;
   session.doubles.clear();
   map::Service row = session.registration->service;
@@ -396,6 +396,17 @@ bool Sessions::may_double_come_in(const Session& session) const {
   return std::any_of(session.doubles.begin(), session.doubles.end(), [this](DiskId disk) {
     const auto row = map_->disks.find(disk);
     return row == map_->disks.end() || !row->second.up;
+  });
+}
+
+// The state has a disk down that is here: another server was entered with it, late, when that
+// process was gone already.
+bool Sessions::lacks_disk(const Session& session) const {
+  const auto& disks = session.registration->disks;
+  return std::any_of(disks.begin(), disks.end(), [this](const map::Disk& disk) {
+    const auto row = map_->disks.find(disk.id);
+    return row != map_->disks.end() && row->second.uuid == disk.uuid && !row->second.up &&
+           row->second.failure.empty();
   });
 }
 

@@ -92,6 +92,7 @@ class Sessions {
   void reconcile_down();
   void note_refused_disks(ServiceId service);
   bool may_double_come_in(const Session& session) const;
+  bool lacks_disk(const Session& session) const;
   void propose(ServiceId service, const map::Command& command, bool gone);
   void ask_leases();
 
