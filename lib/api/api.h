@@ -2,7 +2,9 @@
 // http_server.h puts HTTP around it, the simulator drives it as it is.
 //
 // Only the active management service answers (map.cluster.active_mgmt, while its lease lasts);
-// another one answers `notActive` with the address of the active one. A change is answered with
+// another one answers `notActive` with the address of the active one. One that is not active any
+// more when the answer is there does not give it (`tryAgain`): its successor need not know of the
+// change yet. A change is answered with
 // success when it is agreed and, where it concerns the data path (attachments, sizes, deletion), in
 // force on every live server. Changes that read before they write (templates, sizes) are taken one
 // after the other. Requests beyond limits::api_requests_in_flight_max, and waits beyond
@@ -33,7 +35,8 @@ struct Response {
 
 struct ApiOptions {
   ServiceId self;
-  std::string token;  // what requests must carry
+  std::string token;      // what requests must carry
+  uint64_t start_id = 0;  // of this process: an older map that shows its predecessor is too old
 };
 
 class Api {

@@ -160,6 +160,7 @@ void CallRunner::run(const std::shared_ptr<Core>& core, Request request,
         names::no_such_call,
         fmt::format("there is no call {}: sp-api(7) lists them", path.substr(0, 200)));
 
+  context->from_anyone_ = found->without_quorum;
   if (!found->without_quorum && !context->active()) {
     const map::Map& map = context->map();
     const auto& active = map.cluster.active_mgmt;

@@ -51,7 +51,8 @@ class Context : public std::enable_shared_from_this<Context> {
   const ServiceId& self() const { return core_->options.self; }
   const Value& json() const { return json_; }
   const std::string& argument(size_t i) const { return arguments_.at(i); }
-  bool active() const;  // this service is the active one, under a lease
+  bool active() const;    // this service is the active one, under a lease
+  bool in_place() const;  // it is the active one as far as its map goes
 
   void reply(std::string data);  // success; `data` is JSON
   void reply_ok();               // {"ok":true,"generation":N}
@@ -82,6 +83,7 @@ class Context : public std::enable_shared_from_this<Context> {
   std::vector<std::string> arguments_;  // what {names} of the call's path stood for
   std::function<void(bool)> after_wait_;
   bool in_turn_ = false;
+  bool from_anyone_ = false;  // see Call::without_quorum
 };
 
 struct Call {

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "api/calls.h"
+#include "base/planted.h"
 
 namespace sp::api {
 
@@ -17,9 +18,16 @@ Context::~Context() {
 }
 
 bool Context::active() const {
+  if (SP_PLANTED_BUG(api_answers_while_not_active)) return map().index != 0;
+  return in_place() && core_->host.clock.now() < core_->member.lease_until();
+}
+
+// The lease is for this start of the service: what an older map says of an earlier one is over.
+bool Context::in_place() const {
   const auto& active = map().cluster.active_mgmt;
-  return active && *active == core_->options.self &&
-         core_->host.clock.now() < core_->member.lease_until();
+  if (!active || *active != core_->options.self) return false;
+  const auto row = map().services.find(*active);
+  return row != map().services.end() && row->second.start_id == core_->options.start_id;
 }
 
 void Context::respond(int status, std::string body) {
@@ -29,7 +37,14 @@ void Context::respond(int status, std::string body) {
   done_.call_once(Response{status, std::move(body)});
 }
 
+// A change that is in our map while that has us in place is in the map of whoever comes after us.
+// What was only looked up has to be the newest.
 void Context::reply(std::string data) {
+  const bool may = request_.method == "POST" ? in_place() : active();
+  if (!may && !from_anyone_ && !SP_PLANTED_BUG(api_answers_while_not_active))
+    return fail(names::try_again,
+                "this management service has ceased to be the active one meanwhile: what was asked "
+                "for may have been done; look before you ask again");
   respond(200, fmt::format(R"({{"generation":{},"data":{}}})", map().index, data));
 }
 
@@ -46,6 +61,7 @@ void Context::fail(const ErrorKind& kind, std::string_view description, std::str
 }
 
 void Context::in_turn(std::function<void()> work) {
+  if (SP_PLANTED_BUG(api_changes_not_in_turn)) return work();
   SP_ASSERT(!in_turn_);
   in_turn_ = true;
   core_->changes.push_back([self = shared_from_this(), work = std::move(work)] { work(); });
@@ -68,12 +84,15 @@ void Context::command(const map::Command& command, std::function<void(uint64_t)>
       command, [self = shared_from_this(), then = std::move(then)](Result<uint64_t> result) {
         if (self->core_->closed) return;
         self->end_turn();
+        if (SP_PLANTED_BUG(api_calls_unknown_refused) && !result.ok())
+          return self->fail(names::refused, result.error().message());
         if (!result.ok()) return self->fail(result.error());
         then(*result);
       });
 }
 
 void Context::confirm(uint64_t index, std::function<void()> then) {
+  if (SP_PLANTED_BUG(api_answers_before_confirmed)) return then();
   core_->member.confirm(index, limits::api_confirm_timeout,
                         [self = shared_from_this(), then = std::move(then)](Status status) {
                           if (self->core_->closed) return;

@@ -139,6 +139,8 @@ class Cluster {
   const map::Map* newest_map() const;
   uint64_t newest_index() const { return newest_index_; }  // that any beacon ever had
   uint64_t operations() const;
+  // The servers that may serve a set now, and the map by which each of them does.
+  void each_serving(const std::function<void(const std::string& name, const map::Map& map)>& look);
 
   // Checks. Each returns what is wrong, or nothing.
   std::string check_now();  // what must hold at every moment

@@ -75,6 +75,16 @@ bool Cluster::serves(NodeId id, uint32_t set) const {
   return found;
 }
 
+void Cluster::each_serving(
+    const std::function<void(const std::string& name, const map::Map& map)>& look) {
+  for (const auto& node : nodes) {
+    if (!node.server || !node.server->server) continue;
+    bool serves = false;
+    node.server->server->each_served([&serves](SetId) { serves = true; });
+    if (serves) look(node.server->host->name(), node.server->member->map());
+  }
+}
+
 // A server that is paused believes as well: it goes on where it stood. To serve begins with an
 // event of the server, and ends with one or by time: so only what had events is asked anew, and the
 // other one once more when two seem to serve.

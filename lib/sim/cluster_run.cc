@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/limits.h"
+#include "sim/administrators.h"
 #include "sim/cluster.h"
 #include "sim/cluster_faults.h"
 #include "sim/liveness.h"
@@ -73,7 +74,9 @@ class Run {
         knobs_(options.seed, options.pins),
         cluster_(options.seed, setup_of(options, knobs_)),
         plan_(plan_of(options, knobs_)),
-        faults_(cluster_, plan_) {}
+        faults_(cluster_, plan_),
+        administrators_(cluster_, knobs_.number(Knob::admins),
+                        milliseconds(knobs_[Knob::admin_ms])) {}
 
   ClusterRunResult execute() {
     ClusterRunResult result;
@@ -94,6 +97,7 @@ class Run {
  private:
   std::string all() {
     if (auto wrong = cluster_.start(); !wrong.empty()) return "liveness: start: " + wrong;
+    administrators_.start();
     if (advance([] { return false; }, milliseconds(300)); !wrong_.empty()) return wrong_;
     cluster_.world.set_buggify(knobs_[Knob::buggify] != 0);
     cluster_.management.set_lossy(true);
@@ -101,11 +105,19 @@ class Run {
     cluster_.world.set_buggify(false);
     cluster_.management.set_lossy(false);
     faults_.heal();
+    administrators_.clear();
     const bool settled = advance(
-        [this] { return faults_.unsettled().empty() && cluster_.unsettled().empty(); }, heal_limit);
+        [this] {
+          return administrators_.cleared() && faults_.unsettled().empty() &&
+                 cluster_.unsettled().empty();
+        },
+        heal_limit);
     if (!wrong_.empty()) return wrong_;
     if (!settled)
-      return "liveness: not healed after a minute: " + faults_.unsettled() + cluster_.unsettled();
+      return "liveness: not healed after a minute: " + faults_.unsettled() + cluster_.unsettled() +
+             (administrators_.cleared()
+                  ? ""
+                  : "; an administrator waits for " + administrators_.waits_for());
     return at_rest();
   }
 
@@ -198,6 +210,8 @@ class Run {
       if (reached()) return true;
       cluster_.world.run_for(look_interval);
       wrong_ = cluster_.check_now();
+      if (const auto& why = administrators_.success().failure(); !why.empty())
+        wrong_ = "success: " + why;
       if (!wrong_.empty()) return false;
       if (cluster_.world.now() < next_tend_) continue;
       next_tend_ = cluster_.world.now() + tend_interval;
@@ -215,6 +229,7 @@ class Run {
   Cluster cluster_;
   std::vector<Fault> plan_;
   ClusterFaults faults_;
+  Administrators administrators_;
   Liveness liveness_{cluster_};
   std::string wrong_;
   io::Instant next_tend_{};

@@ -100,10 +100,10 @@ io::Duration Management::way() {
   return microseconds(50 + random_.below(slow ? 400'000 : 1000));
 }
 
-void Management::ask(size_t process, Call call, Done done) {
+void Management::ask(size_t process, Call call, io::Duration patience, Done done) {
   const auto request =
       std::make_shared<Request>(Request{process, std::move(call), std::move(done), false});
-  world_.at(answer_limit, [this, request] {
+  world_.at(patience, [this, request] {
     Answer answer;
     answer.error = no_answer;
     deliver(request, std::move(answer));
@@ -144,21 +144,22 @@ void Management::deliver(const std::shared_ptr<Request>& request, Answer answer)
 
 void Management::call(Call call, uint32_t tries, Done done) {
   const size_t process = last_good_;
-  ask(process, call, [this, call, tries, done = std::move(done)](const Answer& answer) {
-    if (tries <= 1 || !may_succeed_later(answer)) return done(answer);
-    if (last_good_ == answer.process) last_good_ = (last_good_ + 1) % processes_.size();
-    struct Next {
-      Call call;
-      uint32_t tries;
-      Done done;
-    };
-    const auto next = std::make_shared<Next>(Next{call, tries - 1, done});
-    ++under_way_;
-    world_.at(milliseconds(20 + random_.below(200)), [this, next] {
-      --under_way_;
-      this->call(std::move(next->call), next->tries, std::move(next->done));
-    });
-  });
+  ask(process, call, answer_limit,
+      [this, call, tries, done = std::move(done)](const Answer& answer) {
+        if (tries <= 1 || !may_succeed_later(answer)) return done(answer);
+        if (last_good_ == answer.process) last_good_ = (last_good_ + 1) % processes_.size();
+        struct Next {
+          Call call;
+          uint32_t tries;
+          Done done;
+        };
+        const auto next = std::make_shared<Next>(Next{call, tries - 1, done});
+        ++under_way_;
+        world_.at(milliseconds(20 + random_.below(200)), [this, next] {
+          --under_way_;
+          this->call(std::move(next->call), next->tries, std::move(next->done));
+        });
+      });
 }
 
 std::string Management::pending() const {

@@ -61,8 +61,8 @@ class Management {
   void end(Process& process, io::SimHost::Death death);
   void set_lossy(bool on) { lossy_ = on; }  // requests and answers
 
-  // One try, at this process.
-  void ask(size_t process, Call call, Done done);
+  // One try, at this process. After `patience` without an answer the caller gives up.
+  void ask(size_t process, Call call, io::Duration patience, Done done);
   // As an administrator's command: goes on to the next service, and comes again after a pause, as
   // long as nothing was changed and it may succeed later, for up to `tries` times.
   void call(Call call, uint32_t tries, Done done);

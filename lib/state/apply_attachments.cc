@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "base/client_id.h"
+#include "base/planted.h"
 #include "state/apply.h"
 
 namespace sp::state {
@@ -84,7 +85,7 @@ void detach(Draft& draft, const Reassignment& change, bool force) {
     const bool attached_anew =
         contains(change.read_write, row.client) || contains(change.read_only, row.client);
     if (attached_anew || !(change.detach_all || contains(change.detach, row.client))) continue;
-    if (force)
+    if (force && !SP_PLANTED_BUG(state_forced_detach_waits))
       draft.erase<Attachment>(Key(change.volume, row.client));
     else
       draft.edit<Attachment>(Key(change.volume, row.client)).state = AttachmentState::detaching;
@@ -202,7 +203,8 @@ Status apply_one(Draft& draft, const SetBucket& command) {
   if (draft.find<KeyValueBucket>(command.name) == nullptr)
     return Error(Code::not_found, text + " does not exist; create it first");
   KeyValueBucket& row = draft.edit<KeyValueBucket>(command.name);
-  if (command.run_if_version_is && *command.run_if_version_is != row.version)
+  if (command.run_if_version_is && *command.run_if_version_is != row.version &&
+      !SP_PLANTED_BUG(state_bucket_version_not_compared))
     return Error(Code::stale, text + " is at version " + std::to_string(row.version) + ", not " +
                                   std::to_string(*command.run_if_version_is) + "; read it again");
   for (const auto& [key, value] : command.set) {

@@ -47,7 +47,7 @@ TEST_CASE("a management service may be ended while its requests wait for agreeme
     const std::string json = path == std::string("VolumeCreate")
                                  ? R"({"name":"new","template":"work","size":4096})"
                                  : R"([{"volume":"volume1","detach":"all"}])";
-    cluster.management.ask(0, Management::post(path, json), [&](const auto& answer) {
+    cluster.management.ask(0, Management::post(path, json), 45s, [&](const auto& answer) {
       CHECK_FALSE(answer.ok());
       ++answers;
     });

@@ -39,7 +39,7 @@ TEST_CASE("a request without the right token learns nothing, not even which call
 
 TEST_CASE("an Api without a token of its own lets nobody in") {
   Bench bench;
-  bench.api = Api::make(bench.host.host(), bench.member, {{ServiceKind::mgmt, 1, 1}, ""});
+  bench.api = Api::make(bench.host.host(), bench.member, {{ServiceKind::mgmt, 1, 1}, "", 7});
   CHECK(bench.call("GET", "VolumesList", "", "").status == 401);
 }
 
@@ -390,4 +390,32 @@ TEST_CASE("the summary of health says what is wrong and how badly") {
   for (const Value& warning : status["warnings"].elements())
     full = full || warning["text"].text_or_empty() == "disk 100 is 98 % full";
   CHECK(full);
+}
+
+TEST_CASE("who is not the active one any more does not say that a change was made") {
+  Bench bench;
+  bench.member.hold_commands = true;
+  const auto answer = bench.start("POST", "KV/Create/fresh");
+  bench.settle();
+  bench.member.row.cluster.active_mgmt = ServiceId{ServiceKind::mgmt, 3, 1};
+  bench.member.release();
+  bench.settle();
+  REQUIRE(answer->has_value());
+  CHECK((*parse_json((*answer)->body))["error"]["name"].text_or_empty() == "tryAgain");
+}
+
+TEST_CASE("what was looked up is not told after the lease is over") {
+  Bench bench;
+  const auto answer = bench.start("GET", "DisksList");
+  bench.member.has_lease = false;
+  bench.settle();
+  REQUIRE(answer->has_value());
+  CHECK((*answer)->status == 503);
+}
+
+TEST_CASE("a map of the time before this start of the service is too old to answer from") {
+  Bench bench;
+  bench.member.row.services.at({ServiceKind::mgmt, 1, 1}).start_id = 5;
+  CHECK(bench.error("GET", "VolumesList") == "noQuorum");
+  CHECK(bench.error("POST", "VolumeDelete/alpha") == "noQuorum");
 }

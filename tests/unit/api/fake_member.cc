@@ -198,7 +198,7 @@ map::Map sample_map() {
 
 Bench::Bench() : host(world.add_host("mgmt", "10.0.0.1")), member(host.host()) {
   member.row = sample_map();
-  api = Api::make(host.host(), member, {{ServiceKind::mgmt, 1, 1}, "secret-token"});
+  api = Api::make(host.host(), member, {{ServiceKind::mgmt, 1, 1}, "secret-token", 7});
   member.changed = [this] { api->map_changed(); };
 }
 
