@@ -1,7 +1,7 @@
 // Making and opening a RaftLog. Opening reads identity, votes and headers, follows the chain of
 // frames from where the newest header says, and compares how far it leads with how far acknowledged
-// frames reached. It ends by making durable what it found: a header with the next opening number,
-// and with the mark "abstain" if anything acknowledged is gone.
+// frames reached. It ends by making durable what it found, and behind that a header with the next
+// opening number, and with the mark "abstain" if anything acknowledged is gone.
 #include <algorithm>
 
 #include <fmt/core.h>
@@ -311,7 +311,16 @@ struct RaftLog::Opening {
       out.emplace_back(raft_header_page + header.sequence % raft_header_count,
                        encode_header(header, identity.log_id));
     }
-    PageWriter::run(*disk, std::move(out), [this](Status status) {
+    // First what was read, which may be in the disk's cache only: a header that outlived a frame
+    // it names would turn an end that was never acknowledged into a loss.
+    disk->flush([this, pages = std::move(out)](Status status) mutable {
+      if (!status.ok()) return fail(std::move(status).error());
+      write_headers(std::move(pages));
+    });
+  }
+
+  void write_headers(std::vector<std::pair<uint64_t, Buffer>> pages) {
+    PageWriter::run(*disk, std::move(pages), [this](Status status) {
       if (!status.ok()) return fail(std::move(status).error());
       result->log.reset(
           new RaftLog(std::move(disk), identity, header, std::move(frames), vote_slot));

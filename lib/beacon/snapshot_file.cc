@@ -60,7 +60,12 @@ void SnapshotFile::load(Callback<void(Result<std::optional<Found>>)> done) {
   SP_ASSERT(!loading_ && !writing_);
   loading_ = std::make_unique<Loading>();
   loading_->done = std::move(done);
-  load_head(0);
+  // What the last process wrote may be in the disk's cache only. What is found has to outlive the
+  // other place, which the next snapshot overwrites.
+  disk_->flush([this](Status status) {
+    if (!status.ok()) return loaded(std::move(status).error());
+    load_head(0);
+  });
 }
 
 void SnapshotFile::load_head(uint32_t place) {

@@ -33,7 +33,8 @@ class SnapshotFile {
   ~SnapshotFile();
 
   // One call at a time of these two. A completion must not destroy the SnapshotFile; destroying it
-  // elsewhere drops the completion. The newest good snapshot, if there is one. First of all.
+  // elsewhere drops the completion. The newest good snapshot, durable now, if there is one. First
+  // of all.
   void load(Callback<void(Result<std::optional<Found>>)> done);
   // Code::no_space when it is larger than the capacity.
   void write(uint64_t index, std::vector<std::byte> bytes, Callback<void(Status)> done);

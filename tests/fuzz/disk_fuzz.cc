@@ -8,7 +8,7 @@
 #include <cstdlib>
 
 #include "base/checksum.h"
-#include "crash/store/fake_machine.h"
+#include "crash/fake_machine.h"
 #include "crash/store/store_rig.h"
 #include "store/check.h"
 #include "store/log_page.h"

@@ -13,7 +13,7 @@
 #include "base/checksum.h"
 #include "beacon/raft_log.h"
 #include "beacon/snapshot_file.h"
-#include "crash/store/fake_machine.h"
+#include "crash/fake_machine.h"
 #include "raft/raft.h"
 
 namespace {

@@ -8,8 +8,7 @@
 // sampled.
 #include <doctest/doctest.h>
 
-#include <cstdlib>
-
+#include "crash/fates.h"
 #include "crash/store/crash_model.h"
 #include "store/check.h"
 
@@ -17,11 +16,6 @@ using namespace sp;
 using namespace sp::test;
 
 namespace {
-
-enum class Fate : uint8_t { lost, whole, torn, garbage };
-constexpr size_t fates = 4;
-
-bool whole_run() { return std::getenv("SP_CRASH_WHOLE") != nullptr; }
 
 struct Counts {
   uint64_t sequences = 0, crashes = 0, cases = 0, second_crashes = 0;
@@ -32,55 +26,6 @@ struct Scene {
   const char* name;
   FakeMedium medium;
   World world;
-};
-
-void meet(FakeMedium& medium, const FakeMedium::Unflushed& write, Fate fate, io::Random& random) {
-  const size_t sectors = write.bytes.size() / 512;
-  switch (fate) {
-    case Fate::lost: break;
-    case Fate::whole: medium.apply(write, 0, write.bytes.size()); break;
-    case Fate::torn: medium.apply(write, 0, (1 + random.below(sectors - 1)) * 512); break;
-    case Fate::garbage: {
-      // One sector, or all of it.
-      medium.apply(write, 0, write.bytes.size());
-      const bool all = random.below(2) == 0;
-      std::vector<std::byte> noise(all ? write.bytes.size() : 512);
-      random.fill(noise);
-      const size_t at = all ? 0 : random.below(sectors) * 512;
-      std::memcpy(medium.bytes.data() + write.offset + at, noise.data(), noise.size());
-      break;
-    }
-  }
-}
-
-// Which fates the unflushed writes of a crash meet: all combinations while they are few, else each
-// fate for all, and a draw.
-class Fates {
- public:
-  Fates(size_t writes, size_t cases_max, io::Random& random) : writes_(writes), random_(random) {
-    size_t all = 1;
-    while (exhaustive_ && writes-- > 0) exhaustive_ = (all *= fates) <= cases_max;
-    count_ = exhaustive_ ? all : cases_max;
-  }
-  size_t count() const { return count_; }
-  FakeMedium medium_after(const FakeMedium& at_crash, size_t way) {
-    FakeMedium medium = at_crash;
-    medium.unflushed.clear();
-    medium.stop_at = ~uint64_t{0};
-    size_t left = way;
-    for (size_t i = 0; i < writes_; i++, left /= fates) {
-      size_t fate = exhaustive_ ? left % fates : way;
-      if (!exhaustive_ && way >= fates) fate = random_.below(fates);
-      meet(medium, at_crash.unflushed[i], static_cast<Fate>(fate), random_);
-    }
-    return medium;
-  }
-
- private:
-  size_t writes_;
-  io::Random& random_;
-  bool exhaustive_ = true;
-  size_t count_ = 1;
 };
 
 class Explorer {
@@ -128,7 +73,7 @@ class Explorer {
   }
 
   void crash_all_ways(const FakeMedium& at_crash, const World& world) {
-    Fates ways(at_crash.unflushed.size(), whole_run() ? 256 : 64, random_);
+    Fates<FakeMedium> ways(at_crash.unflushed.size(), whole_run() ? 256 : 64, random_);
     for (size_t way = 0; way < ways.count(); way++) {
       counts_.cases++;
       const FakeMedium medium = ways.medium_after(at_crash, way);
@@ -159,7 +104,7 @@ class Explorer {
         medium.stop_at = medium.operations + stop;
         (void)rig.open();
       }
-      Fates ways(medium.unflushed.size(), whole_run() ? 16 : 2, random_);
+      Fates<FakeMedium> ways(medium.unflushed.size(), whole_run() ? 16 : 2, random_);
       for (size_t way = 0; way < ways.count(); way++) {
         counts_.second_crashes++;
         fate_ = fate + ", then stopped at I/O " + std::to_string(stop) + " of the opening, fate " +

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "base/checksum.h"
-#include "crash/store/fake_machine.h"
+#include "crash/fake_machine.h"
 #include "disk/superblock.h"
 #include "store/check.h"
 #include "store/store.h"

@@ -1,4 +1,4 @@
-// A machine of one thread and one disk, for tests of the store that choose exactly what a crash
+// A machine of one thread and one disk, for tests that choose exactly what a crash
 // leaves: which I/O is the last, which unflushed writes survive, and whether one of them is torn.
 // Time stands still until everything else is done; then the next timer fires.
 #pragma once
@@ -10,6 +10,7 @@
 #include <memory>
 #include <vector>
 
+#include "crash/paged_bytes.h"
 #include "io/host.h"
 
 namespace sp::test {
@@ -66,14 +67,15 @@ class FakeReactor final : public io::Reactor, public io::Clock {
 };
 
 // What survives of the device, and what is only in its cache.
-struct FakeMedium {
-  explicit FakeMedium(uint64_t size) : bytes(size) {}
+template <class Content>
+struct BasicMedium {
+  explicit BasicMedium(uint64_t size) : bytes(size) {}
   struct Unflushed {
     uint64_t offset;
     std::vector<std::byte> bytes;
     bool completed = false;
   };
-  std::vector<std::byte> bytes;      // durable
+  Content bytes;                     // durable
   std::vector<Unflushed> unflushed;  // in order of issue
   uint64_t operations = 0;           // writes and flushes issued
   uint64_t stop_at = ~uint64_t{0};   // from this operation on nothing completes
@@ -83,7 +85,7 @@ struct FakeMedium {
 
   bool stopped() const { return operations >= stop_at; }
   void apply(const Unflushed& write, size_t first, size_t size) {
-    std::memcpy(bytes.data() + write.offset + first, write.bytes.data() + first, size);
+    copy_in(bytes, write.offset + first, Bytes(write.bytes).subspan(first, size));
   }
   void settle() {
     for (const Unflushed& write : unflushed) apply(write, 0, write.bytes.size());
@@ -91,10 +93,14 @@ struct FakeMedium {
   }
 };
 
-class FakeDisk final : public io::Disk {
+using FakeMedium = BasicMedium<std::vector<std::byte>>;
+using PagedMedium = BasicMedium<PagedBytes>;
+
+template <class Medium>
+class BasicDisk final : public io::Disk {
  public:
-  FakeDisk(FakeReactor& reactor, FakeMedium& medium) : reactor_(reactor), medium_(medium) {}
-  ~FakeDisk() override { *alive_ = false; }
+  BasicDisk(FakeReactor& reactor, Medium& medium) : reactor_(reactor), medium_(medium) {}
+  ~BasicDisk() override { *alive_ = false; }
   uint64_t size_bytes() const override { return medium_.bytes.size(); }
   uint32_t alignment() const override { return 4096; }
 
@@ -109,7 +115,7 @@ class FakeDisk final : public io::Disk {
     read_now(offset, into, std::move(done));
   }
   void read_now(uint64_t offset, MutableBytes into, io::DiskDone done) {
-    std::memcpy(into.data(), medium_.bytes.data() + offset, into.size());
+    copy_out(medium_.bytes, offset, into);
     for (const auto& write : medium_.unflushed) {
       const uint64_t begin = std::max(offset, write.offset);
       const uint64_t end = std::min(offset + into.size(), write.offset + write.bytes.size());
@@ -159,9 +165,11 @@ class FakeDisk final : public io::Disk {
     });
   }
   FakeReactor& reactor_;
-  FakeMedium& medium_;
+  Medium& medium_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
+using FakeDisk = BasicDisk<FakeMedium>;
+using PagedDisk = BasicDisk<PagedMedium>;
 
 class NoNet final : public io::Net {
  public:
