@@ -95,6 +95,7 @@ class BeaconImpl final : public Beacon {
     options.log_frames_bytes = options_.log_frames_bytes;
     options.snapshot_bytes = options_.snapshot_bytes;
     options.log_entries_kept = options_.log_entries_kept;
+    options.raft = options_.raft;
     Consensus::Events events;
     events.started = [this] { started(); };
     events.failed = [this](const Error& why) { fail(why); };
@@ -335,7 +336,7 @@ void BeaconImpl::settled() {
 }
 
 void BeaconImpl::propose(std::vector<std::byte> command, bool gone, Sessions::Done done) {
-  if (proposals_.count() >= limits::beacon_commands_max) {
+  if (proposals_.count() >= options_.commands_max) {
     return done(Error(Code::transient, "too many commands wait at this beacon; ask again later"));
   }
   proposals_.propose(std::move(command), gone, std::move(done));

@@ -15,6 +15,7 @@
 #include "base/limits.h"
 #include "io/host.h"
 #include "map/map.h"
+#include "raft/bounds.h"
 #include "wire/connection.h"
 
 namespace sp::beacon {
@@ -33,6 +34,8 @@ struct Options {
   uint64_t log_frames_bytes = 128u << 20;  // at least 8 MiB
   uint64_t snapshot_bytes = 256u << 20;    // of one snapshot; four are kept at most
   uint32_t log_entries_kept = limits::beacon_log_entries_kept;
+  raft::Bounds raft;
+  uint32_t commands_max = limits::beacon_commands_max;  // of its services, under way
 };
 
 struct View {

@@ -145,6 +145,7 @@ void Consensus::apply(const raft::LogEntry& entry) {
 void Consensus::tick() {
   if (!running()) return;
   compact();
+  look_at_database();
   const bool stalled =
       !writing_.empty() && host_.clock.now() - writing_.front().second > disk_stalled_after;
   if (stalled && raft_->role() == raft::Role::leader && !moving_away_) {
@@ -154,6 +155,19 @@ void Consensus::tick() {
     submit(raft::Transfer{});
   }
   if (!stalled) moving_away_ = false;
+}
+
+// It is a view for people: said once, and nothing else comes of it.
+void Consensus::look_at_database() {
+  const auto& error = state_->database_error();
+  if (error.has_value() == database_behind_) return;
+  database_behind_ = error.has_value();
+  if (error)
+    host_.log.warning("the database of the state is behind: it cannot be written",
+                      {{"path", options_.state_path}, {"why", error->message()}});
+  else
+    host_.log.info("the database of the state is up to date again",
+                   {{"path", options_.state_path}});
 }
 
 void Consensus::compact() {

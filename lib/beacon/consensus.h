@@ -44,6 +44,7 @@ class Consensus {
     uint64_t log_frames_bytes = 128u << 20;
     uint64_t snapshot_bytes = 256u << 20;
     uint32_t log_entries_kept = limits::beacon_log_entries_kept;
+    raft::Bounds raft;
   };
   struct Events {
     Callback<void()> started;  // raft() and state() are there
@@ -75,6 +76,7 @@ class Consensus {
   void open_log();
   void log_opened(Result<std::unique_ptr<RaftLog::Opened>> opened);
   void format_log();
+  bool may_come_back();
   void open_snapshot();
   Status make_state(const std::optional<SnapshotFile::Found>& own);
   void start_raft();
@@ -83,6 +85,7 @@ class Consensus {
   void persist(raft::Persist batch);
   void apply(const raft::LogEntry& entry);
   void compact();
+  void look_at_database();
   void fail(Error error);
   void arm();
 
@@ -108,6 +111,7 @@ class Consensus {
       0;  // newest entry that the State has taken or that is none of its affairs
   std::deque<std::pair<uint64_t, io::Instant>> writing_;  // tickets not yet durable
   bool moving_away_ = false;
+  bool database_behind_ = false;
 };
 
 }  // namespace sp::beacon

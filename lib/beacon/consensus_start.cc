@@ -62,23 +62,27 @@ void Consensus::log_opened(Result<std::unique_ptr<RaftLog::Opened>> opened) {
   open_snapshot();
 }
 
+// Without its log a node comes back as a new member of a group that others still form. The database
+// is not believed, but asked whether there were others: false, and failed, when it says no.
+bool Consensus::may_come_back() {
+  const auto state = state::State::open(options_.state_path);
+  if (!state.ok() || (*state)->map().cluster.id != options_.cluster) return true;
+  uint32_t other_voters = 0;
+  for (const auto& [id, node] : (*state)->map().nodes)
+    other_voters += node.voting && id != options_.self ? 1 : 0;
+  if (other_voters != 0) return true;
+  fail(Error(Code::refused,
+             options_.log_path +
+                 " is lost, and no other node could bring this one up to date; restore the file, "
+                 "or rebuild the cluster from its disks. If there are other voters, remove " +
+                 options_.state_path + ", which does not know them"));
+  return false;
+}
+
 // A new log is a new member: whatever the lost one promised is not attributed to it.
 void Consensus::format_log() {
   if (!options_.bootstrap) SP_PROBE(consensus_log_made_anew);
-  if (!options_.bootstrap) {
-    const auto state = state::State::open(options_.state_path);
-    if (state.ok() && (*state)->applied_index() > 0) {
-      uint32_t other_voters = 0;
-      for (const auto& [id, node] : (*state)->map().nodes)
-        other_voters += node.voting && id != options_.self ? 1 : 0;
-      if (other_voters == 0) {
-        return fail(Error(Code::refused, options_.log_path +
-                                             " is lost, and no other node could bring this one up "
-                                             "to date; restore the file, or rebuild the "
-                                             "cluster from its disks"));
-      }
-    }
-  }
+  if (!options_.bootstrap && !may_come_back()) return;
   RaftLogIdentity identity;
   identity.cluster = options_.cluster;
   identity.node = options_.self;
@@ -126,7 +130,11 @@ void Consensus::open_snapshot() {
 // begins or after. The database of the last run is none of that.
 Status Consensus::make_state(const std::optional<SnapshotFile::Found>& own) {
   auto state = state::State::create_empty(options_.state_path);
-  if (!state.ok()) return std::move(state).error().with("making the database of the state");
+  if (!state.ok()) {
+    host_.log.warning("the state is not shown in a database: it cannot be made",
+                      {{"path", options_.state_path}, {"why", state.error().message()}});
+    state = state::State::create_empty("");
+  }
   state_ = std::move(state).value();
   const raft::Index base = opened_->restored.base.index;
   const raft::Index last = base + opened_->restored.entries.size();
@@ -157,6 +165,7 @@ Status Consensus::make_state(const std::optional<SnapshotFile::Found>& own) {
 void Consensus::start_raft() {
   opening_.reset();
   raft::Options options;
+  static_cast<raft::Bounds&>(options) = options_.raft;
   options.self = options_.self;
   options.log_id = log_id_;
   options.seed = random_id(host_.random);

@@ -92,7 +92,7 @@ void Raft::handle(Propose&& event) {
     return refuse(event.tag, Code::invalid,
                   fmt::format("a command of {} bytes is larger than the limit of {}",
                               event.command.size(), limits::raft_command_bytes_max));
-  if (log_.last_index() - commit_ >= limits::raft_uncommitted_entries_max)
+  if (log_.last_index() - commit_ >= options_.uncommitted_entries_max)
     return refuse(event.tag, Code::transient,
                   "too many commands wait for a majority; ask again later");
   const Index index = append_own(EntryKind::command, std::move(event.command));
@@ -216,7 +216,7 @@ void Raft::refuse(uint64_t tag, Code code, std::string message) {
 }
 
 void Raft::hand_out_committed() {
-  const Index upto = std::min({commit_, durable_, applied_ + limits::raft_apply_ahead_max});
+  const Index upto = std::min({commit_, durable_, applied_ + options_.apply_ahead_max});
   while (handed_out_ < upto) out_.apply.push_back(log_.at(++handed_out_));
 }
 

@@ -27,21 +27,20 @@
 #include <variant>
 
 #include "base/limits.h"
+#include "raft/bounds.h"
 #include "raft/log.h"
 #include "raft/message.h"
 #include "raft/progress.h"
 
 namespace sp::raft {
 
-struct Options {
+struct Options : Bounds {
   NodeId self = 0;
   uint64_t log_id = 0;
   uint64_t seed = 0;  // for the jitter of elections, and the incarnation; different on every start
   int64_t election_timeout_min_ns = std::chrono::nanoseconds(limits::election_timeout_min).count();
   int64_t election_timeout_max_ns = std::chrono::nanoseconds(limits::election_timeout_max).count();
   int64_t heartbeat_interval_ns = std::chrono::nanoseconds(limits::heartbeat_interval).count();
-  uint32_t append_bytes_max = limits::raft_append_bytes_max;
-  uint32_t snapshot_chunk_bytes = limits::raft_snapshot_chunk_bytes;
 };
 
 // What the durable log and the applied state hold at the start. A bootstrap is {base: {0, 0, config

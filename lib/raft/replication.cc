@@ -155,8 +155,7 @@ void Raft::send_append(NodeId node, Progress& p, bool even_if_empty) {
             .commit = commit_};
   size_t bytes = 0;
   Index index = p.next;
-  for (; index <= log_.last_index() && m.entries.size() < limits::raft_append_entries_max;
-       ++index) {
+  for (; index <= log_.last_index() && m.entries.size() < options_.append_entries_max; ++index) {
     const LogEntry& entry = log_.at(index);
     bytes += entry.data.size() + 13;
     if (!m.entries.empty() && bytes > options_.append_bytes_max) break;
@@ -180,7 +179,7 @@ void Raft::send_more(NodeId node, Progress& p) {
     if (!p.probe_sent && p.match < log_.last_index()) send_append(node, p, true);
   } else {
     while (p.state == Progress::State::replicate && p.next <= log_.last_index() &&
-           p.in_flight.size() < limits::raft_appends_in_flight_max)
+           p.in_flight.size() < options_.appends_in_flight_max)
       send_append(node, p, false);
   }
 }

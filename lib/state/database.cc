@@ -11,7 +11,6 @@ namespace {
 using namespace sp::map;
 
 constexpr int schema_version = 1;
-constexpr int busy_timeout_ms = 1000;
 
 template <class Row>
 std::vector<ColumnNames::Column> columns_of() {
@@ -95,7 +94,7 @@ Result<std::unique_ptr<Database>> Database::open(const std::string& path) {
   const int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
   if (sqlite3_open_v2(path.c_str(), &database->handle_, flags, nullptr) != SQLITE_OK)
     return database->error("opening");
-  sqlite3_busy_timeout(database->handle_, busy_timeout_ms);
+  sqlite3_busy_timeout(database->handle_, 0);  // who locks it must not hold the beacon up
   SP_CHECK(database->execute("PRAGMA journal_mode=WAL"));
   SP_CHECK(database->execute("PRAGMA synchronous=OFF"));
   sqlite3_stmt* count = nullptr;

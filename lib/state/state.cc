@@ -48,6 +48,7 @@ class SqliteState final : public State {
   uint64_t applied_index() const override { return map_.index; }
   uint64_t content_hash() const override { return content_hash_; }
   const map::Map& map() const override { return map_; }
+  const std::optional<Error>& database_error() const override { return database_error_; }
 
   std::vector<std::byte> snapshot() const override {
     std::vector<std::byte> bytes = map::encode(map_, true);
@@ -67,28 +68,45 @@ class SqliteState final : public State {
     auto map = map::decode_map(body);
     if (!map) return damaged;
     const uint64_t content_hash = hash_of(*map);
-    if (database_ != nullptr)
-      SP_CHECK(database_->write(map::rows(*map), map->index, content_hash, true));
     map_ = std::move(*map);
     content_hash_ = content_hash;
     unwritten_.clear();
+    all_unwritten_ = true;
+    keep_all();
     if (!SP_PLANTED_BUG(state_names_not_restored)) name_volumes();
     return {};
   }
 
  private:
   // A database that cannot be written (a full file system, say) does not stop the agreed state,
-  // which is in memory: it stays as it was, whole and older, and gets what it missed with the next
-  // command. Opened before that, it is brought up to date from the log like any other that is
-  // behind.
+  // which is in memory: it stays as it was, whole and older, and gets what it missed with a later
+  // command.
   void keep(const std::vector<map::Change>& changes) {
     if (database_ == nullptr) return;
-    if (unwritten_.empty() && database_->write(changes, map_.index, content_hash_, false).ok())
+    if (all_unwritten_) return keep_all();
+    if (unwritten_.empty() && noted(database_->write(changes, map_.index, content_hash_, false)))
       return;
     for (const map::Change& change : changes) unwritten_[{change.table, change.key}] = change;
     std::vector<map::Change> all;
     for (const auto& [key, change] : unwritten_) all.push_back(change);
-    if (database_->write(all, map_.index, content_hash_, false).ok()) unwritten_.clear();
+    if (noted(database_->write(all, map_.index, content_hash_, false))) unwritten_.clear();
+  }
+
+  // All rows are many: not tried with each command.
+  void keep_all() {
+    constexpr uint32_t tried_one_of = 64;
+    if (database_ == nullptr || kept_all_tries_++ % tried_one_of != 0) return;
+    if (!noted(database_->write(map::rows(map_), map_.index, content_hash_, true))) return;
+    all_unwritten_ = false;
+    kept_all_tries_ = 0;
+  }
+
+  bool noted(const Status& status) {
+    if (status.ok())
+      database_error_.reset();
+    else
+      database_error_ = status.error();
+    return status.ok();
   }
 
   void name_volumes() {
@@ -117,6 +135,9 @@ class SqliteState final : public State {
   Draft::VolumeNames volume_names_;
   std::map<VolumeId, std::string> name_of_;
   std::map<std::pair<map::Table, std::vector<std::byte>>, map::Change> unwritten_;
+  bool all_unwritten_ = false;  // a snapshot replaced the state, and the database has none of it
+  uint32_t kept_all_tries_ = 0;
+  std::optional<Error> database_error_;
 };
 
 }  // namespace

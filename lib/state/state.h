@@ -5,10 +5,13 @@
 // applied_index and the content hash. Equal index means equal content on every node: `content_hash`
 // is the wrapping sum of row hashes, kept up per change and checked against the tables at open. The
 // database is not fsynced, so after a loss of power it may be any mixture: a beacon never believes
-// it, and makes it anew at each start from the Raft snapshot and log. Thread rule: one thread.
+// it, and makes it anew at each start from the Raft snapshot and log. A database that cannot be
+// written changes nothing about the state; it gets what it missed once it can be written again.
+// Thread rule: one thread.
 // SQLite is used in state/*.cc only.
 #pragma once
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -38,9 +41,11 @@ class State {
   virtual uint64_t applied_index() const = 0;
   virtual uint64_t content_hash() const = 0;
   virtual const map::Map& map() const = 0;
+  // Why the database is behind the state; none when it is not, or there is none.
+  virtual const std::optional<Error>& database_error() const = 0;
 
-  // The whole state as bytes, for a Raft snapshot; and back (replaces everything). Code::damaged
-  // when malformed.
+  // The whole state as bytes, for a Raft snapshot; and back (replaces everything, also of a
+  // database that cannot be written now). Code::damaged when malformed.
   virtual std::vector<std::byte> snapshot() const = 0;
   virtual Status restore(Bytes snapshot) = 0;
 };
