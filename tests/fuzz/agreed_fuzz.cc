@@ -3,9 +3,8 @@
 // come out as the same bytes. The last parser applies a list of commands, each behind its length
 // (2 bytes), to the state of a small cluster: a refused one has to leave it as it was, and the
 // state has to be the same after a snapshot was taken and restored.
-#include <cstdlib>
-
 #include "beacon/consensus.h"
+#include "fuzz/parsers.h"
 #include "map/command.h"
 #include "map/map.h"
 #include "raft/message.h"
@@ -14,13 +13,8 @@
 namespace {
 
 using namespace sp;
-
-void require(bool condition) {
-  if (!condition) std::abort();
-}
-void require_same(Bytes input, Bytes again) {
-  require(std::equal(input.begin(), input.end(), again.begin(), again.end()));
-}
+using test::require;
+using test::require_same;
 
 void command(Bytes input) {
   if (const auto value = map::decode(input)) require_same(input, map::encode(*value));
@@ -136,15 +130,11 @@ void apply_all(Bytes input) {
           other->applied_index() == state->applied_index());
 }
 
-using Parser = void (*)(Bytes);
-constexpr Parser parsers[] = {command,     map_whole, map_changes, raft_message,
-                              raft_config, envelope,  apply_all};
+constexpr test::Parser parsers[] = {command,     map_whole, map_changes, raft_message,
+                                    raft_config, envelope,  apply_all};
 
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  if (size == 0) return 0;
-  const Bytes input(reinterpret_cast<const std::byte*>(data), size);
-  parsers[data[0] % std::size(parsers)](input.subspan(1));
-  return 0;
+  return sp::test::run_one(parsers, data, size);
 }

@@ -1,8 +1,7 @@
 // Fuzz target of everything that is parsed from a connection: the first byte picks the parser, the
 // rest is its input. Each parser has to refuse or to accept without touching anything it should
 // not; what a codec accepts has to come out as the same bytes.
-#include <cstdlib>
-
+#include "fuzz/parsers.h"
 #include "wire/beacon_messages.h"
 #include "wire/data_messages.h"
 #include "wire/frame.h"
@@ -13,18 +12,11 @@ namespace {
 
 using namespace sp;
 using namespace sp::wire;
-
-void require(bool condition) {
-  if (!condition) std::abort();
-}
+using test::require;
 
 template <class T>
 void codec(Bytes input) {
-  if (const auto message = decode<T>(input)) {
-    const auto again = encode(*message);
-    require(Bytes(again).size() == input.size() &&
-            std::equal(input.begin(), input.end(), again.begin()));
-  }
+  if (const auto message = decode<T>(input)) test::require_same(input, encode(*message));
 }
 
 void frame(Bytes input) {
@@ -51,17 +43,13 @@ void handshake(Bytes input) {
   (void)service_text(own.peer().service);
 }
 
-using Parser = void (*)(Bytes);
 #define X(Name) codec<Name>,
-constexpr Parser parsers[] = {frame, handshake,
-                              SP_DATA_MESSAGES(X) SP_MEMBER_MESSAGES(X) SP_BEACON_MESSAGES(X)};
+constexpr test::Parser parsers[] = {
+    frame, handshake, SP_DATA_MESSAGES(X) SP_MEMBER_MESSAGES(X) SP_BEACON_MESSAGES(X)};
 #undef X
 
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  if (size == 0) return 0;
-  const Bytes input(reinterpret_cast<const std::byte*>(data), size);
-  parsers[data[0] % std::size(parsers)](input.subspan(1));
-  return 0;
+  return sp::test::run_one(parsers, data, size);
 }
