@@ -8,11 +8,15 @@ namespace sp {
 
 namespace {
 
+constexpr uint64_t runs_ordinary = 200;
+
 constexpr ProbeText texts[] = {
-#define SP_PROBE_ROW(name, what) {#name, what},
+#define SP_PROBE_ROW(name, what) {#name, what, runs_ordinary},
+#define SP_PROBE_RARE(name, what, runs) {#name, what, runs},
 #include "base/probes.def"
 #undef SP_PROBE_ROW
-    {"", ""},
+#undef SP_PROBE_RARE
+    {"", "", 0},
 };
 static_assert(std::size(texts) <= probe_max);
 

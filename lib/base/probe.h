@@ -1,6 +1,6 @@
 // Probes: marks on rare paths. A batch of simulations counts how often each was passed, and fails
-// when one was never: a path that no fault leads to is not tested (after FoundationDB's TEST
-// macro).
+// when one was never though the batch is large enough for it: a path that no fault leads to is not
+// tested (after FoundationDB's TEST macro).
 //
 //   SP_PROBE(primary_starts_with_prepared_tail);
 //
@@ -19,6 +19,7 @@ extern std::atomic<uint64_t> probe_hits[probe_max];
 
 struct ProbeText {
   std::string_view name, what;
+  uint64_t runs;  // so large a batch of simulations has to pass it
 };
 // Those of base/probes.def, which names each once (`make tidy` holds it to the code).
 size_t probes_known();

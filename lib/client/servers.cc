@@ -3,17 +3,19 @@
 #include <algorithm>
 
 #include "base/limits.h"
+#include "base/probe.h"
 #include "client/volume.h"
 
 namespace sp::client {
 
 std::shared_ptr<Servers> make_servers(io::Host& host, const wire::ClusterKey& key,
-                                      const wire::Identity& self) {
-  return std::make_shared<Servers>(host, key, self);
+                                      const wire::Identity& self, const Tuning& tuning) {
+  return std::make_shared<Servers>(host, key, self, tuning);
 }
 
-Servers::Servers(io::Host& host, const wire::ClusterKey& key, const wire::Identity& self)
-    : host_(host), key_(key), self_(self), tick_timer_(host.reactor) {}
+Servers::Servers(io::Host& host, const wire::ClusterKey& key, const wire::Identity& self,
+                 const Tuning& tuning)
+    : host_(host), key_(key), self_(self), tuning_(tuning), tick_timer_(host.reactor) {}
 Servers::~Servers() = default;
 
 void Servers::request(const map::Service& server, wire::Message message, Reply reply) {
@@ -72,7 +74,7 @@ void Servers::connected(Link& link, Result<std::unique_ptr<io::Socket>> socket) 
 
 void Servers::pump(Link& link) {
   const auto in_flight = [&] { return link.slots.size() - link.free_slots.size(); };
-  while (link.ready && !link.waiting.empty() && in_flight() < limits::client_window_per_server) {
+  while (link.ready && !link.waiting.empty() && in_flight() < tuning_.window) {
     if (link.free_slots.empty()) {
       link.free_slots.push_back(static_cast<uint32_t>(link.slots.size()));
       link.slots.emplace_back();
@@ -88,6 +90,7 @@ void Servers::pump(Link& link) {
     request.message.request = uint64_t{++slot.round} << 32 | index;
     link.connection->send(std::move(request.message));
   }
+  if (link.ready && !link.waiting.empty()) SP_PROBE(client_window_full);
 }
 
 void Servers::received(Link& link, wire::Message message) {

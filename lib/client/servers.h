@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/callback.h"
+#include "client/volume.h"
 #include "io/host.h"
 #include "map/map.h"
 #include "wire/connection.h"
@@ -22,10 +23,12 @@ class Servers {
  public:
   using Reply = Callback<void(Result<wire::Message>)>;
 
-  Servers(io::Host& host, const wire::ClusterKey& key, const wire::Identity& self);
+  Servers(io::Host& host, const wire::ClusterKey& key, const wire::Identity& self,
+          const Tuning& tuning);
   ~Servers();
 
   const wire::Identity& self() const { return self_; }
+  const Tuning& tuning() const { return tuning_; }
   // message.request is filled in here.
   void request(const map::Service& server, wire::Message message, Reply reply);
   size_t open_requests() const;  // sent or waiting
@@ -67,6 +70,7 @@ class Servers {
   io::Host& host_;
   wire::ClusterKey key_;
   wire::Identity self_;
+  Tuning tuning_;
   std::map<ServiceId, std::unique_ptr<Link>> links_;
   io::Timer tick_timer_;
 };

@@ -15,7 +15,11 @@ namespace {
 class Session {
  public:
   Session(io::Host& host, StandaloneOptions options)
-      : host_(host), options_(std::move(options)), deadline_(host.reactor), turn_(host.reactor) {}
+      : host_(host),
+        options_(std::move(options)),
+        deadline_(host.reactor),
+        turn_(host.reactor),
+        again_(host.reactor) {}
 
   void start(Callback<void(Status)> attached) {
     attached_ = std::move(attached);
@@ -34,7 +38,7 @@ class Session {
     member.registration.version = SP_VERSION;
     member.registration.started_ms = host_.clock.wall_ms();
     client_ = client_of(options_.node, instance);
-    servers_ = make_servers(host_, options_.key, member.self);
+    servers_ = make_servers(host_, options_.key, member.self, options_.tuning);
     member::Member::Events events;
     events.map_changed = [this](const std::vector<map::Change>&) { map_changed(); };
     events.make_report = [this] { return make_report(); };
@@ -94,6 +98,11 @@ class Session {
     command.volumes.push_back(wish);
     command.force = options_.force;
     member_->command(command, [this](Result<uint64_t> index) {
+      if (is_transient(index))
+        return again_.arm(limits::command_retry, [this] {
+          asked_ = false;
+          map_changed();
+        });
       if (!index.ok()) {
         finish(std::move(index).error().with(fmt::format("attach volume '{}'", options_.volume)));
         return;
@@ -116,10 +125,20 @@ class Session {
     generation_ = row->generation;
     volume_ = Volume::open(host_, *member_, servers_,
                            {volume_id_, generation_, options_.rights == map::Rights::read_only});
+    tell_ready();
+  }
+
+  void tell_ready() {
     map::AttachmentReady ready{volume_id_, client_, generation_, options_.device};
     member_->command(ready, [this](Result<uint64_t> index) {
+      if (is_transient(index)) return again_.arm(limits::command_retry, [this] { tell_ready(); });
       finish(index.ok() ? Status() : Status(std::move(index).error()));
     });
+  }
+
+  // Refused for now, and asked again until the time for attaching is over.
+  bool is_transient(const Result<uint64_t>& index) const {
+    return !finished_ && !index.ok() && index.error().code() == Code::transient;
   }
 
   member::Report make_report() {
@@ -134,6 +153,7 @@ class Session {
     if (finished_) return;
     finished_ = true;
     deadline_.cancel();
+    again_.cancel();
     outcome_ = std::move(status);
     turn_.arm(io::Duration(0),
               [this] { attached_.call_once(std::move(outcome_)); });  // the callback may destroy us
@@ -141,7 +161,7 @@ class Session {
 
   io::Host& host_;
   StandaloneOptions options_;
-  io::Timer deadline_, turn_;
+  io::Timer deadline_, turn_, again_;
   std::shared_ptr<Servers> servers_;
   std::unique_ptr<member::Member> member_;
   std::unique_ptr<Volume> volume_;

@@ -25,6 +25,7 @@ struct StandaloneOptions {
   bool force = false;  // take it from whoever has it: they are fenced
   std::string device;  // what the attachment shows as its device, for people
   io::Duration timeout = std::chrono::seconds(30);  // of attaching
+  Tuning tuning;
 };
 
 class Standalone {

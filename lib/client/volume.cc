@@ -11,7 +11,8 @@ namespace sp::client {
 
 namespace {
 
-constexpr size_t pieces_started_max = 4 * limits::client_window_per_server;
+// From so many numbers behind the oldest open one on, each set is told of its own oldest.
+constexpr size_t numbers_open_many = 4096;
 
 // What the owner holds. The engine itself is shared with the completions that are on their way,
 // which find it closed.
@@ -174,7 +175,7 @@ void VolumeImpl::enqueue(Piece& piece) {
 }
 
 void VolumeImpl::start_waiting() {
-  while (!waiting_.empty() && started_ < pieces_started_max) {
+  while (!waiting_.empty() && started_ < servers_->tuning().pieces_started_max) {
     Piece& piece = pieces_.at(waiting_.front());
     waiting_.pop_front();
     ++started_;
@@ -183,6 +184,20 @@ void VolumeImpl::start_waiting() {
 }
 
 // sending
+
+// Below this number nothing of the set is sent again. That of all sets is as good, and nearer at
+// hand; but a set that does not answer must not make the others remember all that follows.
+uint64_t VolumeImpl::oldest_open_of(const Piece& piece, SetId set) const {
+  if (piece.attempts == 0 && answered_.size() < numbers_open_many) return oldest_open_;
+  const map::Map& map = member_.map();
+  const auto volume = map.volumes.find(options_.volume);
+  for (const auto& [id, other] : pieces_) {
+    if (other.number >= piece.number) break;
+    if (other.number != 0 && map::set_of(map, volume->second, other.object.index) == set)
+      return other.number;
+  }
+  return piece.number;
+}
 
 bool VolumeImpl::route(const Piece& piece, Route& route) const {
   const map::Map& map = member_.map();
@@ -252,7 +267,7 @@ wire::Message VolumeImpl::make_request(Piece& piece, const Route& route) {
   body.attachment = {client_, options_.generation};
   body.operation = piece.number;
   if (SP_PLANTED_BUG(client_numbers_retries_anew)) body.operation += uint64_t{piece.attempts} << 32;
-  body.oldest_open_operation = oldest_open_;
+  body.oldest_open_operation = oldest_open_of(piece, route.set);
   body.discard = operation.kind == Kind::discard;
   body.crcs = piece.crcs;
   message.type = wire::MessageType::write;

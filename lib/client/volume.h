@@ -18,15 +18,22 @@
 #include <string>
 #include <vector>
 
+#include "base/limits.h"
 #include "client/block_device.h"
 #include "member/member.h"
 
 namespace sp::client {
 
 // Connections to servers, shared by all volumes of one process.
+// As base/limits.h says, unless the simulator makes them small.
+struct Tuning {
+  uint32_t window = limits::client_window_per_server;                  // requests in flight
+  uint32_t pieces_started_max = 4 * limits::client_window_per_server;  // of one volume
+};
+
 class Servers;
 std::shared_ptr<Servers> make_servers(io::Host& host, const wire::ClusterKey& key,
-                                      const wire::Identity& self);
+                                      const wire::Identity& self, const Tuning& tuning = {});
 
 struct VolumeOptions {
   VolumeId volume = 0;

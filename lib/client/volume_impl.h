@@ -81,6 +81,7 @@ class VolumeImpl final : public Volume, public std::enable_shared_from_this<Volu
   void leave_queue(const Piece& piece);
   bool route(const Piece& piece, Route& route) const;
   void send(Piece& piece);
+  uint64_t oldest_open_of(const Piece& piece, SetId set) const;
   wire::Message make_request(Piece& piece, const Route& route);
   void rest(Piece& piece, bool soon, std::string why);
   // What becomes of a request, as a debug line.

@@ -43,6 +43,8 @@ void VolumeImpl::outcome(Piece& piece, wire::DataStatus status,
                          const std::optional<map::DiskSet>& current, const std::string& text) {
   switch (status) {
     case wire::DataStatus::stale_epoch:
+      if (piece.operation->kind == Kind::read && piece.attempts > 0)
+        SP_PROBE(client_retried_read_meets_new_epoch);
       if (current) {
         map::DiskSet& known = newer_rows_[current->id];
         SP_PROBE(client_learns_row_from_refusal);

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "base/buffer.h"
+#include "base/probe.h"
 #include "base/units.h"
 
 namespace sp::disk {
@@ -106,10 +107,12 @@ void read_superblock_copies(io::Disk& disk, Callback<void(Result<SuperblockCopie
 
 Result<Superblock> choose_superblock(const SuperblockCopies& copies, uint64_t device_bytes) {
   const auto& [first, last] = copies;
-  if (first.ok() && last.ok() && encode_superblock(*first) != encode_superblock(*last))
+  if (first.ok() && last.ok() && encode_superblock(*first) != encode_superblock(*last)) {
+    SP_PROBE(disk_superblocks_differ);
     return Error(
         Code::damaged,
         "the two superblocks disagree: format the disk again, or look at both with sp-disk-check");
+  }
   if (!first.ok() && !last.ok()) {
     const bool both_absent =
         first.error().code() == Code::not_found && last.error().code() == Code::not_found;
@@ -119,6 +122,7 @@ Result<Superblock> choose_superblock(const SuperblockCopies& copies, uint64_t de
     Error error = first.error().code() != Code::not_found ? first.error() : last.error();
     return std::move(error).with("neither copy of the superblock can be used");
   }
+  if (!first.ok() || !last.ok()) SP_PROBE(disk_superblock_from_other_copy);
   Superblock superblock = first.ok() ? *first : *last;
   if (superblock.layout.device_bytes > device_bytes)
     return Error(Code::damaged, "the device has " + format_size(device_bytes) + " but had " +

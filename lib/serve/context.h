@@ -13,6 +13,7 @@
 #include "serve/peers.h"
 #include "serve/replica.h"
 #include "serve/space.h"
+#include "serve/tuning.h"
 #include "store/bounds.h"
 #include "store/store.h"
 
@@ -72,6 +73,7 @@ struct Context {
   io::Host& host;
   member::Member& member;
   wire::Identity self;
+  Tuning tuning;
   Peers peers;
   std::map<DiskId, std::unique_ptr<LocalDisk>> disks;
   std::function<void(uint64_t link, wire::Message message)> reply;
@@ -80,8 +82,8 @@ struct Context {
   Counters counters;
 
   Context(io::Host& host_, member::Member& member_, const wire::ClusterKey& key,
-          const wire::Identity& self_)
-      : host(host_), member(member_), self(self_), peers(host_, key, self_) {}
+          const wire::Identity& self_, const Tuning& tuning_ = {})
+      : host(host_), member(member_), self(self_), tuning(tuning_), peers(host_, key, self_) {}
 
   io::Instant now() const { return host.clock.now(); }
   const map::Map& map() const { return member.map(); }

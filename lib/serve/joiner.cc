@@ -12,7 +12,6 @@
 namespace sp::serve {
 
 namespace {
-constexpr size_t batch_objects = 65536;
 constexpr io::Duration pause_min = std::chrono::milliseconds(100);
 constexpr io::Duration pause_max = std::chrono::seconds(5);
 }  // namespace
@@ -90,8 +89,7 @@ void Joiner::fail(const std::string& why) {
 
 void Joiner::begin() {
   Context& context = primary_.context_;
-  if (context.recoveries >= limits::recoveries_in_flight || !context.map().disk_serves(disk_))
-    return;
+  if (context.recoveries >= context.tuning.recoveries || !context.map().disk_serves(disk_)) return;
   ++context.recoveries;
   holds_place_ = true;
   step_ = Step::beginning;
@@ -181,15 +179,16 @@ void Joiner::began(Result<wire::BeginEpochReply> reply, bool cleared) {
 
 void Joiner::send_more() {
   const uint32_t round = round_;
+  const Tuning& tuning = primary_.context_.tuning;
   while (step_ == Step::sending && round == round_ &&
-         objects_in_flight_ < limits::recovery_objects_in_flight) {
+         objects_in_flight_ < tuning.recovery_objects) {
     if (object_next_ == objects_.size()) {
       if (!scanned_) {
-        objects_ =
-            primary_.disk_.store->changed_objects(primary_.set(), after_, cursor_, batch_objects);
+        objects_ = primary_.disk_.store->changed_objects(primary_.set(), after_, cursor_,
+                                                         tuning.recovery_batch_objects);
         object_next_ = 0;
         objects_all_ += objects_.size();
-        scanned_ = objects_.size() < batch_objects;
+        scanned_ = objects_.size() < tuning.recovery_batch_objects;
         if (!objects_.empty()) cursor_ = objects_.back();
       }
       if (object_next_ == objects_.size()) {
@@ -218,7 +217,8 @@ void Joiner::start_object(ObjectId object) {
 }
 
 void Joiner::read_chunk(std::shared_ptr<Chunk> chunk) {
-  chunk->count = std::min<size_t>(chunk->wanted.size() - chunk->first, limits::io_blocks_max);
+  chunk->count = std::min<size_t>(chunk->wanted.size() - chunk->first,
+                                  primary_.context_.tuning.recovery_blocks);
   chunk->read_to = 0;
   chunk->carried.clear();
   chunk->data = chunk->count == 0 ? Buffer() : Buffer::allocate(chunk->count * limits::block_bytes);

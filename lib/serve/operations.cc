@@ -32,10 +32,9 @@ std::optional<Version> Operations::find(const wire::AttachmentId& attachment,
   return entry->second;
 }
 
-bool Operations::full(const wire::AttachmentId& attachment) const {
+bool Operations::full(const wire::AttachmentId& attachment, size_t count_max) const {
   const auto found = table_.find(key(attachment));
-  return found != table_.end() &&
-         found->second.operations.size() >= limits::operations_per_attachment_max;
+  return found != table_.end() && found->second.operations.size() >= count_max;
 }
 
 void Operations::add(const wire::AttachmentId& attachment, uint64_t operation, Version version) {

@@ -27,7 +27,7 @@ class Operations {
   void heard(const wire::AttachmentId& attachment, uint64_t start_id, uint64_t oldest_open);
   bool obsolete(const wire::AttachmentId& attachment, uint64_t operation) const;
   std::optional<Version> find(const wire::AttachmentId& attachment, uint64_t operation) const;
-  bool full(const wire::AttachmentId& attachment) const;
+  bool full(const wire::AttachmentId& attachment, size_t count_max) const;
   void add(const wire::AttachmentId& attachment, uint64_t operation, Version version);
   // Takes over what an earlier leadership of this process knew, as far as it was decided.
   void inherit(const Operations& earlier, Version decided_to);

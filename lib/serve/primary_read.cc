@@ -73,6 +73,7 @@ void Primary::admit_read(ClientRequest request) {
                &context = context_](Result<std::vector<store::BlockRead>> read) mutable {
     if (const auto self = weak.lock()) return self->read_done(call.release(), std::move(read));
     // The epoch ended meanwhile.
+    if (call->careful) SP_PROBE(serve_epoch_ends_while_read_is_repaired);
     wire::ReadReply stale;
     stale.status = wire::DataStatus::stale_epoch;
     if (const auto* row = context.row(call->request.read.set)) stale.current = *row;
@@ -92,6 +93,7 @@ void Primary::admit_read(ClientRequest request) {
 
 void Primary::read_done(ReadCall* raw, Result<std::vector<store::BlockRead>> read) {
   std::unique_ptr<ReadCall> call(raw);
+  if (call->careful && phase_ == Phase::stopped) SP_PROBE(serve_epoch_ends_while_read_is_repaired);
   if (phase_ == Phase::stopped)
     return reply(call->request, wire::DataStatus::stale_epoch,
                  "the set has moved to another epoch");

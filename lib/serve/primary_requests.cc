@@ -1,5 +1,6 @@
 // Requests of clients at a primary: what is refused at once, what waits, and for how long.
 #include "base/planted.h"
+#include "base/probe.h"
 #include "serve/primary.h"
 
 namespace sp::serve {
@@ -64,8 +65,10 @@ void Primary::park(ClientRequest request) {
     return reply(request, DataStatus::stale_epoch, "the set has moved to another epoch");
   if (SP_BUGGIFY(serve_lets_nobody_wait, context_.host))
     return reply(request, DataStatus::not_ready, waits_for());
-  if (parked_.size() >= limits::set_undecided_max)
+  if (parked_.size() >= context_.tuning.waiting_max) {
+    SP_PROBE(serve_too_many_requests_wait);
     return reply(request, DataStatus::busy, "too many requests wait for this set");
+  }
   parked_.push_back(std::move(request));
 }
 
@@ -89,16 +92,18 @@ void Primary::retry_parked() {
 
 void Primary::expire_parked() {
   const io::Instant now = context_.now();
+  if (!parked_.empty() && now >= context_.member.lease_until())
+    SP_PROBE(serve_lease_ends_with_requests_waiting);
   std::deque<ClientRequest> kept;
   for (auto& request : parked_) {
-    if (now - request.since < limits::request_parked_max)
+    if (now - request.since < context_.tuning.request_parked_max)
       kept.push_back(std::move(request));
     else
       reply(request, DataStatus::not_ready, waits_for());
   }
   parked_ = std::move(kept);
   for (Write* write : undecided_) {
-    if (write->link == 0 || now - write->since < limits::request_parked_max) continue;
+    if (write->link == 0 || now - write->since < context_.tuning.request_parked_max) continue;
     // It stays ordered; the client's retry finds it.
     reply_write(write->link, write->request, DataStatus::not_ready, waits_for());
     write->link = 0;

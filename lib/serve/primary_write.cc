@@ -31,19 +31,28 @@ void Primary::admit_write(ClientRequest request) {
     write->request = request.request;
     return;
   }
-  if (!may_decide() || !leads() || undecided_.size() >= limits::set_undecided_max)
+  if (!may_decide() || !leads() || undecided_.size() >= context_.tuning.undecided_max)
     return park(std::move(request));
-  if (operations_.full(w.attachment))
+  // The oldest one is taken always: until it is answered nothing is forgotten.
+  const uint32_t kept = context_.tuning.operations_per_attachment_max;
+  if (w.operation != w.oldest_open_operation && operations_.full(w.attachment, kept)) {
+    SP_PROBE(serve_too_many_operations);
     return reply(request, wire::DataStatus::busy,
                  "too many operations of this attachment are remembered");
+  }
   if (!w.discard) {
     DiskId disk = 0;
     const Space::Room room = room_for(w.block_count, disk);
-    if (room == Space::Room::unknown) return park(std::move(request));
-    if (room == Space::Room::full)
+    if (room == Space::Room::unknown) {
+      SP_PROBE(serve_write_waits_to_know_of_room);
+      return park(std::move(request));
+    }
+    if (room == Space::Room::full) {
+      SP_PROBE(serve_write_refused_for_full_copy);
       return reply(request, wire::DataStatus::no_space,
                    "disk " + std::to_string(disk) +
                        " is full: delete volumes, add disks, or move disk sets to other disks");
+    }
   }
   order(std::move(request));
 }

@@ -155,13 +155,21 @@ struct CarefulRead : std::enable_shared_from_this<CarefulRead> {
     return row != nullptr && std::find(row->base.begin(), row->base.end(), id) != row->base.end();
   }
 
+  // Since it was asked for.
+  bool changed() const {
+    const auto state = disk.store->object_state(object);
+    return std::none_of(state.blocks.begin(), state.blocks.end(), [&](const auto& block) {
+      return block.block == first_block + index && block.version == wanted.version;
+    });
+  }
+
   // The block may have been written anew meanwhile: then its new content is good.
   void again_or(const std::string& text) {
-    if (++attempts < limits::repair_attempts_max) return next_block();
-    if (unasked)
-      return finish(Error(Code::transient,
-                          block_text(object, first_block + index) +
-                              " is damaged here, and copies that may have it do not answer"));
+    if (++attempts < context.tuning.repair_attempts) return next_block();
+    if (unasked || changed())
+      return finish(Error(Code::transient, block_text(object, first_block + index) +
+                                               " is damaged here, and copies that may have it do "
+                                               "not answer, or it keeps being written"));
     ++context.counters.blocks_lost;
     const std::string what = block_text(object, first_block + index) +
                              " is damaged on every copy that can be reached: " + text;

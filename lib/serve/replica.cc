@@ -93,6 +93,7 @@ void Replica::ended() {
 void Replica::begin_now() {
   apply_decided();
   const wire::BeginEpoch& request = begins_.front().request;
+  if (std::exchange(recovers_, false)) SP_PROBE(serve_recovery_source_lost);
   const auto record = store_.set_record(set_);
   if (!request.recovering) return begin_put(record ? record->complete_to : Version());
   if (request.create) {
@@ -315,6 +316,7 @@ void Replica::recover_object(const wire::RecoverObject& request, const Buffer& d
     (*box)(std::move(answer));
     ended();
   };
+  recovers_ = !request.last;
   if (request.last) {
     store::SetRecord complete = *record;
     complete.recovering = false;  // a promoted copy that says else has lost this record

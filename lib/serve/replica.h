@@ -85,6 +85,7 @@ class Replica {
   bool change_started_ = false;
   std::deque<Begin> begins_;  // front: the one at work
   std::deque<std::pair<uint64_t, Callback<void(Status)>>> removals_;
+  bool recovers_ = false;           // has been sent objects, and not all, in this epoch
   std::vector<Version> in_flight_;  // prepares given to the store, ascending
   uint32_t working_ = 0;            // prepares and recoveries given to the store
   Version decided_wanted_;

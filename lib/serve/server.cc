@@ -7,7 +7,7 @@ namespace sp::serve {
 ServerImpl::ServerImpl(io::Host& host, ServerOptions options, member::Member& member)
     : host_(host),
       options_(std::move(options)),
-      context_(host, member, options_.key, options_.self),
+      context_(host, member, options_.key, options_.self, options_.tuning),
       links_(
           host, options_.key, options_.self,
           [this](const Links::Peer& from, wire::Message message) {

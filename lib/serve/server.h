@@ -15,6 +15,7 @@
 #include "io/counted_disk.h"
 #include "io/host.h"
 #include "member/member.h"
+#include "serve/tuning.h"
 #include "store/store.h"
 #include "wire/connection.h"
 #include "wire/data_messages.h"
@@ -34,7 +35,7 @@ using OpenDisk = std::function<void(io::Host&, const std::string& path,
                                     std::function<void(Result<OpenedDisk>)> done)>;
 
 // The disk at `path` as it was formatted: superblock, then store.
-void open_formatted_disk(io::Host& host, const std::string& path,
+void open_formatted_disk(io::Host& host, const std::string& path, const store::Options& store,
                          std::function<void(Result<OpenedDisk>)> done);
 
 struct ServerOptions {
@@ -42,7 +43,9 @@ struct ServerOptions {
   wire::Identity self;
   io::Address listen;
   std::vector<std::string> disk_paths;
-  OpenDisk open_disk = open_formatted_disk;
+  store::Options store;  // of every disk
+  OpenDisk open_disk;    // none: open_formatted_disk with them
+  Tuning tuning;
 };
 
 class Server {

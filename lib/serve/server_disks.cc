@@ -9,6 +9,7 @@
 namespace sp::serve {
 
 void open_formatted_disk(io::Host& host, const std::string& path,
+                         const store::Options& store_options,
                          std::function<void(Result<OpenedDisk>)> done) {
   io::OpenOptions options;
   auto opened = host.disks.open(path, options);
@@ -21,30 +22,34 @@ void open_formatted_disk(io::Host& host, const std::string& path,
     return;
   }
   work->first = std::move(opened).value();
-  disk::read_superblock(host, *work->first, [&host, work](Result<disk::Superblock> superblock) {
-    if (!superblock.ok()) return work->second(std::move(superblock).error());
-    OpenedDisk base;
-    base.counts = std::make_shared<io::DiskCounts>();
-    base.id = superblock->disk;
-    base.cluster = superblock->cluster;
-    base.uuid = superblock->uuid;
-    auto shared = std::make_shared<OpenedDisk>(std::move(base));
-    store::Store::open(host, io::count(std::move(work->first), shared->counts), {},
-                       [work, shared](Result<std::unique_ptr<store::Store>> store) {
-                         if (!store.ok()) return work->second(std::move(store).error());
-                         shared->store = std::move(store).value();
-                         work->second(std::move(*shared));
-                       });
-  });
+  disk::read_superblock(
+      host, *work->first, [&host, work, store_options](Result<disk::Superblock> superblock) {
+        if (!superblock.ok()) return work->second(std::move(superblock).error());
+        OpenedDisk base;
+        base.counts = std::make_shared<io::DiskCounts>();
+        base.id = superblock->disk;
+        base.cluster = superblock->cluster;
+        base.uuid = superblock->uuid;
+        auto shared = std::make_shared<OpenedDisk>(std::move(base));
+        store::Store::open(host, io::count(std::move(work->first), shared->counts), store_options,
+                           [work, shared](Result<std::unique_ptr<store::Store>> store) {
+                             if (!store.ok()) return work->second(std::move(store).error());
+                             shared->store = std::move(store).value();
+                             work->second(std::move(*shared));
+                           });
+      });
 }
 
 void ServerImpl::open_disks() {
   opening_ = static_cast<uint32_t>(options_.disk_paths.size());
   for (const std::string& path : options_.disk_paths) {
-    options_.open_disk(host_, path,
-                       [this, path, weak = std::weak_ptr<char>(alive_)](Result<OpenedDisk> disk) {
-                         if (weak.lock()) opened(path, std::move(disk));
-                       });
+    auto done = [this, path, weak = std::weak_ptr<char>(alive_)](Result<OpenedDisk> disk) {
+      if (weak.lock()) opened(path, std::move(disk));
+    };
+    if (options_.open_disk)
+      options_.open_disk(host_, path, std::move(done));
+    else
+      open_formatted_disk(host_, path, options_.store, std::move(done));
   }
 }
 

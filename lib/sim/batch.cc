@@ -155,7 +155,7 @@ class Batch {
 std::vector<std::string> BatchTotals::unhit() const {
   std::vector<std::string> names;
   for (size_t i = 0; i < probes_known(); ++i) {
-    if (hits.probes[i] == 0) names.emplace_back(probe_text(i).name);
+    if (hits.probes[i] == 0 && runs >= probe_text(i).runs) names.emplace_back(probe_text(i).name);
   }
   return names;
 }

@@ -35,7 +35,7 @@ struct BatchTotals {
   Hits hits;
   uint64_t first_failure = 0;              // its seed
   std::string first_checker;               // that found it
-  std::vector<std::string> unhit() const;  // probes that nothing passed
+  std::vector<std::string> unhit() const;  // probes that such a batch has to pass
 };
 
 BatchTotals run_batch(const BatchOptions& options);

@@ -126,6 +126,8 @@ void Cluster::start_beacon(Node& node, bool bootstrap) {
   options.log_frames_bytes = beacon_log_bytes;
   options.snapshot_bytes = 512u << 10;
   options.log_entries_kept = setup.log_entries_kept;
+  options.raft = setup.tuning.raft;
+  options.commands_max = setup.tuning.beacon_commands_max;
   process.failure.clear();
   auto made =
       beacon::Beacon::start(process.host->host(), std::move(options),
@@ -163,6 +165,8 @@ void Cluster::start_server(Node& node) {
   server.self = member.self;
   server.listen = {node.ip, server_port};
   server.disk_paths = process.paths;
+  server.store = setup.tuning.store;
+  server.tuning = setup.tuning.serve;
   const uint32_t position = node.id - 1u;
   member::Member::Events events;
   events.map_changed = [this, position](const std::vector<map::Change>& changes) {
@@ -212,6 +216,7 @@ void Cluster::attach(ClientProcess& process) {
   options.device = "simulated";
   options.instance = process.instance;
   options.timeout = std::chrono::seconds(5);
+  options.tuning = setup.tuning.client;
   const auto position = static_cast<size_t>(&process - clients.data());
   process.attempt = client::Standalone::attach(
       process.host->host(), std::move(options),

@@ -25,6 +25,7 @@
 #include "sim/management.h"
 #include "sim/recoverable.h"
 #include "sim/timeline.h"
+#include "sim/tuning.h"
 #include "sim/workload.h"
 
 namespace sp::sim {
@@ -49,6 +50,7 @@ struct ClusterSetup {
   WorkloadOptions work;
   LoadChoice load = LoadChoice::stamps;
   bool loads_in_history = true;  // blocks of journals and databases are judged as registers too
+  Tuning tuning;
   io::SimOptions world;
   std::optional<BlockKey> watch;  // a timeline of this block is made
   bool keep_log = true;  // lines in Cluster::log; formatting them costs as much as all else

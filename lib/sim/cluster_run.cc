@@ -51,6 +51,7 @@ ClusterSetup setup_of(const RunOptions& options, const Knobs& knobs) {
   setup.loads_in_history = knobs[Knob::registers] != 0;
   setup.log_entries_kept = knobs.number(Knob::log_entries);
   setup.database = knobs[Knob::database] != 0;
+  if (knobs[Knob::tuning] != 0) setup.tuning = small_tuning(options.seed);
   setup.world.clock_drift_max = static_cast<double>(knobs[Knob::drift_ppm]) * 1e-6;
   setup.world.disk.volatile_cache = knobs[Knob::cache] != 0;
   setup.world.disk.unwritten_is_noise = knobs[Knob::noise] != 0;

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "base/planted.h"
+#include "base/probe.h"
 #include "store/store_impl.h"
 
 namespace sp::store {
@@ -122,6 +123,7 @@ void StoreImpl::start_read(ReadCall* call, Bytes target) {
 
 void StoreImpl::read_step(ReadCall* call, Status status) {
   // A sector that cannot be read is as good as a damaged one: other copies have the block.
+  if (!status.ok()) SP_PROBE(store_unreadable_sector);
   if (!status.ok() && call->status.ok())
     call->status = Error(Code::damaged, std::move(status).error().with("reading blocks").message());
   if (--call->outstanding > 0) return;

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "base/planted.h"
+#include "base/probe.h"
 #include "store/store_impl.h"
 
 namespace sp::store {
@@ -65,6 +66,7 @@ bool StoreImpl::collect_sets(uint32_t pages_limit) {
           write.lsn = reclaim_target_;
           continue;
         }
+        SP_PROBE(store_undecided_said_again);
         const auto slots = write.slots.view();
         if (builder_.pages_with(1, write_record_bytes(slots.size())) > pages_limit) return false;
         crcs.clear();
@@ -96,6 +98,7 @@ bool StoreImpl::collect_tombstones(uint32_t pages_limit) {
       state_.set_tombstone_lsn(object, reclaim_target_);
       continue;
     }
+    SP_PROBE(store_tombstone_said_again);
     std::vector<RangeEntry> entries;
     for (const DiscardRange& range : object.ranges())
       entries.push_back({range.version.packed(), range.first, range.count, 0});
@@ -201,7 +204,7 @@ void StoreImpl::reclaim_after_round(uint64_t published_tail) {
 
 void StoreImpl::write_homes() {
   SlotTable& table = state_.table();
-  const size_t end = std::min(reclaim_pages_.size(), reclaim_at_ + home_batch_pages);
+  const size_t end = std::min(reclaim_pages_.size(), reclaim_at_ + options_.home_batch_pages);
   const auto step = [this](Status status) { homes_step(std::move(status)); };
   if (reclaim_at_ == end) {
     reclaim_flushing_ = true;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/planted.h"
+#include "base/probe.h"
 
 namespace sp::store {
 
@@ -155,6 +156,7 @@ void Recovery::choose_round() {
     return;
   }
   if (proven) {
+    SP_PROBE(store_round_proven_by_torn_one);
     void_lsn_ = last_.round_first + last_.round_pages;
     accept_round();
     return;
@@ -210,6 +212,7 @@ void Recovery::verify_data_step(Status status) {
 }
 
 void Recovery::round_is_void() {
+  SP_PROBE(store_round_torn);
   host_.log.info("the last round was torn by a crash and is void",
                  {{"disk", superblock_.disk}, {"lsn", last_.round_first}});
   const PageInfo torn = last_;
@@ -414,6 +417,7 @@ Status Recovery::load_page(uint32_t page, Bytes even_home, Bytes odd_home) {
   if (complete || tail_ > expected.dirty_since ||
       (newest.ok() && newest->sequence > expected.sequence))
     return lost(expected.sequence);
+  SP_PROBE(store_table_page_from_other_home);
   table.load_page_state(page, expected.sequence - 1, expected.lsn);
   if (expected.sequence == 1) return {};
   const auto before = home_of(expected.sequence - 1);

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "base/planted.h"
+#include "base/probe.h"
 #include "store/store_impl.h"
 
 namespace sp::store {
@@ -72,10 +73,11 @@ void StoreImpl::form_round() {
   const uint32_t kept = std::min(limit - 1, pages_for_decides());
   if (reclaim_ == Reclaim::logging) collect(limit - kept);
   const uint64_t for_calls = free_pages > log_reserve_ ? free_pages - log_reserve_ : 0;
+  if (for_calls == 0 && !queue_.empty()) SP_PROBE(store_calls_wait_for_reclaim);
   const bool tight = SP_BUGGIFY(store_log_nearly_full, host_) != 0;
   const auto calls_limit =
       static_cast<uint32_t>(std::min<uint64_t>(limit - kept, tight ? 1 : for_calls));
-  while (!queue_.empty() && round_blocks_ < round_blocks_max) {
+  while (!queue_.empty() && round_blocks_ < options_.round_blocks_max) {
     if (take(*queue_.front(), calls_limit) == Taken::wait) break;
     Operation* taken = queue_.front();
     round_operations_.push_back(taken);
@@ -141,7 +143,11 @@ StoreImpl::Taken StoreImpl::get_slots(size_t count, std::vector<uint32_t>& slots
   if (table.free_count() < count) {
     // What was replaced becomes free when this round's decisions are durable and the readers are
     // gone.
-    if (!state_.commits().empty() || !releasing_.empty()) return Taken::wait;
+    if (!state_.commits().empty() || !releasing_.empty()) {
+      SP_PROBE(store_waits_for_freed_slots);
+      return Taken::wait;
+    }
+    SP_PROBE(store_no_free_slot);
     outcome =
         Error(Code::no_space,
               "the disk has no free blocks: delete volumes, or move disk sets to other disks");
@@ -181,6 +187,7 @@ StoreImpl::Taken StoreImpl::take_prepare(Operation& operation, uint32_t pages_li
   }
   const uint64_t log_bytes = state_.undecided_log_bytes() + bytes;
   if (log_bytes > log_pages_ * page_bytes / (blocks > 0 ? 4 : 2)) {
+    SP_PROBE(store_too_much_undecided);
     operation.outcome = Error(Code::no_space, "too many undecided writes for the log of this disk");
     return Taken::yes;
   }
@@ -188,6 +195,7 @@ StoreImpl::Taken StoreImpl::take_prepare(Operation& operation, uint32_t pages_li
     const uint32_t growth = state_.growth_of(record);
     if (state_.blocks_decided() + state_.undecided_growth() + round_growth_ + growth >
         user_slots()) {
+      SP_PROBE(store_refuses_growth);
       operation.outcome =
           Error(Code::no_space, "the disk is full: delete volumes or snapshots, or add disks");
       return Taken::yes;
@@ -254,7 +262,10 @@ StoreImpl::Taken StoreImpl::take_recover(Operation& operation, uint32_t pages_li
     const auto at = std::lower_bound(
         source.blocks.begin(), source.blocks.end(), block,
         [](const BlockState& state, uint16_t value) { return state.block < value; });
-    if (State::stored_version(state_, object, block) >= at->version) continue;
+    if (State::stored_version(state_, object, block) >= at->version) {
+      SP_PROBE(store_recovery_brings_older);
+      continue;
+    }
     operation.entries.push_back({at->version.packed(), at->crc, no_slot, block, 0});
     positions.push_back(i);
   }
@@ -301,8 +312,10 @@ StoreImpl::Taken StoreImpl::take_repair(Operation& operation, uint32_t pages_lim
   const WriteRecord& record = operation.record;
   const Object* object = state_.find(record.object);
   const uint32_t old = object == nullptr ? no_slot : object->slot(record.first_block);
-  if (old == no_slot || state_.table().descriptor(old).version != record.version.packed())
+  if (old == no_slot || state_.table().descriptor(old).version != record.version.packed()) {
+    SP_PROBE(store_repair_comes_late);
     return Taken::yes;
+  }
   if (get_slots(1, operation.slots, operation.outcome) == Taken::wait) return Taken::wait;
   if (!operation.outcome.ok()) return Taken::yes;
   const uint32_t slot = operation.slots[0];
@@ -366,9 +379,10 @@ void StoreImpl::submit_round() {
   }
   disk_->write(superblock_.layout.log_offset + ring_at * page_bytes,
                builder_.page_bytes_at(0, before_wrap), step);
-  if (after_wrap > 0)
-    disk_->write(superblock_.layout.log_offset, builder_.page_bytes_at(before_wrap, after_wrap),
-                 step);
+  if (after_wrap == 0) return;
+  SP_PROBE(store_round_wraps);
+  disk_->write(superblock_.layout.log_offset, builder_.page_bytes_at(before_wrap, after_wrap),
+               step);
 }
 
 void StoreImpl::round_step(Status status) {
@@ -408,6 +422,9 @@ void StoreImpl::settle_commits() {
 }
 
 void StoreImpl::release_slots() {
+  if (!releasing_.empty() && read_oldest_ != nullptr &&
+      read_oldest_->number <= releasing_.front().read_number)
+    SP_PROBE(store_freed_slot_is_being_read);
   while (!releasing_.empty() &&
          (read_oldest_ == nullptr || read_oldest_->number > releasing_.front().read_number ||
           SP_PLANTED_BUG(store_reuses_slots_being_read))) {
@@ -508,7 +525,7 @@ void StoreImpl::complete(std::vector<Operation*>& operations) {
 
 void StoreImpl::arm_lazy() {
   if (lazy_timer_.armed() || failure_) return;
-  lazy_timer_.arm(lazy_delay, [this] {
+  lazy_timer_.arm(options_.lazy_delay, [this] {
     want_round_ = true;
     pump();
   });

@@ -26,7 +26,8 @@ Descriptor make_descriptor(ObjectId object, SetId set, uint32_t block, Version v
   return descriptor;
 }
 
-State::State(const disk::Superblock& superblock) : superblock_(superblock), table_(superblock) {}
+State::State(const disk::Superblock& superblock, size_t operations_kept_max)
+    : superblock_(superblock), operations_kept_max_(operations_kept_max), table_(superblock) {}
 
 Object* State::find(ObjectId id) {
   const auto it = objects_.find(id);
@@ -127,7 +128,7 @@ uint64_t State::memory_bytes() const {
 size_t State::operations_kept() const {
   const uint64_t fit =
       superblock_.layout.log_bytes / 4 / sizeof(OperationEntry) / std::max<size_t>(sets_.size(), 1);
-  return static_cast<size_t>(std::min<uint64_t>(fit, limits::set_undecided_max));
+  return static_cast<size_t>(std::min<uint64_t>(fit, operations_kept_max_));
 }
 
 void State::add_operation(SetId id, const OperationId& operation, Version version, uint64_t lsn) {

@@ -75,7 +75,7 @@ struct Commit {
 
 class State {
  public:
-  explicit State(const disk::Superblock& superblock);
+  State(const disk::Superblock& superblock, size_t operations_kept_max);
 
   SlotTable& table() { return table_; }
   const SlotTable& table() const { return table_; }
@@ -156,6 +156,7 @@ class State {
   Status check_set_of(ObjectId id, SetId set, uint64_t lsn) const;
 
   disk::Superblock superblock_;
+  size_t operations_kept_max_;
   SlotTable table_;
   std::unordered_map<ObjectId, std::unique_ptr<Object>> objects_;  // never iterated
   std::map<SetId, SetState> sets_;

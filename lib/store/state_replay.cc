@@ -2,6 +2,7 @@
 // may be anything.
 #include <algorithm>
 
+#include "base/probe.h"
 #include "store/state.h"
 
 namespace sp::store {
@@ -71,6 +72,7 @@ Status State::replay_write(const Record& record, uint64_t lsn) {
     for (size_t i = 0; i < slots.size(); i++) slots[i] = write_slot(record, i);
   }
   if ((record.flags & flag_relogged) != 0) {
+    SP_PROBE(store_undecided_replayed_from_repetition);
     SetState& state = set(write.set);
     if (write.kind == WriteKind::data) state.said_again_lsn = lsn;
     for (auto& known : state.undecided) {
@@ -147,6 +149,7 @@ Status State::replay(const Record& record, uint64_t lsn) {
     case RecordKind::tombstone: {
       const auto head = record.head<ObjectBody>();
       SP_CHECK(check_set_of({head.volume, head.object}, SetId::from_packed(head.set), lsn));
+      SP_PROBE(store_tombstone_replayed);
       std::vector<RangeEntry> ranges(head.count);
       for (size_t i = 0; i < ranges.size(); i++)
         ranges[i] = record.entry<ObjectBody, RangeEntry>(i);

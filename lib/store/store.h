@@ -34,6 +34,7 @@
 #include "base/limits.h"
 #include "base/result.h"
 #include "io/host.h"
+#include "store/bounds.h"
 
 namespace sp::store {
 
@@ -108,6 +109,12 @@ struct Stats {
 struct Options {
   bool verify_only =
       false;  // open read-only: nothing is written, not even recovery (sp-disk-check)
+  // As store/bounds.h and base/limits.h say, unless the simulator makes them small; never larger.
+  uint32_t operations_kept_max = limits::set_undecided_max;  // of one set
+  uint32_t round_pages_max = store::round_pages_max;         // at least 16, or what the log allows
+  uint32_t round_blocks_max = store::round_blocks_max;
+  uint32_t home_batch_pages = store::home_batch_pages;
+  io::Duration lazy_delay = store::lazy_delay;
 };
 
 class Store {

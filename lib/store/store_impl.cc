@@ -11,12 +11,12 @@ StoreImpl::StoreImpl(io::Host& host, std::unique_ptr<io::Disk> disk,
     : host_(host),
       superblock_(superblock),
       options_(options),
-      state_(superblock),
+      state_(superblock, options.operations_kept_max),
       log_pages_(disk::log_page_count(superblock.layout)),
       log_reserve_(log_pages_ / 8),
-      builder_(static_cast<uint32_t>(std::min<uint64_t>(round_pages_max, log_pages_ / 8))),
-      home_images_(Buffer::zeroed(std::min<size_t>(home_batch_pages, state_.table().page_count()) *
-                                  page_bytes)),
+      builder_(static_cast<uint32_t>(std::min<uint64_t>(options.round_pages_max, log_pages_ / 8))),
+      home_images_(Buffer::zeroed(
+          std::min<size_t>(options.home_batch_pages, state_.table().page_count()) * page_bytes)),
       lazy_timer_(host.reactor),
       late_timer_(host.reactor),
       disk_(std::move(disk)) {}

@@ -135,7 +135,7 @@ named_alike() { # table, macro in the table, macro in the code
     sed -nE 's/^< /in the table, not in the code: /p; s/^> /in the code, not in the table: /p'
 }
 while read -r difference; do fault "lib/base/planted_bugs.def: $difference"; done < <(named_alike lib/base/planted_bugs.def SP_BUG SP_PLANTED_BUG)
-while read -r difference; do fault "lib/base/probes.def: $difference"; done < <(named_alike lib/base/probes.def SP_PROBE_ROW SP_PROBE)
+while read -r difference; do fault "lib/base/probes.def: $difference"; done < <(named_alike lib/base/probes.def 'SP_PROBE_R[A-Z]*' SP_PROBE)
 while read -r difference; do fault "lib/io/buggify.def: $difference"; done < <(named_alike lib/io/buggify.def SP_POINT SP_BUGGIFY)
 
 # --- shell ------------------------------------------------------------------------------------------

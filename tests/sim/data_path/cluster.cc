@@ -147,6 +147,7 @@ void DataCluster::start_server(ServerProcess& process) {
   server.self = options_of_member.self;
   server.listen = {process.ip, server_port};
   server.disk_paths = process.paths;
+  server.tuning = options.serve;
   auto started = serve::Server::start(process.host->host(), std::move(server), *process.member);
   SP_ASSERT(started.ok());
   process.server = std::move(started).value();

@@ -27,6 +27,7 @@ struct ClusterOptions {
   uint32_t sharers = 0;  // further clients, that write the first one's volume at the same time
   uint32_t readers = 0;  // further clients, that read it
   WorkloadOptions work;
+  serve::Tuning serve;
   io::SimOptions world;
   FakeControlOptions control;
 };

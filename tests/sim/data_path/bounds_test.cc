@@ -1,0 +1,69 @@
+// What happens at the bounds of queues and memories of the data path, made small.
+#include "rig.h"
+
+#include <deque>
+
+namespace sp::sim {
+namespace {
+
+struct OpenWrite {
+  Buffer data;
+  bool done = false;
+  Status status;
+};
+
+OpenWrite& start_write(Rig& rig, std::deque<OpenWrite>& open, uint64_t block, uint64_t stamp) {
+  OpenWrite& write = open.emplace_back();
+  write.data = Buffer::allocate(limits::block_bytes);
+  encode_stamp(write.data.mutable_bytes(), {rig.clients[0].volume_id, block}, stamp);
+  rig.clients[0].volume->write(
+      block * limits::block_bytes, write.data.bytes(),
+      [&write](Status status) { write.status = std::move(status), write.done = true; });
+  return write;
+}
+
+}  // namespace
+
+TEST_CASE("a set that waits does not make the others of the volume refuse writes") {
+  ClusterOptions options = quiet(6);
+  options.sets = 16;
+  options.copies = options.min_copies = 2;
+  options.volume_bytes = 64u << 20;
+  options.serve.operations_per_attachment_max = 4;
+  Rig rig(options);
+  const map::Map& map = rig.control.map();
+  const map::Volume& volume = map.volumes.at(rig.clients[0].volume_id);
+  const auto uses = [&](uint32_t object, DiskId disk) {
+    const auto& base = map.sets.at(map::set_of(map, volume, object)).base;
+    return std::find(base.begin(), base.end(), disk) != base.end();
+  };
+  const DiskId gone = rig.servers[0].disks[0];
+  uint32_t waits = 0, works = 0;
+  while (!uses(waits, gone)) ++waits;
+  while (uses(works, gone)) ++works;
+  REQUIRE(uint64_t{std::max(waits, works)} * limits::object_bytes < options.volume_bytes);
+  rig.end_server(rig.servers[0], Death::power);
+  std::deque<OpenWrite> open;
+  const OpenWrite& stuck = start_write(rig, open, uint64_t{waits} * limits::blocks_per_object, 1);
+  for (uint64_t i = 0; i < 20; ++i)
+    REQUIRE(rig.write(uint64_t{works} * limits::blocks_per_object + i % 3, 100 + i).ok());
+  CHECK_FALSE(stuck.done);
+  rig.heal();
+  REQUIRE(rig.world.run_until([&] { return stuck.done; }, seconds(30)));
+  CHECK(stuck.status.ok());
+}
+
+TEST_CASE("many writes at a time end though a primary remembers but one") {
+  ClusterOptions options = quiet();
+  options.serve.operations_per_attachment_max = 1;
+  options.serve.undecided_max = 3;
+  Rig rig(options);
+  std::deque<OpenWrite> open;
+  for (uint64_t i = 0; i < 40; ++i) start_write(rig, open, i, 1 + i);
+  REQUIRE(rig.world.run_until(
+      [&] { return std::all_of(open.begin(), open.end(), [](const auto& w) { return w.done; }); },
+      seconds(60)));
+  for (uint64_t i = 0; i < 40; ++i) CHECK(rig.read(i).value() == 1 + i);
+}
+
+}  // namespace sp::sim
