@@ -12,6 +12,9 @@ namespace sp::serve {
 
 namespace {
 
+constexpr io::Duration mend_pause = std::chrono::seconds(1);
+constexpr size_t mends_remembered_max = 4096;
+
 std::string block_text(ObjectId object, uint32_t block) {
   return "volume " + std::to_string(object.volume) + " object " + std::to_string(object.index) +
          " block " + std::to_string(block);
@@ -205,6 +208,17 @@ void careful_read(Context& context, LocalDisk& disk, SetId set, ObjectId object,
 }
 
 void mend_block(Context& context, LocalDisk& disk, SetId set, ObjectId object, uint16_t block) {
+  const io::Instant now = context.now();
+  auto& until = disk.mended_until;
+  if (until.size() >= mends_remembered_max)
+    std::erase_if(until, [now](const auto& entry) { return entry.second <= now; });
+  if (until.size() >= mends_remembered_max) return;
+  const auto [entry, first] = until.try_emplace({object, block}, now + mend_pause);
+  if (!first && now < entry->second) {
+    SP_PROBE(serve_mend_left_alone);
+    return;
+  }
+  entry->second = now + mend_pause;
   const Buffer data = Buffer::allocate(limits::block_bytes);
   careful_read(context, disk, set, object, block, 1, data.mutable_bytes(), false,
                [data](Result<std::vector<store::BlockRead>>) {});

@@ -22,7 +22,8 @@ void careful_read(Context& context, LocalDisk& disk, SetId set, ObjectId object,
                   CarefulReadDone done);
 
 // Finds out whether one block of this disk is damaged and mends it; for damage found while serving
-// another copy.
+// another copy. Of one block at most once a second: the other copies are asked, and where they are
+// damaged too they would ask back.
 void mend_block(Context& context, LocalDisk& disk, SetId set, ObjectId object, uint16_t block);
 
 }  // namespace sp::serve

@@ -15,6 +15,12 @@ Health beacon_health(const Cluster::Node& node, io::SimWorld& world) {
   return works ? Health::well : Health::ailing;
 }
 
+bool votes(const Cluster::Node& node) {
+  if (!node.beacon.up || !node.beacon.failure.empty()) return false;
+  const auto view = node.beacon.beacon->view();
+  return view.started && view.voter && !view.abstains;
+}
+
 Health disk_health(const Cluster::ServerProcess& process, size_t place, io::SimWorld& world) {
   if (!process.up || !process.server) return Health::gone;
   if (process.host->paused() || world.disks().hampered(process.paths[place])) return Health::ailing;
@@ -30,7 +36,7 @@ Situation Cluster::situation() {
   out.map = newest_map();
   out.network_well = !world.net().hampered();
   for (const Node& from : nodes) {
-    out.nodes.push_back({from.id, from.voting, beacon_health(from, world)});
+    out.nodes.push_back({from.id, from.voting, beacon_health(from, world), votes(from)});
     std::vector<bool>& row = out.reaches.emplace_back();
     for (const Node& to : nodes) row.push_back(world.net().flows(from.ip, to.ip));
     if (!from.server) continue;

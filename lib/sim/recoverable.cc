@@ -45,12 +45,12 @@ class Core {
     for (const NodeFacts& node : situation_.nodes) {
       voters += node.voting ? 1 : 0;
       if (contains(node.node)) {
-        voters_here += node.voting ? 1 : 0;
+        voters_here += node.voting && node.votes ? 1 : 0;
       } else if (node.beacon != Health::gone && !cut_off(node.node)) {
         return "node " + std::to_string(node.node) + " is neither well nor gone";
       }
     }
-    return voters_here * 2 > voters ? "" : "no majority of the voting beacons";
+    return voters_here * 2 > voters ? "" : "no majority of the voting beacons that lost nothing";
   }
   std::string text() const {
     std::string text = "nodes";

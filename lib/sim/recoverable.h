@@ -2,11 +2,12 @@
 // over plain facts: what runs, what reaches what, what is damaged, and how the disk sets stand. It
 // errs to one side: it says "must" only where nothing excuses a standstill.
 //
-// A volume must make progress when a majority of the voting beacons, the beacon of its client's
-// node, and for each of its sets enough disks (min_copies of where placement wants the copies, and
-// one that holds everything decided) are well and reach each other, and everything else is gone
-// altogether: ended, or cut off from all of those. What is half there (a link in one direction, a
-// process that stands still, a disk that stalls) excuses, because it may rightly be waited for.
+// A volume must make progress when a majority of the voting beacons (of those that lost nothing),
+// the beacon of its client's node, and for each of its sets enough disks (min_copies of where
+// placement wants the copies, and one that holds everything decided) are well and reach each other,
+// and everything else is gone altogether: ended, or cut off from all of those. What is half there
+// (a link in one direction, a process that stands still, a disk that stalls) excuses, because it
+// may rightly be waited for.
 #pragma once
 #include <map>
 #include <string>
@@ -24,6 +25,7 @@ struct NodeFacts {
   NodeId node = 0;
   bool voting = false;
   Health beacon = Health::gone;
+  bool votes = true;  // false: it has lost entries, and votes again once a leader has filled it
 };
 struct DiskFacts {
   NodeId node = 0;

@@ -66,6 +66,27 @@ TEST_CASE("a block that is damaged on every copy is reported, and only that one"
   CHECK_EQ(*rig.read(3), 34);
 }
 
+TEST_CASE("two copies damaged in the same block do not ask each other for it without end") {
+  Rig rig(quiet());
+  REQUIRE(rig.write(3, 33).ok());
+  rig.world.run_for(milliseconds(100));
+  rig.end_server(rig.servers[2], Death::process);
+  rig.world.run_for(milliseconds(500));
+  for (size_t server = 0; server < 2; ++server) rig.corrupt(server, 3);
+  Buffer data = Buffer::allocate(limits::block_bytes);
+  std::optional<bool> read;
+  rig.clients[0].volume->read(3 * limits::block_bytes, data.mutable_bytes(),
+                              [&](const Status& status) { read = status.ok(); });
+  const uint64_t before = rig.world.event_count();
+  for (int i = 0; i < 5000; ++i) {
+    rig.world.run_for(milliseconds(1));
+    REQUIRE_LT(rig.world.event_count() - before, 500'000);
+  }
+  rig.start_server(rig.servers[2]);
+  if (!read) REQUIRE(rig.world.run_until([&] { return read.has_value(); }, seconds(30)));
+  CHECK_EQ(*rig.read(3), 33);
+}
+
 TEST_CASE("a server that was away copies what it missed and little more") {
   Rig rig(quiet());
   for (uint64_t block = 0; block < 64; ++block) REQUIRE(rig.write(block, 1000 + block).ok());
