@@ -144,6 +144,30 @@ TEST_CASE("a disk refused for its id is taken in when the other is gone (sp-sim 
   CHECK(c.run_until([&] { return is_up(second.disks[0].uuid); }, 5s));
 }
 
+TEST_CASE("a disk that a late registration took away comes back (sp-sim seed 200073)") {
+  Cluster c(3);
+  c.start_all();
+  REQUIRE(c.run_until([&] { return c.formed(); }, 10s));
+  auto& first = c.add_service(ServiceKind::server, 1);
+  const map::Disk disk = first.disks[0];
+  const auto is_at = [&](ServiceId server) {
+    const auto row = c.map(3).disks.find(disk.id);
+    return row != c.map(3).disks.end() && row->second.up && row->second.server == server;
+  };
+  REQUIRE(c.run_until([&] { return is_at(first.id); }, 5s));
+  auto& second = c.add_service(ServiceKind::server, 2);
+  c.kill_service(second);
+  second.disks = {disk};
+  second.host->restart();
+  c.start_service(second);
+  REQUIRE(c.run_until([&] { return is_at(second.id); }, 5s));
+  c.kill(1);
+  c.restart(1);
+  REQUIRE(c.run_until([&] { return is_at(first.id); }, 10s));
+  c.kill_service(first);
+  CHECK(c.run_until([&] { return is_at(second.id); }, 5s));
+}
+
 TEST_CASE("a silent node is declared down within 1.5 s, and comes back when it talks") {
   Cluster cluster(3, 9);
   form(cluster);
