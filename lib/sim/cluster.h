@@ -151,6 +151,7 @@ class Cluster {
   // At rest: all copies of a set hold the same versions and content, and every disk has given its
   // slots to what it has to hold and nothing else. What it saw is kept for check_disks.
   std::string compare_copies();
+  const std::map<DiskId, DiskContent>& contents() const { return contents_; }  // as seen then
   // Ends all processes, runs the world. Every disk is read in full, and has to be what
   // compare_copies saw last; damage is found only where a disk was harmed.
   std::string check_disks();

@@ -236,7 +236,9 @@ std::string Cluster::check_disk(DiskId id, const std::string& path) {
   if (!report->ok()) return report->error().message();
   for (const auto& finding : (*report)->findings) {
     const auto offset = device_offset_in(finding.place + " " + finding.explanation);
-    const bool explained = offset && world.disks().harmed(path, *offset, limits::block_bytes);
+    // What one that lied did not write is not marked as harmed.
+    const bool explained = world.disks().forgot(path) ||
+                           (offset && world.disks().harmed(path, *offset, limits::block_bytes));
     if (finding.severity == store::Severity::damage && !explained)
       return finding.place + ": " + finding.explanation;
   }

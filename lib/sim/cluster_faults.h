@@ -29,6 +29,11 @@ class ClusterFaults {
   // What an administrator does now and then about disks that are lost: they are replaced. Also
   // follows which damage is mended.
   void tend();
+  // At rest, after heal: some disk makes nothing durable any more, where others have all that it
+  // holds; until, after a loss of power, it is honest again and everything is started.
+  void begin_to_lie(uint64_t seed);
+  bool lies_at_rest() const { return liar_ != 0; }
+  void end_of_lies();
   // After heal: what is lost and not replaced yet, or nothing.
   std::string unsettled() const;
 
@@ -140,6 +145,7 @@ class ClusterFaults {
   // Of the doubted, those that are not replaced when they forget, and how often one could not
   // start.
   std::map<DiskId, uint32_t> kept_;
+  DiskId liar_ = 0;
   std::map<DiskId, uint32_t> missed_;  // looks at which a lost disk was not opened by its server
   uint32_t shelves_ = 0;
   DiskId disk_last_ = 0;

@@ -120,6 +120,7 @@ void ClusterFaults::put_empty_disk(const Slot& slot, DiskId id) {
     const Status added = disks.add(path, cluster_.setup.disk_bytes);
     SP_ASSERT(added.ok());
   } else {
+    disks.crash(path);  // and what was to stop it in the middle of an I/O has come to nothing
     disks.wipe(path);
   }
   const bool same = slot.disk() == id;
@@ -273,6 +274,27 @@ void ClusterFaults::make_disk_lie(const Draws& draws) {
   if (draws->below(2) == 0) kept_[slot.disk()] = 0;
 }
 
+// Once everything is well: one disk makes nothing durable any more.
+void ClusterFaults::begin_to_lie(uint64_t seed) {
+  const Draws draws = std::make_shared<io::SeededRandom>(seed);
+  const Slot slot = any_slot(draws);
+  if (!cluster_.setup.world.disk.volatile_cache || !is_untouched(slot) || !observe() ||
+      !atlas_.may_lose(slot.disk()))
+    return;
+  atlas_.lose(slot.disk());
+  liar_ = slot.disk();
+  io::SimDiskOptions lying = cluster_.setup.world.disk;
+  lying.lying_flush = 1;
+  cluster_.world.disks().set_options(slot.path(), lying);
+}
+
+void ClusterFaults::end_of_lies() {
+  const auto slot = slot_of(liar_);
+  SP_ASSERT(slot.has_value());
+  cluster_.world.disks().set_options(slot->path(), cluster_.setup.world.disk);
+  for (auto& node : cluster_.nodes) cluster_.start_node(node);
+}
+
 // One of the two, which is survived; or the second one is of another formatting, and the disk is
 // not believed any more.
 void ClusterFaults::damage_superblock(const Draws& draws) {
@@ -382,6 +404,7 @@ bool ClusterFaults::may_start(Cluster::Node& node) {
     const Slot slot{&node, i};
     if (!cluster_.world.disks().forgot(slot.path())) continue;
     SP_ASSERT(atlas_.is_lost(slot.disk()));
+    if (slot.disk() == liar_) continue;
     if (const auto kept = kept_.find(slot.disk()); kept != kept_.end()) {
       if (running_) return false;
       if (observe() && atlas_.has_company(slot.disk())) continue;
