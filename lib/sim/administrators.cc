@@ -78,7 +78,7 @@ class Administrators::Impl : public std::enable_shared_from_this<Impl> {
   };
   struct Volume {
     uint32_t number = 0;
-    Success::Register there, size, mark, name;
+    Success::Register there = 0, size = 0, mark = 0, name = 0;
     std::string id;      // "~" and the global id; empty: not known
     bool clean = false;  // made once, for certain
     bool over = false;   // its deletion was asked for
@@ -111,6 +111,8 @@ class Administrators::Impl : public std::enable_shared_from_this<Impl> {
     cluster_.management.ask(
         lanes_[lane].process, call, patience,
         [self = shared_from_this(), this, lane, call, tries, sent, done](const Answer& answer) {
+          cluster_.note("administrator " + std::to_string(lane) + ": " + call.path + " " +
+                        call.json + ": " + (answer.ok() ? "done" : answer.error));
           if (answer.ok()) success_.generation(answer.generation, sent);
           if (tries <= 1 || !may_succeed_later(answer)) return done(answer, sent);
           lanes_[lane].process = (lanes_[lane].process + 1) % cluster_.management.count();
@@ -163,9 +165,6 @@ class Administrators::Impl : public std::enable_shared_from_this<Impl> {
     volume.number = static_cast<uint32_t>(volumes_.size());
     const std::string text = "volume c" + std::to_string(volume.number);
     volume.there = success_.add("whether " + text + " is there");
-    volume.size = success_.add("the size of " + text);
-    volume.mark = success_.add("the tag of " + text);
-    volume.name = success_.add("the name of " + text);
     create_again(lane, volume.number - 1, true);
   }
 
@@ -182,12 +181,23 @@ class Administrators::Impl : public std::enable_shared_from_this<Impl> {
       Volume& volume = volumes_[place];
       success_.ended(volume.there, value, outcome_of(answer));
       volume.clean = first && answer.ok();
-      if (answer.ok()) volume.id = "~" + answer.data["globalId"].text_or_empty();
+      if (answer.ok()) know(volume, "~" + answer.data["globalId"].text_or_empty());
       if (answer.kind == Answer::Kind::refused && first) volume.over = true;
-      const bool again = answer.kind == Answer::Kind::unknown && first && random_.below(2) == 0;
+      // Once it was seen, others may have deleted it: then it would be another one.
+      const bool again = volume.id.empty() && answer.kind == Answer::Kind::unknown && first &&
+                         random_.below(2) == 0;
       if (again) return create_again(lane, place, false);
       next(lane);
     });
+  }
+
+  // An id that is new has registers of its own.
+  void know(Volume& volume, const std::string& id) {
+    if (volume.id == id) return;
+    volume.id = id;
+    volume.size = success_.add("the size of volume " + id);
+    volume.mark = success_.add("the tag of volume " + id);
+    volume.name = success_.add("the name of volume " + id);
   }
 
   void change_volume(size_t lane, uint64_t draw) {
@@ -313,7 +323,7 @@ class Administrators::Impl : public std::enable_shared_from_this<Impl> {
       const api::Value& row = *at->second;
       success_.found(volume.there, number_in(row["tags"]["made"].text_or_empty()), sent);
       const std::string id = "~" + row["globalId"].text_or_empty();
-      if (volume.id.empty()) volume.id = id;
+      if (volume.id.empty()) know(volume, id);
       if (volume.id != id) continue;
       const auto size = static_cast<uint64_t>(row["size"].integer_or_zero());
       success_.found(volume.size, (size - size_first) / limits::block_bytes, sent);
