@@ -407,6 +407,7 @@ TEST_CASE("who is not the active one any more does not say that a change was mad
 TEST_CASE("what was looked up is not told after the lease is over") {
   Bench bench;
   const auto answer = bench.start("GET", "DisksList");
+  REQUIRE(bench.world.step());  // it has asked for the reports
   bench.member.has_lease = false;
   bench.settle();
   REQUIRE(answer->has_value());
