@@ -45,9 +45,12 @@ Consensus::Consensus(io::Host& host, Options options, Events events)
 
 void Consensus::submit(raft::Event event) {
   if (!running()) return;
-  queue_.push_back(std::move(event));
-  if (stepping_) return;
+  if (stepping_) {
+    queue_.push_back(std::move(event));
+    return;
+  }
   stepping_ = true;
+  carry_out(raft_->step(host_.clock.now().ns, std::move(event)));
   while (!queue_.empty() && !failed_) {
     raft::Event next = std::move(queue_.front());
     queue_.pop_front();
@@ -62,8 +65,15 @@ void Consensus::submit(raft::Event event) {
 void Consensus::arm() {
   const int64_t due = raft_->deadline_ns();
   if (due == INT64_MAX) return timer_.cancel();
-  timer_.arm(io::Duration(std::max<int64_t>(due - host_.clock.now().ns, 0)),
-             [this] { submit(raft::Tick{}); });
+  // Whoever hears the leader moves its deadline on all the time: the timer follows when it fires.
+  if (timer_.armed() && armed_for_ns_ <= due) return;
+  armed_for_ns_ = due;
+  timer_.arm(io::Duration(std::max<int64_t>(due - host_.clock.now().ns, 0)), [this] {
+    if (raft_->deadline_ns() > host_.clock.now().ns)
+      arm();
+    else
+      submit(raft::Tick{});
+  });
 }
 
 void Consensus::carry_out(raft::Output output) {

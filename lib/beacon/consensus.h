@@ -93,6 +93,7 @@ class Consensus {
   Options options_;
   Events events_;
   io::Timer timer_;
+  int64_t armed_for_ns_ = 0;
   io::Timer late_timer_;  // of what the simulator holds back
   uint64_t log_id_ = 0;
   bool formatted_ = false;  // this start made the log

@@ -102,10 +102,11 @@ bool Leader::may_serve(ServiceId id, uint64_t start_id) const {
 }
 
 const Leader::Service* Leader::watched(ServiceId id) const {
-  for (const auto& [node, watch] : nodes_) {
-    if (const auto it = watch.services.find(id); it != watch.services.end()) return &it->second;
-  }
-  return nullptr;
+  // A service registers with the beacon of its own node, and with no other.
+  const auto watch = nodes_.find(id.node);
+  if (watch == nodes_.end()) return nullptr;
+  const auto found = watch->second.services.find(id);
+  return found == watch->second.services.end() ? nullptr : &found->second;
 }
 
 // Everything that may be serving has put the map up to here in force.

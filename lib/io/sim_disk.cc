@@ -27,7 +27,7 @@ struct Operation {
   uint64_t size = 0;
   std::byte* into = nullptr;
   const std::byte* from = nullptr;
-  Buffer data;  // of a write: as it was when issued
+  SimMedium::Write data;  // of a write: as it was when issued
   uint64_t mark = 0;
   uint64_t order = 0;
   uint64_t event = 0;
@@ -140,7 +140,7 @@ class SimDisk final : public Disk {
     check(offset, from.size(), from.data());
     auto* operation = start(Kind::write, offset, from.size(), std::move(done));
     operation->from = from.data();
-    operation->data = Buffer::copy_of(from);
+    operation->data = {offset, from};
     state_.issue(operation);
   }
   void flush(DiskDone done) override { state_.issue(start(Kind::flush, 0, 0, std::move(done))); }
@@ -230,7 +230,7 @@ Operation* SimDisks::State::make_operation() {
 }
 
 void SimDisks::State::free_operation(Operation* operation) {
-  operation->data = Buffer();
+  operation->data = {};
   operation->into = nullptr;
   operation->from = nullptr;
   operation->failing = false;
@@ -349,13 +349,12 @@ Status SimDisks::State::carry_out_write(Operation& operation) {
   Random& random = core.disk_random;
   const SimDiskOptions& options = medium.options;
   // As with a real device, which may fetch the bytes at any moment until it completes.
-  const bool memory_unchanged =
-      std::memcmp(operation.from, operation.data.data(), operation.size) == 0;
+  const bool memory_unchanged = operation.data.holds(operation.from);
   SP_ASSERT(memory_unchanged);
   uint64_t offset = operation.offset;
   if (operation.failing) {
     std::vector<SimMedium::Write> one;
-    one.push_back({offset, std::move(operation.data)});
+    one.push_back(std::move(operation.data));
     medium.content.end_in_flight(options, std::move(one), random);
     return Error(Code::io, fmt::format("{}: write of {} bytes at {} failed: input/output error",
                                        medium.path, operation.size, offset));
@@ -373,12 +372,14 @@ Status SimDisks::State::carry_out_write(Operation& operation) {
   }
   const bool misdirected =
       std::exchange(medium.misdirect_next, false) || sim_draw(random, options.misdirected);
-  if (misdirected) offset = elsewhere(medium, operation.size);
-  if (options.volatile_cache) {
-    medium.content.write_cached(offset, std::move(operation.data), options.cache_bytes);
-  } else {
-    medium.content.write_through(offset, operation.data.bytes());
+  if (misdirected) {
+    offset = elsewhere(medium, operation.size);
+    operation.data = std::move(operation.data).at(offset);
   }
+  if (options.volatile_cache)
+    medium.content.write_cached(std::move(operation.data), options.cache_bytes);
+  else
+    medium.content.write_through(operation.data);
   if (misdirected) {
     medium.content.note_harm(offset, operation.size);
     medium.content.note_harm(operation.offset, operation.size);
@@ -407,7 +408,7 @@ std::vector<SimMedium::Write> SimDisks::State::take_in_flight(Medium& medium, co
     const bool inside =
         operation->offset + operation->size <= medium.content.size_bytes() && !medium.dead;
     if (operation->kind == Kind::write && inside && !operation->disk->read_only()) {
-      writes.push_back({operation->offset, std::move(operation->data)});
+      writes.push_back(std::move(operation->data));
     }
     if (operation->event != 0) core.events.cancel(operation->event);
     free_operation(operation);
@@ -555,7 +556,7 @@ bool SimDisks::may_have_lied(const std::string& path) const {
 bool SimDisks::forgot(const std::string& path) const { return state_->medium(path).forgot; }
 
 void SimDisks::poke(const std::string& path, uint64_t offset, Bytes bytes) {
-  state_->medium(path).content.write_through(offset, bytes);
+  state_->medium(path).content.write_through({offset, bytes});
 }
 
 void SimDisks::corrupt(const std::string& path, uint64_t offset, uint64_t size) {

@@ -7,45 +7,44 @@
 
 namespace sp::io {
 
-const SimMedium::Page SimMedium::zeros{};
-
-const SimMedium::Page* SimMedium::find(uint64_t page) const {
+const SimPage* SimMedium::find(uint64_t page) const {
   const uint64_t group = page / pages_per_group;
   if (group >= groups_.size() || groups_[group] == nullptr) return nullptr;
-  return groups_[group]->pages[page % pages_per_group].get();
+  const SimPage& found = (*groups_[group])[page % pages_per_group];
+  return found ? &found : nullptr;
 }
 
-std::unique_ptr<const SimMedium::Page, SimMedium::Free>& SimMedium::place(uint64_t page) {
+SimPage& SimMedium::place(uint64_t page) {
   const uint64_t group = page / pages_per_group;
   if (group >= groups_.size()) groups_.resize(group + 1);
   if (groups_[group] == nullptr) groups_[group] = std::make_unique<Group>();
-  auto& place = groups_[group]->pages[page % pages_per_group];
-  if (place == nullptr) ++page_count_;
-  return place;
+  return (*groups_[group])[page % pages_per_group];
 }
 
-SimMedium::Page& SimMedium::make(uint64_t page) {
-  auto& held = place(page);
-  if (held != nullptr && held.get() != &zeros) return const_cast<Page&>(*held);
-  auto made = std::make_unique_for_overwrite<Page>();
-  if (held != nullptr)
-    made->fill(std::byte{0});
+void SimMedium::set(uint64_t page, SimPage content) {
+  SimPage& held = place(page);
+  page_count_ += (content ? 1 : 0);
+  page_count_ -= (held ? 1 : 0);
+  held = std::move(content);
+}
+
+std::byte* SimMedium::make(uint64_t page) {
+  SimPage& held = place(page);
+  if (held) return held.own();
+  SimPage made = SimPage::fresh();
+  fill_noise(page * page_bytes, {made.own(), page_bytes});
+  set(page, std::move(made));
+  return held.own();
+}
+
+void SimMedium::write_part(uint64_t page, uint64_t within, uint64_t length,
+                           const SimPage& content) {
+  if (length == page_bytes) return set(page, content);
+  std::byte* const to = make(page) + within;
+  if (content)
+    std::memcpy(to, content.data() + within, length);
   else
-    fill_noise(page * page_bytes, *made);
-  Page& result = *made;
-  held.reset(made.release());
-  return result;
-}
-
-void SimMedium::write_page(uint64_t page, Bytes data) {
-  auto& held = place(page);
-  if (std::memcmp(data.data(), zeros.data(), page_bytes) == 0) {
-    held.reset(&zeros);
-    return;
-  }
-  if (held == nullptr || held.get() == &zeros)
-    held.reset(std::make_unique_for_overwrite<Page>().release());
-  std::memcpy(const_cast<Page&>(*held).data(), data.data(), page_bytes);
+    fill_noise(page * page_bytes + within, {to, length});
 }
 
 void SimMedium::fill_noise(uint64_t offset, MutableBytes into) const {
@@ -76,7 +75,7 @@ void SimMedium::read(uint64_t offset, MutableBytes into) const {
   while (!into.empty()) {
     const uint64_t within = offset % page_bytes;
     const size_t size = std::min<uint64_t>(into.size(), page_bytes - within);
-    if (const Page* page = find(offset / page_bytes))
+    if (const SimPage* page = find(offset / page_bytes))
       std::memcpy(into.data(), page->data() + within, size);
     else
       fill_noise(offset, into.first(size));
@@ -115,35 +114,40 @@ bool SimMedium::readable(uint64_t offset, uint64_t size) const {
   return first == unreadable_.end() || *first * sector_bytes >= offset + size;
 }
 
-void SimMedium::write_through(uint64_t offset, Bytes data) {
-  if (!harmed_.empty()) mend(offset, data.size());
-  while (!data.empty()) {
-    const uint64_t within = offset % page_bytes;
-    const size_t size = std::min<uint64_t>(data.size(), page_bytes - within);
-    if (size == page_bytes)
-      write_page(offset / page_bytes, data.first(size));
-    else
-      std::memcpy(make(offset / page_bytes).data() + within, data.data(), size);
-    data = data.subspan(size);
-    offset += size;
-  }
+void SimMedium::write_through(const Write& write) {
+  if (!harmed_.empty()) mend(write.offset, write.size);
+  write.each_page([this](uint64_t page, uint64_t within, uint64_t length, const SimPage& content) {
+    write_part(page, within, length, content);
+  });
 }
 
-void SimMedium::write_cached(uint64_t offset, Buffer data, uint64_t cache_bytes) {
-  Buffer before = Buffer::allocate(data.size());
-  read(offset, before.mutable_bytes());
-  std::vector<uint64_t> harmed_before;
-  if (!harmed_.empty()) harmed_before = mend(offset, data.size());
-  write_through(offset, data.bytes());
-  cached_bytes_ += data.size();
-  cached_.push_back(
-      {++applied_, {offset, std::move(data)}, std::move(before), std::move(harmed_before)});
+void SimMedium::write_cached(Write write, uint64_t cache_bytes) {
+  Applied applied{++applied_, std::move(write), {}, {}};
+  const Write& kept = applied.write;
+  applied.before.reserve(kept.pages.size());
+  kept.each_page([&](uint64_t page, uint64_t, uint64_t, const SimPage&) {
+    const SimPage* const before = find(page);
+    applied.before.push_back(before == nullptr ? SimPage() : *before);
+  });
+  if (!harmed_.empty()) applied.harmed_before = mend(kept.offset, kept.size);
+  write_through(kept);
+  cached_bytes_ += kept.size;
+  cached_.push_back(std::move(applied));
   while (cached_bytes_ > cache_bytes) make_durable(cached_.front().mark);
+}
+
+void SimMedium::undo(const Applied& applied) {
+  if (!harmed_.empty()) mend(applied.write.offset, applied.write.size);
+  size_t at = 0;
+  applied.write.each_page([&](uint64_t page, uint64_t within, uint64_t length, const SimPage&) {
+    write_part(page, within, length, applied.before[at++]);
+  });
+  harmed_.insert(applied.harmed_before.begin(), applied.harmed_before.end());
 }
 
 void SimMedium::make_durable(uint64_t mark) {
   while (!cached_.empty() && cached_.front().mark <= mark) {
-    cached_bytes_ -= cached_.front().write.data.size();
+    cached_bytes_ -= cached_.front().write.size;
     cached_.pop_front();
   }
 }
@@ -155,12 +159,9 @@ void SimMedium::discard(uint64_t offset, uint64_t size, Random& random) {
     if (find(offset / page_bytes) != nullptr) {
       const uint64_t fate = random.below(3);
       if (fate == 1) {
-        std::memset(make(offset / page_bytes).data() + within, 0, step);
+        std::memset(make(offset / page_bytes) + within, 0, step);
       } else if (fate == 2 && step == page_bytes) {
-        groups_[offset / page_bytes / pages_per_group]
-            ->pages[offset / page_bytes % pages_per_group]
-            .reset();
-        --page_count_;
+        set(offset / page_bytes, SimPage());
       }
     }
     offset += step;
@@ -171,7 +172,7 @@ void SimMedium::corrupt(uint64_t offset, uint64_t size) {
   const uint64_t end = std::min(offset + size, size_bytes_);
   for (uint64_t at = offset / sector_bytes * sector_bytes; at < end; at += sector_bytes) {
     const uint64_t draw = mix64(salt_ ^ at ^ 0xdecau);
-    std::byte* sector = make(at / page_bytes).data() + at % page_bytes;
+    std::byte* sector = make(at / page_bytes) + at % page_bytes;
     const uint64_t count = 1 + (draw & 7);
     for (uint64_t i = 0; i < count; ++i) {
       const uint64_t place = mix64(draw + i);
@@ -200,23 +201,24 @@ void SimMedium::wipe() {
 
 void SimMedium::put(Write write, bool cached) {
   if (cached)
-    write_cached(write.offset, std::move(write.data), UINT64_MAX);
+    write_cached(std::move(write), UINT64_MAX);
   else
-    write_through(write.offset, write.data.bytes());
+    write_through(write);
 }
 
 void SimMedium::write_in_part(const Write& write, Random& random, bool garbage, bool cached) {
-  Buffer mixed = Buffer::allocate(write.data.size());
-  read(write.offset, mixed.mutable_bytes());
+  std::vector<std::byte> mixed(write.size), whole(write.size);
+  read(write.offset, mixed);
+  write.copy_to(whole);
   std::vector<uint64_t> kept;
   for (size_t at = 0; at < mixed.size(); at += sector_bytes) {
     const uint64_t draw = random.below(garbage ? 3 : 2);
-    if (draw == 1) std::memcpy(mixed.data() + at, write.data.data() + at, sector_bytes);
-    if (draw == 2) random.fill(mixed.mutable_bytes().subspan(at, sector_bytes));
+    if (draw == 1) std::memcpy(mixed.data() + at, whole.data() + at, sector_bytes);
+    if (draw == 2) random.fill(MutableBytes(mixed).subspan(at, sector_bytes));
     const uint64_t sector = (write.offset + at) / sector_bytes;
     if (draw == 0 && harmed_.count(sector) != 0) kept.push_back(sector);
   }
-  put({write.offset, std::move(mixed)}, cached);
+  put({write.offset, mixed}, cached);
   harmed_.insert(kept.begin(), kept.end());
 }
 
@@ -246,8 +248,7 @@ void SimMedium::crash(const SimDiskOptions& options, std::vector<Write> in_fligh
   std::vector<Write> writes;
   writes.reserve(cached_.size() + in_flight.size());
   for (auto applied = cached_.rbegin(); applied != cached_.rend(); ++applied) {
-    write_through(applied->write.offset, applied->before.bytes());
-    harmed_.insert(applied->harmed_before.begin(), applied->harmed_before.end());
+    undo(*applied);
     writes.push_back(std::move(applied->write));
   }
   std::reverse(writes.begin(), writes.end());

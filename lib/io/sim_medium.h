@@ -1,7 +1,7 @@
 // SimMedium: the content of one simulated disk: what reads see, and beside it how to go back to
 // what is durable. Writes are applied in order of completion; a flush makes a prefix of them
 // durable; a crash undoes the rest and lets each meet its own fate. Sparse: pages of 4 KiB come
-// into being when written.
+// into being when written. A write of whole pages moves references, no bytes (sim_page.h).
 #pragma once
 #include <array>
 #include <deque>
@@ -9,19 +9,16 @@
 #include <set>
 #include <vector>
 
-#include "base/buffer.h"
 #include "io/random.h"
 #include "io/sim_options.h"
+#include "io/sim_page.h"
 
 namespace sp::io {
 
 class SimMedium {
  public:
   static constexpr uint32_t sector_bytes = 512;
-  struct Write {
-    uint64_t offset = 0;
-    Buffer data;
-  };
+  using Write = SimWrite;
 
   SimMedium(uint64_t size_bytes, uint64_t salt) : size_bytes_(size_bytes), salt_(salt) {}
 
@@ -32,8 +29,8 @@ class SimMedium {
 
   void set_noise(bool unwritten_is_noise) { noise_ = unwritten_is_noise; }
   void read(uint64_t offset, MutableBytes into) const;
-  void write_through(uint64_t offset, Bytes data);
-  void write_cached(uint64_t offset, Buffer data, uint64_t cache_bytes);
+  void write_through(const Write& write);
+  void write_cached(Write write, uint64_t cache_bytes);
   uint64_t mark() const { return applied_; }  // every write completed so far
   void make_durable(uint64_t mark);
   // The range holds something undefined now: what it did, or zeros, or noise.
@@ -57,31 +54,23 @@ class SimMedium {
   void end_in_flight(const SimDiskOptions& options, std::vector<Write> in_flight, Random& random);
 
  private:
-  static constexpr uint64_t page_bytes = 4096;
+  static constexpr uint64_t page_bytes = SimPage::size_bytes;
   static constexpr uint64_t pages_per_group = 512;
-  using Page = std::array<std::byte, page_bytes>;
-  // Pages that hold only zeros are most of what a start writes: they share one.
-  static const Page zeros;
-  struct Free {
-    void operator()(const Page* page) const {
-      if (page != &zeros) delete page;
-    }
-  };
-  struct Group {
-    std::array<std::unique_ptr<const Page, Free>, pages_per_group> pages;
-  };
+  using Group = std::array<SimPage, pages_per_group>;
   struct Applied {
     uint64_t mark;
     Write write;
-    Buffer before;
+    std::vector<SimPage> before;  // the pages that it touched, as they were
     std::vector<uint64_t> harmed_before;
   };
 
   std::vector<uint64_t> mend(uint64_t offset, uint64_t size);  // the sectors that were harmed
-  const Page* find(uint64_t page) const;
-  std::unique_ptr<const Page, Free>& place(uint64_t page);
-  Page& make(uint64_t page);  // to be changed
-  void write_page(uint64_t page, Bytes data);
+  const SimPage* find(uint64_t page) const;                    // nullptr: never written
+  SimPage& place(uint64_t page);
+  void set(uint64_t page, SimPage content);
+  std::byte* make(uint64_t page);  // to be changed
+  void write_part(uint64_t page, uint64_t within, uint64_t length, const SimPage& content);
+  void undo(const Applied& applied);
   void fill_noise(uint64_t offset, MutableBytes into) const;
   void meet_fate(const SimDiskOptions& options, std::vector<Write>& writes, Random& random,
                  bool cached);

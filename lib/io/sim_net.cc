@@ -322,6 +322,13 @@ bool SimNet::flows(const std::string& from, const std::string& to) const {
          std::max(link.clogged_until_ns, link.held_until_ns) <= state_->core.now_ns();
 }
 
+bool SimNet::all_flows() const {
+  const int64_t now = state_->core.now_ns();
+  return std::all_of(state_->links.begin(), state_->links.end(), [now](const State::Link& link) {
+    return link.up && link.clogged_until_ns <= now;
+  });
+}
+
 size_t SimNet::connection_count() const { return state_->connections.size(); }
 
 void SimNet::add_host(uint32_t host, const std::string& ip) {

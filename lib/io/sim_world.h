@@ -142,7 +142,6 @@ class SimWorld {
   uint64_t event_count_ = 0;
   std::array<uint64_t, sim_event_kinds> events_by_kind_{};
   uint64_t events_at_instant_ = 0;
-  TimerQueue::Entry entry_;
 };
 
 }  // namespace sp::io

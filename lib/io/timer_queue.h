@@ -1,8 +1,8 @@
 // TimerQueue: work ordered by (time, order of adding), with cancellation. It is the event list of
 // the simulator and the timer list of the real reactor. Records live in a pool and are named by ids
-// that are never reused; cancelled entries leave the heap lazily, and the heap is rebuilt when they
-// are the majority, so timers that are always re-armed cost no memory. Work added for the present
-// moment goes to a plain queue, in the order that the heap would have given it. Thread rule: one
+// that are never reused. They know their place in the heap, so a cancelled one leaves it at once:
+// most timers are re-armed long before they would fire. Work added for the present moment goes to a
+// plain queue, in the order that the heap would have given it. Thread rule: one
 // thread. Callbacks are destroyed outside of the structure's own steps, so their destructors may
 // add and cancel.
 #pragma once
@@ -53,37 +53,51 @@ class TimerQueue {
     Callback<void()> work;
     uint64_t sequence = 0;  // 0: free
     Tag tag;
+    uint32_t position = nowhere;  // in the heap
   };
-  struct Place {
+  struct Node {
     int64_t time_ns;
     uint64_t order;
-    uint64_t sequence;  // of the entry that it stands for
     uint32_t slot;
-    bool operator>(const Place& other) const {
-      return time_ns != other.time_ns ? time_ns > other.time_ns : order > other.order;
+    bool before(const Node& other) const {
+      return time_ns != other.time_ns ? time_ns < other.time_ns : order < other.order;
     }
   };
+  // Outside of the heap: its slot may have been cancelled since.
+  struct Place {
+    Node node;
+    uint64_t sequence;
+  };
   static constexpr uint32_t slot_bits = 24;
-  static constexpr size_t rebuild_dead_min = 256;
+  static constexpr uint32_t nowhere = UINT32_MAX;
   static constexpr size_t present_compact_min = 4096;
 
-  bool is_live(const Place& place) const { return slots_[place.slot].sequence == place.sequence; }
-  Callback<void()> release(uint32_t slot);
+  bool is_live(const Place& place) const {
+    return slots_[place.node.slot].sequence == place.sequence;
+  }
+  uint32_t free_slot();
+  void release(uint32_t slot);
+  void set_node(size_t position, const Node& node) {
+    heap_[position] = node;
+    slots_[node.slot].position = static_cast<uint32_t>(position);
+  }
+  void sift_up(size_t position, Node node);
+  void sift_down(size_t position, Node node);
+  void remove_from_heap(size_t position);
   void drop_dead();
   bool next_is_present() const {
-    return !present_.empty() && (heap_.empty() || heap_.front() > present_[present_head_]);
+    return present_head_ < present_.size() &&
+           (heap_.empty() || present_[present_head_].node.before(heap_.front()));
   }
-  Place pop_next();
-  void rebuild_if_mostly_dead();
+  Node pop_next();
 
   std::vector<Slot> slots_;
   std::vector<uint32_t> free_;
-  std::vector<Place> heap_;     // smallest first
+  std::vector<Node> heap_;      // of four children each, smallest first
   std::vector<Place> present_;  // time == now when added; from present_head_ on
   size_t present_head_ = 0;
   std::vector<Place> held_;
   size_t live_count_ = 0;
-  size_t dead_in_heap_ = 0;
   uint64_t sequence_ = 0;
   int64_t now_ns_ = 0;
 };

@@ -1,6 +1,7 @@
 #include "serve/replica.h"
 
 #include <algorithm>
+#include <span>
 
 #include "base/checksum.h"
 #include "base/planted.h"
@@ -147,12 +148,11 @@ void Replica::begin_answer(Status status) {
     const auto record = store_.set_record(set_);
     if (record) reply.complete_to = record->complete_to;
     for (const auto& write : store_.undecided(set_)) reply.undecided.push_back(to_wire(write));
-    auto operations = store_.operations(set_);
-    std::sort(operations.begin(), operations.end(),
-              [](const auto& a, const auto& b) { return a.second > b.second; });
-    if (operations.size() > limits::set_operations_max)
-      operations.resize(limits::set_operations_max);
-    for (const auto& [operation, version] : operations)
+    // The newest of them, in the order of versions, as they are there.
+    const auto operations = store_.operations(set_);
+    const size_t count = std::min<size_t>(operations.size(), limits::set_operations_max);
+    reply.operations.reserve(count);
+    for (const auto& [operation, version] : std::span(operations).last(count))
       reply.operations.push_back(
           {{operation.client, operation.generation}, operation.number, version});
     if (reply.undecided.size() > limits::set_undecided_max) {

@@ -44,6 +44,7 @@ struct ClusterSetup {
   uint32_t sets = 8;
   uint8_t copies = 3, min_copies = 2;
   uint64_t disk_bytes = 40u << 20;
+  uint32_t disk_log_pages = 1280;  // no more than a layout for disk_bytes has
   uint64_t volume_bytes = 32u << 20;
   uint32_t log_entries_kept = 200;  // of the beacons: few, so that snapshots are needed
   bool database = false;            // of the beacons, for people: only written, so mostly left out
@@ -160,11 +161,8 @@ class Cluster {
   // What liveness is judged by (cluster_situation.cc): the facts, and how long the oldest open
   // request of a volume, or its attaching, has been waiting and for what.
   Situation situation();
-  struct Wait {
-    io::Duration age{};
-    std::string what;
-  };
-  Wait wait_of(VolumeId volume);
+  io::Duration wait_of(VolumeId volume);
+  std::string wait_text(VolumeId volume);
 
   ClusterSetup setup;
   std::vector<std::string> log;      // the newest lines

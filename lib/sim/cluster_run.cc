@@ -36,6 +36,7 @@ ClusterSetup setup_of(const RunOptions& options, const Knobs& knobs) {
   setup.clients_per_node = std::max(knobs.number(Knob::clients),
                                     (setup.volumes + setup.client_nodes - 1) / setup.client_nodes);
   setup.disk_bytes = uint64_t{knobs.number(Knob::disk_mib)} << 20;
+  setup.disk_log_pages = knobs.number(Knob::log_pages);
   setup.volume_bytes = uint64_t{knobs.number(Knob::volume_mib)} << 20;
   setup.work.depth = knobs.number(Knob::depth);
   setup.work.blocks = knobs.number(Knob::blocks);

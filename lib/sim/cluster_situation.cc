@@ -34,11 +34,14 @@ Health disk_health(const Cluster::ServerProcess& process, size_t place, io::SimW
 Situation Cluster::situation() {
   Situation out;
   out.map = newest_map();
+  if (out.map != nullptr) out.map_index = out.map->index;
   out.network_well = !world.net().hampered();
+  const bool all_flows = world.net().all_flows();
   for (const Node& from : nodes) {
     out.nodes.push_back({from.id, from.voting, beacon_health(from, world), votes(from)});
-    std::vector<bool>& row = out.reaches.emplace_back();
-    for (const Node& to : nodes) row.push_back(world.net().flows(from.ip, to.ip));
+    std::vector<bool>& row = out.reaches.emplace_back(nodes.size(), true);
+    for (size_t to = 0; to < nodes.size() && !all_flows; ++to)
+      row[to] = world.net().flows(from.ip, nodes[to].ip);
     if (!from.server) continue;
     for (size_t i = 0; i < from.server->disks.size(); ++i)
       out.disks[from.server->disks[i]] = {from.id, disk_health(*from.server, i, world)};
@@ -57,19 +60,25 @@ Situation Cluster::situation() {
   return out;
 }
 
-Cluster::Wait Cluster::wait_of(VolumeId volume) {
+io::Duration Cluster::wait_of(VolumeId volume) {
   const ClientProcess* const process = holder_of(volume);
   if (process == nullptr || !process->up) return {};
+  if (!process->attached || process->fenced) return io::Duration::max();
+  const auto counters = process->attached->volume().counters();
+  if (counters.in_flight == 0) return {};
+  return std::chrono::milliseconds(counters.oldest_request_ms);
+}
+
+std::string Cluster::wait_text(VolumeId volume) {
+  const ClientProcess* const process = holder_of(volume);
+  if (process == nullptr || !process->up) return "";
   const std::string name = process->host->name() + ": ";
   if (!process->attached || process->fenced) {
     const std::string what = process->attempt ? process->attempt->waits_for() : "";
-    return {io::Duration::max(), name + "volume " + std::to_string(volume) + " is not attached: " +
-                                     (process->fenced ? "it was fenced" : what)};
+    return name + "volume " + std::to_string(volume) +
+           " is not attached: " + (process->fenced ? "it was fenced" : what);
   }
-  client::Volume& open = process->attached->volume();
-  const auto counters = open.counters();
-  if (counters.in_flight == 0) return {};
-  return {std::chrono::milliseconds(counters.oldest_request_ms), name + open.waits_for()};
+  return name + process->attached->volume().waits_for();
 }
 
 std::string Cluster::leaks() {

@@ -1,6 +1,7 @@
 #include "sim/linearizability.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 
 #include "base/assert.h"
@@ -200,26 +201,34 @@ void Linearizability::check_zeros(BlockKey key, const Block& block, const Read& 
                 std::to_string(read.ended) + " after it was written: " + zone_text(newest));
 }
 
+namespace {
+
+constexpr size_t stamp_block_bytes = 4096;
+using StampWords = std::array<uint64_t, 3>;
+
+StampWords stamp_words(BlockKey key, uint64_t stamp) {
+  return {stamp, mix64(uint64_t{key.volume} << 40 ^ key.block), mix64(stamp ^ key.block)};
+}
+
+}  // namespace
+
 void encode_stamp(MutableBytes block, BlockKey key, uint64_t stamp) {
-  const uint64_t words[3] = {stamp, mix64(uint64_t{key.volume} << 40 ^ key.block),
-                             mix64(stamp ^ key.block)};
-  for (size_t at = 0; at + 8 <= block.size(); at += 8)
-    std::memcpy(block.data() + at, &words[at / 8 % 3], 8);
+  const StampWords words = stamp_words(key, stamp);
+  std::memcpy(block.data(), words.data(), std::min(sizeof words, block.size()));
+  for (size_t filled = sizeof words; filled < block.size(); filled *= 2)
+    std::memcpy(block.data() + filled, block.data(), std::min(filled, block.size() - filled));
 }
 
 std::optional<uint64_t> decode_stamp(Bytes block, BlockKey key) {
   uint64_t stamp = 0;
   std::memcpy(&stamp, block.data(), 8);
-  if (stamp == 0) {
-    const bool zero =
-        std::all_of(block.begin(), block.end(), [](std::byte b) { return b == std::byte{0}; });
-    return zero ? std::optional<uint64_t>(0) : std::nullopt;
-  }
-  std::byte expected[4096];
-  if (block.size() != sizeof expected) return std::nullopt;
-  encode_stamp(expected, key, stamp);
-  return std::memcmp(expected, block.data(), sizeof expected) == 0 ? std::optional<uint64_t>(stamp)
-                                                                   : std::nullopt;
+  const StampWords words = stamp == 0 ? StampWords{} : stamp_words(key, stamp);
+  // It begins with the words, and goes on as it was so many bytes before.
+  const bool whole =
+      block.size() == stamp_block_bytes &&
+      std::memcmp(block.data(), words.data(), sizeof words) == 0 &&
+      std::memcmp(block.data() + sizeof words, block.data(), block.size() - sizeof words) == 0;
+  return whole ? std::optional<uint64_t>(stamp) : std::nullopt;
 }
 
 }  // namespace sp::sim

@@ -12,18 +12,23 @@ constexpr auto flows_within = std::chrono::seconds(1);
 
 std::string Liveness::look() {
   const io::Instant now = cluster_.world.now();
-  for (Verdict& verdict : recoverable(cluster_.situation())) {
+  Situation situation = cluster_.situation();
+  if (!situation.same_as(judged_) || verdicts_.empty()) {
+    verdicts_ = recoverable(situation);
+    judged_ = std::move(situation);
+  }
+  for (const Verdict& verdict : verdicts_) {
     Volume& volume = volumes_[verdict.volume];
     const bool must = verdict.excuse.empty();
     if (!must || !volume.must || verdict.grounds != volume.grounds) volume.since = now;
     volume.must = must;
-    volume.grounds = std::move(verdict.grounds);
-    const Cluster::Wait wait = cluster_.wait_of(verdict.volume);
-    const io::Duration stuck = std::min<io::Duration>(wait.age, now - volume.since);
-    volume.flows = must && now - volume.since > flows_within && wait.age < flows_within;
+    volume.grounds = verdict.grounds;
+    const io::Duration age = cluster_.wait_of(verdict.volume);
+    const io::Duration stuck = std::min<io::Duration>(age, now - volume.since);
+    volume.flows = must && now - volume.since > flows_within && age < flows_within;
     if (must && stuck > deadline)
       return "nothing excuses a standstill of volume " + std::to_string(verdict.volume) + " (" +
-             volume.grounds + "), but " + wait.what + cluster_.waiting();
+             volume.grounds + "), but " + cluster_.wait_text(verdict.volume) + cluster_.waiting();
   }
   return "";
 }

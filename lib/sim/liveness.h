@@ -30,6 +30,8 @@ class Liveness {
   };
   Cluster& cluster_;
   std::map<VolumeId, Volume> volumes_;
+  Situation judged_;  // what the verdicts are of: it seldom changes. Its map may be gone
+  std::vector<Verdict> verdicts_;
 };
 
 }  // namespace sp::sim

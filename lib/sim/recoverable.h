@@ -26,16 +26,19 @@ struct NodeFacts {
   bool voting = false;
   Health beacon = Health::gone;
   bool votes = true;  // false: it has lost entries, and votes again once a leader has filled it
+  bool operator==(const NodeFacts&) const = default;
 };
 struct DiskFacts {
   NodeId node = 0;
   Health health = Health::gone;  // of the disk, and of the server that holds it
+  bool operator==(const DiskFacts&) const = default;
 };
 struct VolumeFacts {
   VolumeId volume = 0;
   NodeId client_node = 0;
   Health client = Health::gone;  // the process that has the volume, or is to have it
   uint64_t client_start = 0;     // another number: another process
+  bool operator==(const VolumeFacts&) const = default;
 };
 struct Situation {
   std::vector<NodeFacts> nodes;            // by id, from 1
@@ -44,6 +47,13 @@ struct Situation {
   std::map<DiskId, DiskFacts> disks;
   std::vector<VolumeFacts> volumes;
   const map::Map* map = nullptr;  // the newest agreed
+  uint64_t map_index = 0;         // of it
+  // The same verdicts: what is agreed at one index is one thing, whose ever copy of it this is.
+  bool same_as(const Situation& other) const {
+    return nodes == other.nodes && reaches == other.reaches && network_well == other.network_well &&
+           disks == other.disks && volumes == other.volumes &&
+           (map == nullptr) == (other.map == nullptr) && map_index == other.map_index;
+  }
 };
 
 struct Verdict {

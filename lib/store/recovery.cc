@@ -57,8 +57,8 @@ void Recovery::run() {
         self->homes_.resize(self->bounds_.table_pages);
         self->chunk_ = Buffer::allocate(chunk_bytes);
         const auto group = std::min<uint64_t>(group_pages, self->bounds_.table_pages);
-        self->even_homes_ = Buffer::zeroed(size_t{group} * page_bytes);
-        self->odd_homes_ = Buffer::zeroed(size_t{group} * page_bytes);
+        self->even_homes_ = Buffer::allocate(size_t{group} * page_bytes);
+        self->odd_homes_ = Buffer::allocate(size_t{group} * page_bytes);
         self->device_ = self->disk_.get();
         self->store_ = std::make_unique<StoreImpl>(self->host_, std::move(self->disk_), *superblock,
                                                    self->options_);

@@ -1,5 +1,6 @@
 #include "store/slot_table.h"
 
+#include <algorithm>
 #include <bit>
 #include <cstddef>
 #include <cstring>
@@ -120,12 +121,23 @@ void SlotTable::release(uint32_t slot) {
 }
 
 void SlotTable::rebuild_free() {
-  free_.assign((slot_count_ + 63) / 64, 0);
-  summary_.assign((free_.size() + 63) / 64, 0);
-  free_count_ = 0;
+  free_.assign((slot_count_ + 63) / 64, ~uint64_t{0});
+  if (slot_count_ % 64 != 0) free_.back() = (uint64_t{1} << (slot_count_ % 64)) - 1;
+  free_count_ = slot_count_;
   cursor_ = 0;
-  for (uint32_t slot = 0; slot < slot_count_; slot++)
-    if (!descriptor(slot).used()) release(slot);
+  for (uint32_t page = 0; page < pages_.size(); page++) {
+    if (!pages_[page]) continue;
+    const uint32_t first = page * per_page;
+    const uint32_t end = std::min(first + per_page, slot_count_);
+    for (uint32_t slot = first; slot < end; slot++) {
+      if (!pages_[page]->entries[slot - first].used()) continue;
+      free_[slot / 64] &= ~(uint64_t{1} << (slot % 64));
+      free_count_--;
+    }
+  }
+  summary_.assign((free_.size() + 63) / 64, 0);
+  for (size_t word = 0; word < free_.size(); word++)
+    if (free_[word] != 0) summary_[word / 64] |= uint64_t{1} << (word % 64);
 }
 
 void SlotTable::mark_dirty(uint32_t page, uint64_t lsn) {

@@ -15,7 +15,7 @@ StoreImpl::StoreImpl(io::Host& host, std::unique_ptr<io::Disk> disk,
       log_pages_(disk::log_page_count(superblock.layout)),
       log_reserve_(log_pages_ / 8),
       builder_(static_cast<uint32_t>(std::min<uint64_t>(options.round_pages_max, log_pages_ / 8))),
-      home_images_(Buffer::zeroed(
+      home_images_(Buffer::allocate(
           std::min<size_t>(options.home_batch_pages, state_.table().page_count()) * page_bytes)),
       lazy_timer_(host.reactor),
       late_timer_(host.reactor),
