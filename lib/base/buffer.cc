@@ -1,9 +1,9 @@
 #include "base/buffer.h"
 
 #include <array>
+#include <bit>
 #include <cstdlib>
 #include <cstring>
-#include <new>
 #include <vector>
 
 #include "base/assert.h"
@@ -11,51 +11,50 @@
 
 namespace sp {
 
-struct Buffer::Head {
-  std::byte* memory;
-  size_t size;
-  size_t capacity;
-  uint32_t references;
-};
-
 namespace {
 
-// Free memory by power-of-two capacity, 4 KiB to 1 MiB.
-struct Pool {
-  static constexpr size_t class_count = 9;
-  std::array<std::vector<std::byte*>, class_count> free;
-  ~Pool() {
-    for (auto& list : free)
-      for (std::byte* memory : list) std::free(memory);
-  }
-};
-
-Pool& pool() {
-  thread_local Pool instance;
-  return instance;
-}
+constexpr size_t class_count = 9;  // by power-of-two capacity, 4 KiB to 1 MiB
 
 size_t class_of(size_t capacity) {
-  size_t index = 0;
-  for (size_t size = Buffer::alignment; size < capacity; size *= 2) ++index;
-  return index;
+  return static_cast<size_t>(std::bit_width((capacity - 1) / Buffer::alignment));
 }
 
 }  // namespace
 
+// Free memory, each piece with its head.
+struct Buffer::Pool {
+  std::array<std::vector<Head*>, class_count> free;
+  ~Pool() {
+    for (auto& list : free) {
+      for (Head* head : list) {
+        std::free(head->memory);
+        delete head;
+      }
+    }
+  }
+};
+
+Buffer::Pool& Buffer::pool() {
+  thread_local Pool instance;
+  return instance;
+}
+
 Buffer Buffer::allocate(size_t size_bytes) {
   SP_ASSERT_OP(size_bytes, <=, limits::buffer_bytes_max);
-  size_t capacity = alignment;
-  while (capacity < size_bytes) capacity *= 2;
-  std::byte* memory = nullptr;
-  if (const size_t index = class_of(capacity);
-      index < Pool::class_count && !pool().free[index].empty()) {
-    memory = pool().free[index].back();
-    pool().free[index].pop_back();
-  } else {
-    memory = static_cast<std::byte*>(std::aligned_alloc(alignment, capacity));
-    SP_ASSERT(memory != nullptr);
+  const size_t index = size_bytes == 0 ? 0 : class_of(size_bytes);
+  if (index < class_count) {
+    auto& free = pool().free[index];
+    if (!free.empty()) {
+      Head* const head = free.back();
+      free.pop_back();
+      head->size = size_bytes;
+      head->references = 1;
+      return Buffer(head);
+    }
   }
+  const size_t capacity = alignment << index;
+  auto* const memory = static_cast<std::byte*>(std::aligned_alloc(alignment, capacity));
+  SP_ASSERT(memory != nullptr);
   return Buffer(new Head{memory, size_bytes, capacity, 1});
 }
 
@@ -71,22 +70,16 @@ Buffer Buffer::copy_of(Bytes bytes) {
   return buffer;
 }
 
-size_t Buffer::size() const { return head_ == nullptr ? 0 : head_->size; }
-std::byte* Buffer::data() const { return head_ == nullptr ? nullptr : head_->memory; }
-
-void Buffer::retain() noexcept {
-  if (head_ != nullptr) ++head_->references;
-}
-
-void Buffer::release() noexcept {
-  Head* head = std::exchange(head_, nullptr);
-  if (head == nullptr || --head->references != 0) return;
+void Buffer::give_back(Head* head) noexcept {
   const size_t index = class_of(head->capacity);
-  if (index < Pool::class_count && pool().free[index].size() < limits::buffers_kept_per_size) {
-    pool().free[index].push_back(head->memory);
-  } else {
-    std::free(head->memory);
+  if (index < class_count) {
+    auto& free = pool().free[index];
+    if (free.size() < limits::buffers_kept_per_size) {
+      free.push_back(head);
+      return;
+    }
   }
+  std::free(head->memory);
   delete head;
 }
 

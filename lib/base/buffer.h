@@ -30,16 +30,29 @@ class Buffer {
   ~Buffer() { release(); }
 
   explicit operator bool() const { return head_ != nullptr; }
-  size_t size() const;
-  std::byte* data() const;
+  size_t size() const { return head_ == nullptr ? 0 : head_->size; }
+  std::byte* data() const { return head_ == nullptr ? nullptr : head_->memory; }
   Bytes bytes() const { return {data(), size()}; }
   MutableBytes mutable_bytes() const { return {data(), size()}; }
 
  private:
-  struct Head;
+  struct Head {
+    std::byte* memory;
+    size_t size;
+    size_t capacity;
+    uint32_t references;
+  };
+  struct Pool;
+  static Pool& pool();
   explicit Buffer(Head* head) : head_(head) {}
-  void retain() noexcept;
-  void release() noexcept;
+  void retain() noexcept {
+    if (head_ != nullptr) ++head_->references;
+  }
+  void release() noexcept {
+    Head* const head = std::exchange(head_, nullptr);
+    if (head != nullptr && --head->references == 0) give_back(head);
+  }
+  static void give_back(Head* head) noexcept;
   Head* head_ = nullptr;
 };
 

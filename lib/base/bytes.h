@@ -3,14 +3,18 @@
 // it is `failed()` and yields zeros, so a parser may read a whole record and check once. Lengths
 // inside the data are checked against a limit named by the caller.
 #pragma once
+#include <algorithm>
+#include <array>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 namespace sp {
@@ -42,12 +46,15 @@ T load(Bytes bytes) {
   return value;
 }
 
+// What is written lies in the Writer itself while it is small: most messages are, and are made in
+// the middle of the hottest paths.
 class Writer {
  public:
   template <class T>
   Writer& number(T value) {
     static_assert(std::is_integral_v<T> || std::is_enum_v<T>);
-    return raw(std::as_bytes(std::span(&value, 1)));
+    std::memcpy(room_for(sizeof value), &value, sizeof value);
+    return *this;
   }
   // A 32-bit length, then the bytes.
   Writer& text(std::string_view value) {
@@ -55,15 +62,32 @@ class Writer {
     return raw(as_bytes(value));
   }
   Writer& raw(Bytes bytes) {
-    out_.insert(out_.end(), bytes.begin(), bytes.end());
+    if (!bytes.empty()) std::memcpy(room_for(bytes.size()), bytes.data(), bytes.size());
     return *this;
   }
-  size_t size() const { return out_.size(); }
-  Bytes view() const { return out_; }
-  std::vector<std::byte> take() && { return std::move(out_); }
+  size_t size() const { return size_; }
+  Bytes view() const { return {begin(), size_}; }
+  std::vector<std::byte> take() && { return {begin(), begin() + size_}; }
 
  private:
-  std::vector<std::byte> out_;
+  static constexpr size_t small_bytes = 256;
+  const std::byte* begin() const { return large_ ? large_.get() : small_.data(); }
+  std::byte* room_for(size_t more) {
+    if (size_ + more > capacity_) grow(size_ + more);
+    std::byte* const at = (large_ ? large_.get() : small_.data()) + size_;
+    size_ += more;
+    return at;
+  }
+  void grow(size_t wanted) {
+    capacity_ = std::max(wanted, 2 * capacity_);
+    auto larger = std::make_unique_for_overwrite<std::byte[]>(capacity_);
+    std::memcpy(larger.get(), begin(), size_);
+    large_ = std::move(larger);
+  }
+
+  size_t size_ = 0, capacity_ = small_bytes;
+  std::unique_ptr<std::byte[]> large_;
+  std::array<std::byte, small_bytes> small_;
 };
 
 class Reader {

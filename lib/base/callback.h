@@ -3,6 +3,7 @@
 // values. Calling an empty one asserts. Thread rule: belongs to the reactor thread that made it.
 #pragma once
 #include <cstddef>
+#include <cstring>
 #include <new>
 #include <type_traits>
 #include <utility>
@@ -61,29 +62,44 @@ class Callback<R(Args...)> {
   }
 
   void reset() {
-    if (table_ != nullptr) std::exchange(table_, nullptr)->destroy(storage_);
+    const Table* const table = std::exchange(table_, nullptr);
+    if (table != nullptr && table->destroy != nullptr) table->destroy(storage_);
   }
 
  private:
+  // Without `move` and `destroy` the bytes are all that there is to a function: most captures are
+  // pointers and numbers.
   struct Table {
     R (*call)(void*, Args&&...);
     void (*move)(void* to, void* from);
     void (*destroy)(void*);
   };
   template <class F>
+  static constexpr bool plain = std::is_trivially_copyable_v<F>;
+  template <class F>
+  static void move_function(void* to, void* from) {
+    new (to) F(std::move(*static_cast<F*>(from)));
+    static_cast<F*>(from)->~F();
+  }
+  template <class F>
+  static void destroy_function(void* f) {
+    static_cast<F*>(f)->~F();
+  }
+  template <class F>
   static constexpr Table table_for = {
       [](void* f, Args&&... args) -> R {
         return (*static_cast<F*>(f))(std::forward<Args>(args)...);
       },
-      [](void* to, void* from) {
-        new (to) F(std::move(*static_cast<F*>(from)));
-        static_cast<F*>(from)->~F();
-      },
-      [](void* f) { static_cast<F*>(f)->~F(); },
+      plain<F> ? nullptr : &move_function<F>,
+      plain<F> ? nullptr : &destroy_function<F>,
   };
   void take(Callback& other) {
     table_ = std::exchange(other.table_, nullptr);
-    if (table_ != nullptr) table_->move(storage_, other.storage_);
+    if (table_ == nullptr) return;
+    if (table_->move != nullptr)
+      table_->move(storage_, other.storage_);
+    else
+      std::memcpy(storage_, other.storage_, capacity_bytes);
   }
 
   alignas(std::max_align_t) std::byte storage_[capacity_bytes];
