@@ -52,7 +52,7 @@ int main(int argc, char** argv) {
   options.number("--seeds", 1, UINT32_MAX, seeds, "Runs to make, one per seed (100).")
       .number("--first-seed", 0, UINT64_MAX / 2, first_seed,
               "Seed of the first run; the others follow (1).")
-      .number("--nodes", 3, 62, nodes,
+      .number("--nodes", 3, 63, nodes,
               "Storage nodes of each cluster (3 to 5, drawn from the seed).")
       .duration("--time", time, "Simulated time during which faults happen (15s).")
       .number("--jobs", 1, 256, jobs, "Runs at a time, each in a process of its own (1).")

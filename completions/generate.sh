@@ -28,7 +28,7 @@ END
 _sp_names() { # command
   case "$1" in
     sp-volume | sp-attach | sp-bench) sp-volume list --format=tsv --no-header --timeout 500ms ;;
-    sp-template | sp-placement | sp-disk | sp-kv) "$1" list --format=tsv --no-header --timeout 500ms ;;
+    sp-template | sp-placement | sp-disk | sp-node | sp-kv) "$1" list --format=tsv --no-header --timeout 500ms ;;
   esac 2>/dev/null | cut -f1
 }
 

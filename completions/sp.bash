@@ -22,6 +22,12 @@ _sp_options() { # command, verb: its options, one a line
     "sp-kv create") printf '%s\n' --help ;;
     "sp-kv delete") printf '%s\n' --dry-run --help --yes ;;
     "sp-mgmt ") printf '%s\n' '--config=PATH' --help '--node=N' --show-config '--spin=DURATION' --verbose --version ;;
+    "sp-node ") printf '%s\n' '--config=PATH' --exact '--format=table|tsv|json' --help --json --no-header '--node=N' --show-config '--timeout=DURATION' --version ;;
+    "sp-node list") printf '%s\n' --help ;;
+    "sp-node add") printf '%s\n' '--fault-set=NAME' --help --no-vote ;;
+    "sp-node remove") printf '%s\n' --dry-run --help --yes ;;
+    "sp-node voting") printf '%s\n' --help ;;
+    "sp-node raise-level") printf '%s\n' --help ;;
     "sp-placement ") printf '%s\n' '--config=PATH' --exact '--format=table|tsv|json' --help --json --no-header '--node=N' --show-config '--timeout=DURATION' --version ;;
     "sp-placement list") printf '%s\n' --help ;;
     "sp-placement show") printf '%s\n' --help ;;
@@ -56,6 +62,7 @@ _sp_verbs() { # command: its verbs
   case "$1" in
     sp-disk) echo list show describe forget ;;
     sp-kv) echo list get set unset create delete ;;
+    sp-node) echo list add remove voting raise-level ;;
     sp-placement) echo list show add remove rename delete ;;
     sp-template) echo list status show create update delete ;;
     sp-volume) echo list show status info create resize rename update delete ;;
@@ -66,7 +73,7 @@ _sp_verbs() { # command: its verbs
 _sp_names() { # command
   case "$1" in
     sp-volume | sp-attach | sp-bench) sp-volume list --format=tsv --no-header --timeout 500ms ;;
-    sp-template | sp-placement | sp-disk | sp-kv) "$1" list --format=tsv --no-header --timeout 500ms ;;
+    sp-template | sp-placement | sp-disk | sp-node | sp-kv) "$1" list --format=tsv --no-header --timeout 500ms ;;
   esac 2>/dev/null | cut -f1
 }
 
@@ -98,4 +105,4 @@ _sp_complete() {
   fi
 }
 
-complete -F _sp_complete sp-attach sp-beacon sp-bench sp-block sp-compare sp-disk sp-disk-check sp-disk-init sp-kv sp-mgmt sp-placement sp-serve sp-sim sp-status sp-template sp-volume
+complete -F _sp_complete sp-attach sp-beacon sp-bench sp-block sp-compare sp-disk sp-disk-check sp-disk-init sp-kv sp-mgmt sp-node sp-placement sp-serve sp-sim sp-status sp-template sp-volume

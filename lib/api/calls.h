@@ -107,6 +107,12 @@ void network_peers_list(const ContextPtr& context);
 void tasks_list(const ContextPtr& context);
 void fault_sets_list(const ContextPtr& context);
 void status_summary(const ContextPtr& context);
+// calls_nodes.cc
+void nodes_list(const ContextPtr& context);
+void node_add(const ContextPtr& context);
+void node_remove(const ContextPtr& context);
+void node_set_voting(const ContextPtr& context);
+void feature_level_raise(const ContextPtr& context);
 // calls_disks.cc
 void disks_list(const ContextPtr& context);
 void server_disks_list(const ContextPtr& context);

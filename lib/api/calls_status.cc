@@ -45,6 +45,7 @@ void put_cluster(Json& json, Context& context, bool quorum) {
       .put("id", fmt::format("{:016x}", cluster.id))
       .put_number("index", context.map().index);
   json.put_number("incarnation", cluster.incarnation).put_boolean("quorum", quorum);
+  json.put_number("featureLevel", cluster.feature_level);
   json.put_number("activeMgmt", cluster.active_mgmt ? cluster.active_mgmt->node : 0).end_object();
 }
 

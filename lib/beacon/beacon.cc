@@ -2,6 +2,7 @@
 
 #include <vector>
 
+#include "base/probe.h"
 #include "beacon/leader.h"
 #include "beacon/proposals.h"
 #include "beacon/sessions.h"
@@ -96,6 +97,7 @@ class BeaconImpl final : public Beacon {
     options.snapshot_bytes = options_.snapshot_bytes;
     options.log_entries_kept = options_.log_entries_kept;
     options.raft = options_.raft;
+    options.feature_level_newest = options_.self.versions.feature_level_newest;
     Consensus::Events events;
     events.started = [this] { started(); };
     events.failed = [this](const Error& why) { fail(why); };
@@ -115,6 +117,7 @@ class BeaconImpl final : public Beacon {
   uint64_t term_at(uint64_t index) const override {
     return peers_ ? consensus_->raft().log().term_at(index) : 0;
   }
+  std::vector<GroupMember> group() const override;
 
  private:
   // An applied entry whose proposer is told after the map has gone out.
@@ -138,6 +141,11 @@ class BeaconImpl final : public Beacon {
   void propose(std::vector<std::byte> command, bool gone, Sessions::Done done);
   void ask_leases(wire::NodeLeaseRequest request);
   void query_reports(LinkId id, uint64_t request);
+  void told_of_removal(NodeId from, uint64_t index);
+  void follow_group();
+  uint8_t protocol(NodeId peer) const {
+    return peer == node_ ? options_.self.versions.protocol_newest : peers_->protocol(peer);
+  }
 
   io::Host& host_;
   Options options_;
@@ -153,8 +161,9 @@ class BeaconImpl final : public Beacon {
   std::unique_ptr<Peers> peers_;  // these two from started() on
   std::unique_ptr<Leader> leader_part_;
   NodeId leader_ = 0;
-  uint64_t distributed_ = 0;          // the map's index that the sessions have
-  std::vector<map::Change> changes_;  // since then
+  std::pair<uint64_t, uint64_t> followed_;  // indices of map and group that the peers are of
+  uint64_t distributed_ = 0;                // the map's index that the sessions have
+  std::vector<map::Change> changes_;        // since then
   std::vector<Taken> taken_;
   bool settling_ = false;
   bool stopped_ = false;
@@ -164,9 +173,11 @@ class BeaconImpl final : public Beacon {
 
 // Before the log is open there is nothing to say to anybody, so nobody can connect before.
 void BeaconImpl::started() {
-  Peers::Options peers{node_, consensus_->log_id(), addresses_.all};
+  Peers::Options peers{node_, consensus_->log_id(), addresses_.all,
+                       [this](NodeId from, uint64_t index) { told_of_removal(from, index); }};
   peers_ = std::make_unique<Peers>(host_, links_, std::move(peers));
-  Leader::Options leader{node_, options_.self.cluster, options_.cluster_name, options_.nodes};
+  Leader::Options leader{node_, options_.self.cluster, options_.cluster_name, options_.nodes,
+                         options_.self.versions.feature_level_newest};
   leader_part_ = std::make_unique<Leader>(
       host_, *consensus_, *peers_, std::move(leader),
       Leader::Events{[this](NodeId to, Message message) { send(to, std::move(message)); },
@@ -262,7 +273,7 @@ void BeaconImpl::peer_message(NodeId from, Message message) {
       return body ? proposals_.refused(*body) : malformed();
     }
     case MessageType::node_lease_request: {
-      auto body = wire::decode<wire::NodeLeaseRequest>(message.body);
+      auto body = wire::decode<wire::NodeLeaseRequest>(message.body, protocol(from));
       if (!body) return malformed();
       for (const wire::NodeService& service : body->services) {
         if (service.service.node != from) return malformed();
@@ -328,11 +339,32 @@ void BeaconImpl::settled() {
     for (const Taken& one : taken)
       proposals_.applied(one.entry, one.envelope ? &*one.envelope : nullptr, &one.applied);
     if (!taken.empty()) sessions_.reconcile();
+    follow_group();
     leader_ = consensus_->raft().leader();
     leader_part_->settled();
     proposals_.leader(leader_, consensus_->raft().term());
   } while (!taken_.empty());
   settling_ = false;
+}
+
+void BeaconImpl::follow_group() {
+  const uint64_t group = consensus_->raft().log().config_index();
+  const map::Map& map = consensus_->state().map();
+  if (std::exchange(followed_, std::pair(map.index, group)) == std::pair(map.index, group)) return;
+  const auto& config = consensus_->raft().config();
+  peers_->follow(map, [&](NodeId node) { return config.find(node) != nullptr; });
+}
+
+// Not when this node knows better: it was added again since.
+void BeaconImpl::told_of_removal(NodeId from, uint64_t index) {
+  const map::Map& map = consensus_->state().map();
+  if (map.index >= index && map.nodes.count(node_) != 0) return;
+  SP_PROBE(beacon_told_of_its_removal);
+  fail(Error(Code::refused, "node " + std::to_string(node_) +
+                                " was removed from the cluster, says the beacon of node " +
+                                std::to_string(from) +
+                                "; stop and disable its services, or bring it back with 'sp-node "
+                                "add'"));
 }
 
 void BeaconImpl::propose(std::vector<std::byte> command, bool gone, Sessions::Done done) {
@@ -346,7 +378,8 @@ void BeaconImpl::ask_leases(wire::NodeLeaseRequest request) {
   if (leader_ == 0 || !consensus_->running()) return;
   request.start_id = options_.self.start_id;
   request.applied_index = consensus_->processed();
-  send(leader_, {MessageType::node_lease_request, 0, encode(request), {}});
+  request.feature_level = sessions_.feature_level(options_.self.versions.feature_level_newest);
+  send(leader_, {MessageType::node_lease_request, 0, encode(request, protocol(leader_)), {}});
 }
 
 void BeaconImpl::query_reports(LinkId id, uint64_t request) {
@@ -359,6 +392,14 @@ void BeaconImpl::query_reports(LinkId id, uint64_t request) {
   if (queries_.size() >= queries_kept) queries_.erase(queries_.begin());
   queries_[++last_query_] = {id, request};
   send(leader_, {MessageType::node_reports_query, last_query_, {}, {}});
+}
+
+std::vector<GroupMember> BeaconImpl::group() const {
+  std::vector<GroupMember> group;
+  if (!peers_) return group;
+  for (const raft::Member& member : consensus_->raft().config().members)
+    group.push_back({member.node, member.log_id, member.voter});
+  return group;
 }
 
 View BeaconImpl::view() const {

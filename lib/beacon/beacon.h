@@ -6,8 +6,9 @@
 // (Raft, log, State), Proposals (commands until their outcome is known), Leader (what the leading
 // beacon does). This class only passes things between them. Start returns at once; `failed` is
 // called when the beacon cannot go on (its log, state or snapshot file, or its address is in use),
-// after which it only waits to be destroyed. Thread rule: one reactor; may be destroyed at any time
-// but inside `failed`.
+// after which it only waits to be destroyed; that its node has left the cluster, or that the
+// cluster has a newer feature level than it knows, is among the reasons. Thread rule: one reactor;
+// may be destroyed at any time but inside `failed`.
 #pragma once
 #include <memory>
 
@@ -23,7 +24,7 @@ namespace sp::beacon {
 struct Options {
   wire::ClusterKey key;
   wire::Identity self;  // service {beacon, node, 1}; cluster id and incarnation as in sp.toml; a
-                        // start id of this process
+                        // start id of this process; what versions it is to speak
   std::string cluster_name;
   std::vector<map::Node> nodes;  // all of sp.toml: id, name, fault set, voting, address
                                  // ("10.0.0.1:4100"); this one too
@@ -56,6 +57,13 @@ struct View {
   uint32_t members = 0;
 };
 
+// One of the agreement group, as this beacon's log has it, committed or not.
+struct GroupMember {
+  NodeId node = 0;
+  uint64_t log_id = 0;
+  bool voter = false;
+};
+
 class Beacon {
  public:
   virtual ~Beacon() = default;
@@ -68,6 +76,7 @@ class Beacon {
   virtual const map::Map* map() const = 0;  // nullptr before it has started
   // Of the entry at that index of the agreement log; 0 when it is not in the log (any more, yet).
   virtual uint64_t term_at(uint64_t index) const = 0;
+  virtual std::vector<GroupMember> group() const = 0;
 };
 
 }  // namespace sp::beacon

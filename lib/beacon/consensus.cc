@@ -10,6 +10,13 @@ namespace {
 constexpr uint8_t envelope_version = 1;
 constexpr auto disk_stalled_after = std::chrono::milliseconds(500);
 
+Error too_old(uint32_t level, uint32_t newest) {
+  return {Code::refused, "the cluster has feature level " + std::to_string(level) +
+                             ", which is never lowered, and this version of sp-beacon knows only "
+                             "levels up to " +
+                             std::to_string(newest) + "; upgrade this node"};
+}
+
 }  // namespace
 
 std::vector<std::byte> encode(const Envelope& envelope) {
@@ -117,7 +124,7 @@ void Consensus::persist(raft::Persist batch) {
     while (!writing_.empty() && writing_.front().first <= ticket) writing_.pop_front();
     if (installed) {
       // Only now: the log holds the snapshot, so a State that is lost half-way can be made again.
-      if (Status restored = state_->restore(*installed->bytes); !restored.ok()) {
+      if (Status restored = restore(*installed->bytes); !restored.ok()) {
         return fail(std::move(restored).error().with("taking over a snapshot of the state"));
       }
       processed_ = installed->mark.index;
@@ -139,6 +146,8 @@ void Consensus::apply(const raft::LogEntry& entry) {
   if (entry.kind != raft::EntryKind::command) return events_.applied(entry, nullptr, nullptr);
   const auto envelope = decode_envelope(entry.data);
   const auto command = envelope ? map::decode(envelope->command) : std::nullopt;
+  if (command && map::feature_level_of(*command) > options_.feature_level_newest)
+    return fail(too_old(map::feature_level_of(*command), options_.feature_level_newest));
   if (!command) {
     // Others may understand it and go on: to skip it would make this node's state differ from
     // theirs.
@@ -150,6 +159,12 @@ void Consensus::apply(const raft::LogEntry& entry) {
     return;  // restored from a state that was ahead of the mark
   const state::Applied applied = state_->apply(entry.index, *command);
   events_.applied(entry, &*envelope, &applied);
+}
+
+Status Consensus::restore(Bytes snapshot) {
+  const uint32_t level = map::feature_level_of(snapshot);
+  if (level > options_.feature_level_newest) return too_old(level, options_.feature_level_newest);
+  return state_->restore(snapshot);
 }
 
 void Consensus::tick() {

@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "base/versions.h"
 #include "beacon/raft_log.h"
 #include "beacon/snapshot_file.h"
 #include "io/host.h"
@@ -45,6 +46,7 @@ class Consensus {
     uint64_t snapshot_bytes = 256u << 20;
     uint32_t log_entries_kept = limits::beacon_log_entries_kept;
     raft::Bounds raft;
+    uint32_t feature_level_newest = Versions().feature_level_newest;
   };
   struct Events {
     Callback<void()> started;  // raft() and state() are there
@@ -78,6 +80,7 @@ class Consensus {
   void format_log();
   bool may_come_back();
   void open_snapshot();
+  Status restore(Bytes snapshot);
   Status make_state(const std::optional<SnapshotFile::Found>& own);
   void start_raft();
   // consensus.cc

@@ -154,7 +154,7 @@ Status Consensus::make_state(const std::optional<SnapshotFile::Found>& own) {
                      options_.log_path + " away: this node then comes back as a new member");
   }
   const Bytes bytes = take_own ? Bytes(own->bytes) : Bytes(*opened_->snapshot->bytes);
-  if (Status restored = state_->restore(bytes); !restored.ok())
+  if (Status restored = restore(bytes); !restored.ok())
     return std::move(restored).error().with("restoring the state from its snapshot");
   SP_PROBE(consensus_state_from_snapshot);
   host_.log.info("state made from a snapshot",

@@ -56,10 +56,11 @@ void Leader::end() {
   taken_.clear();
   proposed_.clear();
   departing_.clear();
+  leaving_.reset();
   held_.clear();
   primaries_.clear();
   dropped_.clear();
-  members_changed_ = put_nodes_at_ = {INT64_MIN};
+  members_changed_ = put_nodes_at_ = handed_over_ = {INT64_MIN};
 }
 
 void Leader::settled() {
@@ -115,12 +116,15 @@ void Leader::answered(const raft::Answer& answer) {
   const CommandKey key{forward.origin, forward.origin_start, forward.number};
   taken_.erase(key);
   departing_.erase(key);
+  if (leaving_ == key) leaving_.reset();
   refuse(from, forward, answer.error->code(), answer.error->message());
 }
 
 void Leader::applied(const raft::LogEntry& entry, const Envelope* envelope,
                      const state::Applied* applied) {
   if (!leading() || envelope == nullptr) return;
+  if (leaving_ == CommandKey{envelope->origin, envelope->origin_start, envelope->number})
+    leaving_.reset();
   if (const auto it = departing_.find({envelope->origin, envelope->origin_start, envelope->number});
       it != departing_.end()) {
     // What is down has no lease any more: it was waited for, or the process is gone.

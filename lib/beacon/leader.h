@@ -36,6 +36,7 @@ class Leader {
     ClusterId cluster = 0;
     std::string cluster_name;
     std::vector<map::Node> nodes;  // from sp.toml
+    uint32_t feature_level_newest = Versions().feature_level_newest;
   };
   struct Events {
     Callback<void(NodeId, wire::Message)> send;   // to the beacon of a node, this one too
@@ -69,6 +70,7 @@ class Leader {
     io::Instant heard;
     std::map<ServiceId, Service> services;
     io::Instant proposed{INT64_MIN / 2};  // NodeUp or NodeDown, last
+    uint32_t feature_level = 0;           // that it says it supports, 0: has not said
   };
   struct LeaseAsk {
     NodeId node = 0;
@@ -117,6 +119,12 @@ class Leader {
   void watch_nodes();
   void keep_nodes();
   void keep_members();
+  std::optional<raft::MemberChange> wanted_change() const;
+  bool hand_over();
+  // leader_nodes.cc
+  std::optional<Verdict> admit_node_command(const Held& held, std::string& why);
+  std::optional<Verdict> admit_leaving(const Held& held, NodeId node, std::string& why);
+  std::string unsupported_by(uint32_t level) const;
 
   io::Host& host_;
   Consensus& consensus_;
@@ -146,9 +154,11 @@ class Leader {
       proposed_;  // by tag, until Raft has answered; without the command
   std::map<CommandKey, Departing> departing_;
   std::deque<Held> held_;
+  std::optional<CommandKey> leaving_;  // a voter's leave that is on its way through the log
   std::map<SetId, std::pair<DiskId, ServiceId>> primaries_;
   std::map<SetId, std::vector<Dropped>> dropped_;
   io::Instant members_changed_{INT64_MIN};
+  io::Instant handed_over_{INT64_MIN};
   io::Instant put_nodes_at_{INT64_MIN};
 };
 

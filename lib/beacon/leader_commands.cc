@@ -74,6 +74,13 @@ Leader::Verdict Leader::admit(Held& held) {
       return Verdict::refused;
     }
   }
+  std::string why;
+  if (const auto verdict = admit_node_command(held, why)) {
+    if (*verdict == Verdict::wait) return Verdict::wait;
+    taken_.erase(key);
+    refuse(held.from, held.forward, Code::refused, std::move(why));
+    return Verdict::refused;
+  }
   if (must_wait(held)) return Verdict::wait;
   const uint64_t tag = ++last_tag_;
   if (const auto* down = std::get_if<map::NodeDown>(&held.command))

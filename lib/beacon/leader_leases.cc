@@ -14,6 +14,7 @@ void Leader::lease_request(NodeId from, wire::NodeLeaseRequest request) {
   const io::Instant now = host_.clock.now();
   NodeWatch& watch = nodes_[from];
   watch.heard = now;
+  watch.feature_level = request.feature_level;
   LeaseAsk ask{from, request.sent_ns, now, {}};
   std::map<ServiceId, Service> services;
   for (wire::NodeService& service : request.services) {

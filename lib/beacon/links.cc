@@ -53,4 +53,6 @@ void Links::send(LinkId id, wire::Message message) {
 
 void Links::close(LinkId id) { links_.erase(id); }
 
+uint8_t Links::protocol(LinkId id) const { return links_.at(id).connection->protocol(); }
+
 }  // namespace sp::beacon

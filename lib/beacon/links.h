@@ -27,6 +27,7 @@ class Links {
   LinkId dial(const io::Address& address);
   void send(LinkId id, wire::Message message);  // dropped when the link is gone
   void close(LinkId id);                        // without an event
+  uint8_t protocol(LinkId id) const;            // of one that is ready
   size_t count() const { return links_.size(); }
 
  private:

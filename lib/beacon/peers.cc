@@ -1,27 +1,59 @@
 #include "beacon/peers.h"
 
+#include "base/probe.h"
 #include "wire/beacon_messages.h"
 
 namespace sp::beacon {
 
 using wire::MessageType;
 
+namespace {
+constexpr auto dial_back_after = std::chrono::seconds(1);
+constexpr auto removed_backoff_max = std::chrono::seconds(10);
+}  // namespace
+
 Peers::Peers(io::Host& host, Links& links, Options options)
     : host_(host), links_(links), options_(std::move(options)) {
   for (const auto& [node, address] : options_.addresses) {
-    if (node != options_.self) peers_[node].address = address;
+    if (node == options_.self) continue;
+    peers_[node].address = address;
+    peers_[node].away_since = host.clock.now();
   }
+}
+
+void Peers::follow(const map::Map& map, const std::function<bool(NodeId)>& is_member) {
+  const auto know = [this](NodeId node, const std::string& text) {
+    const auto address = io::Address::parse(text);
+    if (node == options_.self || !address.ok()) return;
+    const auto [at, added] = peers_.try_emplace(node);
+    if (options_.addresses.count(node) == 0) at->second.address = *address;
+    if (added) at->second.away_since = host_.clock.now();
+    if (added) SP_PROBE(beacon_peer_known_from_map);
+  };
+  for (const auto& [id, node] : map.nodes) know(id, node.address);
+  for (const auto& [id, node] : map.removed_nodes) know(id, node.address);
+  for (auto& [node, peer] : peers_) {
+    const bool removed = map.removed_nodes.count(node) != 0 && !is_member(node);
+    const bool news = removed && peer.removed_index == 0;
+    peer.removed_index = removed ? map.index : 0;
+    if (news && peer.ready) greet(peer);
+  }
+}
+
+void Peers::greet(const Peer& peer) {
+  const wire::BeaconHello hello{options_.log_id, peer.removed_index};
+  links_.send(peer.link,
+              {MessageType::beacon_hello, 0, encode(hello, links_.protocol(peer.link)), {}});
 }
 
 bool Peers::ready(LinkId id, const wire::Identity& identity) {
   const NodeId node = identity.service.node;
-  const auto it = peers_.find(node);
-  if (it == peers_.end()) {
-    host_.log.warning(
-        "unknown beacon",
-        {{"node", node}, {"what to do", "add the node to sp.toml here and restart sp-beacon"}});
+  if (node == options_.self) {
+    host_.log.warning("another beacon has the number of this node", {{"node", node}});
     return false;
   }
+  const auto [it, unknown] = peers_.try_emplace(node);
+  if (unknown) host_.log.info("a beacon that is not in sp.toml", {{"node", node}});
   Peer& peer = it->second;
   if (peer.link != 0 && peer.link != id) {
     by_link_.erase(peer.link);
@@ -32,7 +64,7 @@ bool Peers::ready(LinkId id, const wire::Identity& identity) {
   peer.greeted = false;
   peer.heard = peer.pinged = host_.clock.now();
   by_link_[id] = node;
-  links_.send(id, {MessageType::beacon_hello, 0, encode(wire::BeaconHello{options_.log_id}), {}});
+  greet(peer);
   return true;
 }
 
@@ -51,7 +83,9 @@ bool Peers::take(NodeId node, const wire::Message& message) {
       return true;
     case MessageType::pong: return true;
     case MessageType::beacon_hello:
-      if (const auto hello = wire::decode<wire::BeaconHello>(message.body)) {
+      if (const auto hello =
+              wire::decode<wire::BeaconHello>(message.body, links_.protocol(peer.link))) {
+        if (hello->removed_index != 0) options_.removed(node, hello->removed_index);
         peer.log_id = hello->log_id;
         peer.greeted = true;
         peer.backoff = limits::reconnect_backoff_min;
@@ -70,12 +104,17 @@ void Peers::closed(LinkId id) {
   Peer& peer = peers_.at(node);
   if (peer.link != id) return;
   if (!peer.told)
-    host_.log.warning("beacon not connected", {{"node", node}, {"address", peer.address.text()}});
+    host_.log.warning("beacon not connected",
+                      {{"node", node}, {"address", peer.address ? peer.address->text() : "none"}});
   peer.told = true;
   peer.link = 0;
+  if (peer.ready) peer.away_since = host_.clock.now();
   peer.ready = false;
   peer.dial_at = host_.clock.now() + peer.backoff;
-  peer.backoff = std::min<io::Duration>(peer.backoff * 2, limits::reconnect_backoff_max);
+  const io::Duration longest = peer.removed_index != 0
+                                   ? io::Duration(removed_backoff_max)
+                                   : io::Duration(limits::reconnect_backoff_max);
+  peer.backoff = std::min<io::Duration>(peer.backoff * 2, longest);
 }
 
 void Peers::send(NodeId node, wire::Message message) {
@@ -93,6 +132,10 @@ uint64_t Peers::log_id(NodeId node) const {
   return it != peers_.end() && it->second.greeted ? it->second.log_id : 0;
 }
 
+uint8_t Peers::protocol(NodeId node) const {
+  return connected(node) ? links_.protocol(peers_.at(node).link) : 0;
+}
+
 void Peers::tick() {
   const io::Instant now = host_.clock.now();
   for (auto& [node, peer] : peers_) {
@@ -106,8 +149,9 @@ void Peers::tick() {
       peer.pinged = now;
       links_.send(peer.link, {MessageType::ping, 0, {}, {}});
     }
-    if (peer.link == 0 && node > options_.self && now >= peer.dial_at) {
-      peer.link = links_.dial(peer.address);
+    const bool ours = node > options_.self || now - peer.away_since > dial_back_after;
+    if (peer.link == 0 && peer.address && ours && now >= peer.dial_at) {
+      peer.link = links_.dial(*peer.address);
       by_link_[peer.link] = node;
     }
   }

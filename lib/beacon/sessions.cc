@@ -172,8 +172,28 @@ void Sessions::message(LinkId id, const Message& message) {
   }
 }
 
+void Sessions::refuse(LinkId id, Session& session, std::string why) {
+  host_.log.warning("registration refused",
+                    {{"service", wire::service_text(session.identity.service)}, {"why", why}});
+  send(id, session,
+       {MessageType::register_refused, 0, encode(wire::RegisterRefused{std::move(why)}), {}});
+}
+
+// A service that does not know what the cluster uses by now. It stays connected, without anything
+// that it would need to serve, so that it has time to read why.
+bool Sessions::refuse_older(LinkId id, Session& session, uint32_t level) {
+  const uint32_t agreed = map_ == nullptr ? 0 : map_->cluster.feature_level;
+  if (level >= agreed) return false;
+  SP_PROBE(session_of_older_version_refused);
+  refuse(id, session,
+         "the cluster has feature level " + std::to_string(agreed) +
+             " and this version of the service knows only levels up to " + std::to_string(level) +
+             "; upgrade it");
+  return true;
+}
+
 void Sessions::register_service(LinkId id, Session& session, const Message& message) {
-  auto registration = wire::decode<wire::Register>(message.body);
+  auto registration = wire::decode<wire::Register>(message.body, links_.protocol(id));
   const bool sound =
       registration && registration->service.id == session.identity.service &&
       registration->service.start_id == session.identity.start_id &&
@@ -184,6 +204,7 @@ void Sessions::register_service(LinkId id, Session& session, const Message& mess
     links_.close(id);
     return end(id, false);
   }
+  if (refuse_older(id, session, registration->feature_level)) return;
   const ServiceId service = session.identity.service;
   const LinkId before = link_of(service);
   if (before != 0 && before != id) {
@@ -271,9 +292,23 @@ void Sessions::send_map(LinkId id, Session& session) {
               map::encode(*map_, session.registration->with_buckets));
 }
 
+// Those that cannot follow any more are gone for us.
+void Sessions::drop_older() {
+  std::vector<LinkId> older;
+  for (auto& [id, session] : sessions_) {
+    if (session.registration && refuse_older(id, session, session.registration->feature_level))
+      older.push_back(id);
+  }
+  for (const LinkId id : older) {
+    links_.close(id);
+    end(id, false);
+  }
+}
+
 void Sessions::changed(const map::Map& map, uint64_t from_index,
                        const std::vector<map::Change>& changes) {
   map_ = &map;
+  drop_older();
   Writer all, without_buckets;
   for (const map::Change& change : changes) {
     map::encode(all, change);
@@ -294,6 +329,7 @@ void Sessions::changed(const map::Map& map, uint64_t from_index,
 void Sessions::replaced(const map::Map& map) {
   map_ = &map;
   if (map.index == 0) return;
+  drop_older();
   for (auto& [id, session] : sessions_) {
     if (session.registration) send_map(id, session);
   }
@@ -411,6 +447,14 @@ bool Sessions::lacks_disk(const Session& session) const {
 }
 
 // leases
+
+uint32_t Sessions::feature_level(uint32_t newest) const {
+  uint32_t level = newest;
+  for (const auto& [id, session] : sessions_) {
+    if (session.registration) level = std::min(level, session.registration->feature_level);
+  }
+  return level;
+}
 
 void Sessions::ask_leases() {
   ask_timer_.cancel();

@@ -30,6 +30,8 @@ class Sessions {
     Callback<void(LinkId, uint64_t request)> query_reports;
   };
   Sessions(io::Host& host, Links& links, NodeId self, Events events);
+  // What this node is known to support: the least of its services; `newest` without any.
+  uint32_t feature_level(uint32_t newest) const;
 
   // From Links.
   bool ready(LinkId id, const wire::Identity& peer);  // false: not acceptable, close it
@@ -84,6 +86,9 @@ class Sessions {
   void send_map(LinkId id, Session& session);
   void send_pieces(LinkId id, Session& session, wire::MessageType type, uint64_t from_index,
                    uint64_t index, Bytes bytes);
+  void refuse(LinkId id, Session& session, std::string why);
+  void drop_older();
+  bool refuse_older(LinkId id, Session& session, uint32_t level);
   void register_service(LinkId id, Session& session, const wire::Message& message);
   void command(LinkId id, Session& session, const wire::Message& message);
   void end(LinkId id, bool gone);

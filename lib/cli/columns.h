@@ -25,6 +25,9 @@ inline constexpr char template_status[] =
     "name NAME, volumesCount VOLUMES number, volumesSize VOLUMES_SIZE size, "
     "capacityPlaceAll CAPACITY size, availablePlaceAll FREE size, replication COPIES number";
 inline constexpr char placement_groups[] = "name NAME, disks DISKS numbers";
+inline constexpr char nodes[] =
+    "id NODE number, name NAME, address ADDRESS, faultSet FAULT_SET, voting VOTING boolean, "
+    "status STATUS";
 inline constexpr char disks[] =
     "id DISK number, serverId SERVER number, generationLeft UP, device DEVICE, objectsOnDiskSize "
     "USED size, "

@@ -75,9 +75,10 @@ std::string health_text(const api::Value& status, const OutputOptions& output) {
   if (output.format == Format::tsv) return as_tsv(status);
   const auto& cluster = status["cluster"];
   const std::pair<const char*, std::string> lines[] = {
-      {"cluster",
-       fmt::format("{} ({}), {}", cluster["name"].text_or_empty(), cluster["id"].text_or_empty(),
-                   cluster["quorum"].boolean_or_false() ? "quorum" : "NO QUORUM")},
+      {"cluster", fmt::format("{} ({}), {}, feature level {}", cluster["name"].text_or_empty(),
+                              cluster["id"].text_or_empty(),
+                              cluster["quorum"].boolean_or_false() ? "quorum" : "NO QUORUM",
+                              cluster["featureLevel"].integer_or_zero())},
       {"health", status["severity"].text_or_empty()},
       {"nodes", counts(status["nodes"]) + " up, voting " + counts(status["voters"])},
       {"servers", counts(status["servers"]) + " up"},

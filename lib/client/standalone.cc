@@ -31,6 +31,7 @@ class Session {
     member.key = options_.key;
     member.self.cluster = options_.cluster;
     member.self.service = {ServiceKind::client, options_.node, instance};
+    member.self.versions = options_.versions;
     member.self.start_id = host_.random.number() | 1;
     member.beacons = options_.beacons;
     member.registration.id = member.self.service;

@@ -26,6 +26,7 @@ struct StandaloneOptions {
   std::string device;  // what the attachment shows as its device, for people
   io::Duration timeout = std::chrono::seconds(30);  // of attaching
   Tuning tuning;
+  Versions versions;
 };
 
 class Standalone {

@@ -100,6 +100,7 @@ Result<Superblock> plan_superblock(io::Host& host, const io::Disk& disk,
   Superblock superblock;
   superblock.cluster = options.cluster;
   superblock.disk = options.disk;
+  superblock.minor = options.minor;
   superblock.uuid = host.random.number() | 1;  // never 0
   superblock.created_ms = host.clock.wall_ms();
   if (options.layout)

@@ -21,7 +21,7 @@ struct Raw {
   uint64_t cluster;
   uint64_t uuid;
   uint32_t disk;
-  uint32_t reserved;
+  uint32_t minor;
   int64_t created_ms;
   Layout layout;
   std::byte zeros[superblock_bytes - 112];
@@ -49,6 +49,7 @@ std::array<std::byte, superblock_bytes> encode_superblock(const Superblock& supe
   raw.cluster = superblock.cluster;
   raw.uuid = superblock.uuid;
   raw.disk = superblock.disk;
+  raw.minor = superblock.minor;
   raw.created_ms = superblock.created_ms;
   raw.layout = superblock.layout;
   raw.crc = crc64(struct_bytes(raw).first(offsetof(Raw, crc)));
@@ -73,9 +74,22 @@ Result<Superblock> decode_superblock(Bytes page) {
   superblock.disk = static_cast<DiskId>(raw.disk);
   superblock.created_ms = raw.created_ms;
   superblock.layout = raw.layout;
+  superblock.minor = static_cast<uint16_t>(raw.minor);
+  if (raw.minor > UINT16_MAX)
+    return Error(Code::damaged, "a superblock with an impossible minor version");
   if (raw.disk > UINT16_MAX) return Error(Code::damaged, "a superblock with an impossible disk id");
   SP_CHECK(check_layout(superblock.layout));
   return superblock;
+}
+
+Status check_minor(const Superblock& superblock, uint16_t newest) {
+  if (superblock.minor <= newest) return {};
+  const std::string major = std::to_string(format_version) + ".";
+  return Error(Code::invalid,
+               "disk " + std::to_string(superblock.disk) + " has format " + major +
+                   std::to_string(superblock.minor) + "; this version knows formats up to " +
+                   major + std::to_string(newest) +
+                   ": upgrade this node, or bring the disk back to one that is upgraded");
 }
 
 void read_superblock_copies(io::Disk& disk, Callback<void(Result<SuperblockCopies>)> done) {

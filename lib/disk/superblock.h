@@ -10,10 +10,13 @@
 
 #include "base/ids.h"
 #include "base/result.h"
+#include "base/versions.h"
 #include "io/host.h"
 
 namespace sp::disk {
 
+// A disk of another format version is refused. Of a minor version (Versions::disk_minor_newest)
+// that is as old or older it is opened, of a newer one it is refused.
 constexpr uint32_t format_version = 1;
 
 // The regions of a disk in bytes, computed once by format and stored, so that later versions may
@@ -34,6 +37,7 @@ struct Superblock {
   uint64_t uuid = 0;  // drawn at format: tells a re-made disk from its predecessor
   int64_t created_ms = 0;
   Layout layout;
+  uint16_t minor = 0;  // of the format
 };
 
 constexpr uint32_t superblock_bytes = 4096;
@@ -52,6 +56,9 @@ inline uint64_t table_page_count(const Layout& layout) {
 // Code::damaged says which rule is broken.
 Status check_layout(const Layout& layout);
 
+// Code::invalid for a disk that a newer version has made; says what to do.
+Status check_minor(const Superblock& superblock, uint16_t newest);
+
 // The layout for a device of this size. Code::invalid below the smallest useful size (named in the
 // message).
 Result<Layout> plan_layout(uint64_t device_bytes);
@@ -59,6 +66,7 @@ Result<Layout> plan_layout(uint64_t device_bytes);
 struct FormatOptions {
   ClusterId cluster = 0;
   DiskId disk = 0;
+  uint16_t minor = Versions().disk_minor_newest;
   bool write_in_full =
       true;  // files: write every byte once, so that later writes need no allocation
   std::optional<Layout> layout;  // instead of plan_layout's: tests with tiny logs

@@ -1,7 +1,9 @@
 // The codec of maps and changes. A map is: a version byte, its index, the cluster row, then for
-// each table a count and its rows in the order of their keys.
+// each table a count and its rows in the order of their keys. A table that came with a feature
+// level is only there from that level on, so that nobody older meets it.
 #include "base/assert.h"
 #include "base/checksum.h"
+#include "map/command.h"
 #include "map/field_codec.h"
 
 namespace sp::map {
@@ -11,7 +13,7 @@ constexpr uint8_t map_format = 1;
 
 template <class Row>
 constexpr uint32_t row_count_max() {
-  if constexpr (std::is_same_v<Row, Node>)
+  if constexpr (std::is_same_v<Row, Node> || std::is_same_v<Row, RemovedNode>)
     return limits::nodes_max + 1;
   else if constexpr (std::is_same_v<Row, Service>)
     return limits::services_max;
@@ -22,6 +24,11 @@ constexpr uint32_t row_count_max() {
   else
     return uint32_t{1} << 27;  // volumes, sets, attachments and names are bounded by the state;
                                // here by the bytes given
+}
+
+template <class Row>
+bool has_table(const Map& map) {
+  return !std::is_same_v<Row, RemovedNode> || map.cluster.feature_level >= 2;
 }
 
 template <class Row>
@@ -63,6 +70,7 @@ std::vector<std::byte> encode(const Map& map, bool with_buckets) {
   out.number(map_format).number(map.index);
   encoder.put(map.cluster);
   for_each_row_type([&]<class Row>(std::type_identity<Row>) {
+    if (!has_table<Row>(map)) return;
     const auto& rows = Rows<Row>::in(map);
     const bool left_out = std::is_same_v<Row, KeyValueBucket> && !with_buckets;
     out.number(static_cast<uint32_t>(left_out ? 0 : rows.size()));
@@ -81,10 +89,20 @@ std::optional<Map> decode_map(Bytes bytes) {
   decoder.get(map.cluster);
   bool sound = !decoder.failed();
   for_each_row_type([&]<class Row>(std::type_identity<Row>) {
-    sound = sound && decode_rows<Row>(in, Rows<Row>::in(map));
+    sound = sound && (!has_table<Row>(map) || decode_rows<Row>(in, Rows<Row>::in(map)));
   });
   if (!sound || !in.finished()) return std::nullopt;
   return map;
+}
+
+uint32_t feature_level_of(Bytes map) {
+  Reader in(map);
+  if (in.number<uint8_t>() != map_format) return 0;
+  (void)in.number<uint64_t>();
+  Decoder decoder(in);
+  Cluster cluster;
+  decoder.get(cluster);
+  return decoder.failed() ? 0 : cluster.feature_level;
 }
 
 void encode(Writer& writer, const Change& change) {
@@ -105,8 +123,8 @@ std::optional<Change> decode_change(Reader& reader) {
   change.key = take();
   const auto has_row = reader.number<uint8_t>();
   if (has_row == 1) change.row = take();
-  const bool known =
-      table >= static_cast<uint8_t>(Table::cluster) && table <= static_cast<uint8_t>(Table::bucket);
+  const bool known = table >= static_cast<uint8_t>(Table::cluster) &&
+                     table <= static_cast<uint8_t>(Table::removed_node);
   if (reader.failed() || !known || has_row > 1) return std::nullopt;
   return change;
 }

@@ -21,13 +21,28 @@ struct InitCluster {
 };  // first command of a new cluster; exists when repeated
 struct PutNode {
   Node node;
-};  // from sp.toml; `up` is ignored
+};  // from sp.toml; `up` is ignored. From feature level 2 on `voting` counts for a new node only,
+    // and a node that was removed stays out: refused
 struct NodeUp {
   NodeId node = 0;
 };
 struct NodeDown {
   NodeId node = 0;
 };  // and all its services and disks
+struct AddNode {
+  Node node;
+};  // by an administrator: as PutNode, for a new node or one that was removed; exists otherwise
+struct RemoveNode {
+  NodeId node = 0;
+};  // with its services and with disks that are in no set and no placement group. Refused while
+    // other disks of it are known, it holds attachments, or it is the last that votes
+struct SetNodeVoting {
+  NodeId node = 0;
+  bool voting = true;
+};  // refused for the last one that votes
+struct RaiseFeatureLevel {
+  uint32_t level = 0;
+};  // exists when it is as high; never lowered: refused
 struct ServiceUp {
   Service service;
   std::vector<Disk> disks;
@@ -149,17 +164,21 @@ struct SetBucket {
   std::map<std::string, std::string> set;
 };  // an empty value deletes; stale on version mismatch
 
-using Command =
-    std::variant<InitCluster, PutNode, NodeUp, NodeDown, ServiceUp, ServiceDown, DiskFailed,
-                 DiskReturned, DescribeDisk, ForgetDisk, SetActivated, SetPromote, SetEvict,
-                 UpdatePlacementGroup, DeletePlacementGroup, PutTemplate, DeleteTemplate,
-                 CreateVolume, UpdateVolume, DeleteVolume, Reassign, AttachmentReady,
-                 AttachmentGone, CreateBucket, DeleteBucket, SetBucket>;
+using Command = std::variant<InitCluster, PutNode, NodeUp, NodeDown, ServiceUp, ServiceDown,
+                             DiskFailed, DiskReturned, DescribeDisk, ForgetDisk, SetActivated,
+                             SetPromote, SetEvict, UpdatePlacementGroup, DeletePlacementGroup,
+                             PutTemplate, DeleteTemplate, CreateVolume, UpdateVolume, DeleteVolume,
+                             Reassign, AttachmentReady, AttachmentGone, CreateBucket, DeleteBucket,
+                             SetBucket, AddNode, RemoveNode, SetNodeVoting, RaiseFeatureLevel>;
 
 // A version byte, the alternative's fixed number (not the position in the variant), then its
 // fields.
 std::vector<std::byte> encode(const Command& command);
 std::optional<Command> decode(Bytes bytes);
 std::string_view name(const Command& command);
+// The feature level that a process has to support to apply this command.
+uint32_t feature_level_of(const Command& command);
+// Of an encoded map, also when a newer version has made it; 0: not to be found out.
+uint32_t feature_level_of(Bytes map);
 
 }  // namespace sp::map

@@ -20,6 +20,10 @@ SP_FIELDS(InitCluster, F(id), F(name))
 SP_FIELDS(PutNode, F(node))
 SP_FIELDS(NodeUp, F(node))
 SP_FIELDS(NodeDown, F(node))
+SP_FIELDS(AddNode, F(node))
+SP_FIELDS(RemoveNode, F(node))
+SP_FIELDS(SetNodeVoting, F(node), F(voting))
+SP_FIELDS(RaiseFeatureLevel, F(level))
 SP_FIELDS(ServiceUp, F(service), F(disks))
 SP_FIELDS(ServiceDown, F(service), F(start_id))
 SP_FIELDS(DiskFailed, F(disk), F(start_id), F(why))
@@ -77,6 +81,14 @@ constexpr CommandKind kind_of() {
     return {9, "DescribeDisk"};
   else if constexpr (std::is_same_v<C, ForgetDisk>)
     return {10, "ForgetDisk"};
+  else if constexpr (std::is_same_v<C, AddNode>)
+    return {11, "AddNode"};
+  else if constexpr (std::is_same_v<C, RemoveNode>)
+    return {12, "RemoveNode"};
+  else if constexpr (std::is_same_v<C, SetNodeVoting>)
+    return {13, "SetNodeVoting"};
+  else if constexpr (std::is_same_v<C, RaiseFeatureLevel>)
+    return {14, "RaiseFeatureLevel"};
   else if constexpr (std::is_same_v<C, SetActivated>)
     return {20, "SetActivated"};
   else if constexpr (std::is_same_v<C, SetPromote>)
@@ -144,6 +156,14 @@ std::optional<Command> decode(Bytes bytes) {
 
 std::string_view name(const Command& command) {
   return std::visit([]<class C>(const C&) { return kind_of<C>().name; }, command);
+}
+
+uint32_t feature_level_of(const Command& command) {
+  if (const auto* raise = std::get_if<RaiseFeatureLevel>(&command)) return raise->level;
+  const bool second = std::holds_alternative<AddNode>(command) ||
+                      std::holds_alternative<RemoveNode>(command) ||
+                      std::holds_alternative<SetNodeVoting>(command);
+  return second ? 2 : 1;
 }
 
 }  // namespace sp::map

@@ -1,10 +1,9 @@
 // Map: the agreed configuration of the cluster as every service knows it: a value, versioned by
 // `index` (the number of the last agreed command in it). Beacons make it (module state) and send it
 // to services whole once, then as changes. Pure data: no clock, no I/O, no pointers between rows.
-// All containers are ordered, so that equal maps are equal bytes everywhere.
-//
-// Each row type has a key, `encode(Writer&)` and `decode(Reader&)` (map/codec.cc), used for the
-// wire, for snapshots and for content hashes.
+// All containers are ordered, so that equal maps are equal bytes everywhere. Each row type has a
+// key, `encode(Writer&)` and `decode(Reader&)` (map/codec.cc), used for the wire, for snapshots and
+// for content hashes.
 #pragma once
 #include <cstdint>
 #include <map>
@@ -16,14 +15,14 @@
 #include "base/bytes.h"
 #include "base/ids.h"
 #include "base/limits.h"
+#include "map/removed_node.h"
 
 namespace sp::map {
 
 struct Cluster {
   ClusterId id = 0;
   std::string name;
-  uint32_t feature_level =
-      1;  // commands and formats of a higher level are not used before the level is committed
+  uint32_t feature_level = 1;  // what came with a higher one is not used before it is agreed
   // To be raised when a cluster is rebuilt from its disks, so that the old one is fenced:
   // handshakes refuse another incarnation. Nothing raises it yet, so it is 1 everywhere, and
   // nothing but the handshake and the status looks at it.
@@ -154,6 +153,7 @@ struct Map {
   std::map<VolumeId, Volume> volumes;
   std::map<std::pair<VolumeId, ClientId>, Attachment> attachments;
   std::map<std::string, KeyValueBucket> buckets;
+  std::map<NodeId, RemovedNode> removed_nodes;
 
   const Volume* find_volume(std::string_view name) const;  // by name, or "~ID"
   const Service* server_of(DiskId disk) const;             // nullptr when unknown
@@ -176,6 +176,7 @@ enum class Table : uint8_t {
   volume,
   attachment,
   bucket,
+  removed_node,
 };
 
 // One row that changed: its encoded form, or none when it was removed. `key` is the encoded key.

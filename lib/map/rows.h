@@ -6,8 +6,6 @@
 // A visitor is called as v("column", field) for each field and v.hex("column", field) for random
 // 64-bit numbers, which people read in hexadecimal.
 #pragma once
-#include <concepts>
-#include <type_traits>
 #include <utility>
 #include <variant>
 
@@ -181,6 +179,7 @@ SP_ROWS(Volume, VolumeId, Table::volume, volumes, 1, row.id)
 SP_ROWS(Attachment, AttachmentKey, Table::attachment, attachments, 2,
         AttachmentKey(row.volume, row.client))
 SP_ROWS(KeyValueBucket, std::string, Table::bucket, buckets, 1, row.name)
+SP_ROWS(RemovedNode, NodeId, Table::removed_node, removed_nodes, 1, row.id)
 #undef SP_ROWS
 
 // Calls f(std::type_identity<Row>{}) for every row type that is kept in a std::map, in the order of
@@ -197,6 +196,7 @@ void for_each_row_type(F&& f) {
   f(std::type_identity<Volume>{});
   f(std::type_identity<Attachment>{});
   f(std::type_identity<KeyValueBucket>{});
+  f(std::type_identity<RemovedNode>{});
 }
 
 // The row as a change: how it goes over the wire and what its hash is of.

@@ -226,7 +226,9 @@ void BeaconMember::send_register() {
   connection_->send(
       {MessageType::register_,
        0,
-       encode(wire::Register{options_.registration, options_.disks, options_.with_buckets}),
+       encode(wire::Register{options_.registration, options_.disks, options_.with_buckets,
+                             options_.self.versions.feature_level_newest},
+              connection_->protocol()),
        {}});
 }
 
@@ -361,6 +363,7 @@ void BeaconMember::on_message(Message message) {
     case MessageType::map_full: return on_map_piece(message, true);
     case MessageType::map_delta: return on_map_piece(message, false);
     case MessageType::lease_grant: return on_lease_grant(message);
+    case MessageType::register_refused: return on_refused(message);
     case MessageType::command_reply: return on_command_reply(message);
     case MessageType::reports_reply: return on_reports_reply(message);
     case MessageType::ping: return connection_->send({MessageType::pong, message.request, {}, {}});
@@ -402,6 +405,7 @@ void BeaconMember::on_map(Bytes bytes, uint64_t index) {
              // is newer
   map_ = std::move(*map);
   map_.index = told_index_ = index;
+  look_for_removal();
   watch_fencing();
   const auto anchor = anchor_;
   if (anchor->events.map_changed) anchor->events.map_changed({});
@@ -423,6 +427,7 @@ void BeaconMember::on_delta(Bytes bytes, uint64_t from_index, uint64_t index) {
   }
   map_.index = index;
   if (!changes.empty()) told_index_ = index;
+  look_for_removal();
   watch_fencing();
   const auto anchor = anchor_;
   if (anchor->events.map_changed && !changes.empty()) anchor->events.map_changed(changes);

@@ -73,6 +73,8 @@ class BeaconMember final : public Member {
   void on_map(Bytes bytes, uint64_t index);
   void on_delta(Bytes bytes, uint64_t from_index, uint64_t index);
   void on_lease_grant(const wire::Message& message);
+  void on_refused(const wire::Message& message);
+  void look_for_removal();
   void on_command_reply(const wire::Message& message);
   void on_reports_reply(const wire::Message& message);
   void settle_commands();
@@ -89,6 +91,7 @@ class BeaconMember final : public Member {
   size_t next_beacon_ = 0;
   io::Duration backoff_;
   bool told_unreachable_ = false;  // logged once per loss
+  bool told_removed_ = false;
   io::Timer connect_timer_;
   io::Timer tick_timer_;
   io::Timer fencing_timer_;

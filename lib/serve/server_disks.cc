@@ -42,6 +42,8 @@ void open_formatted_disk(io::Host& host, const std::string& path,
 
 void ServerImpl::open_disks() {
   opening_ = static_cast<uint32_t>(options_.disk_paths.size());
+  store::Options store_options = options_.store;
+  store_options.disk_minor_newest = options_.self.versions.disk_minor_newest;
   for (const std::string& path : options_.disk_paths) {
     auto done = [this, path, weak = std::weak_ptr<char>(alive_)](Result<OpenedDisk> disk) {
       if (weak.lock()) opened(path, std::move(disk));
@@ -49,7 +51,7 @@ void ServerImpl::open_disks() {
     if (options_.open_disk)
       options_.open_disk(host_, path, std::move(done));
     else
-      open_formatted_disk(host_, path, options_.store, std::move(done));
+      open_formatted_disk(host_, path, store_options, std::move(done));
   }
 }
 

@@ -45,35 +45,21 @@ Cluster::~Cluster() {
 
 void Cluster::add_nodes() {
   const uint32_t voters = setup.storage_nodes + (setup.witness ? 1 : 0);
+  const uint32_t first_spare = voters + (setup.clients_on_storage ? 0 : setup.client_nodes);
   tools_ = &world.add_host("tools", "10.0.9.9");
-  for (uint32_t i = 0; i < voters + setup.client_nodes; ++i) {
+  for (uint32_t i = 0; i < first_spare + setup.spare_nodes; ++i) {
     Node node;
     node.id = static_cast<NodeId>(i + 1);
     node.ip = "10.0.0." + std::to_string(node.id);
-    node.voting = i < voters;
+    node.voting = i < voters || i >= first_spare;
+    node.belongs = i < first_spare;
     node.beacon.host = &world.add_host("beacon." + std::to_string(node.id), node.ip);
-    if (i < setup.storage_nodes) {
-      ServerProcess server;
-      server.host = &world.add_host("serve." + std::to_string(node.id), node.ip);
-      for (uint32_t d = 0; d < setup.disks_per_server; ++d) {
-        server.disks.push_back(static_cast<DiskId>(i * setup.disks_per_server + d + 1));
-        server.paths.push_back("/disk" + std::to_string(server.disks.back()));
-      }
-      node.server = std::move(server);
-    }
-    if (i >= voters) {
-      for (uint32_t c = 0; c < setup.clients_per_node; ++c) {
-        ClientProcess client;
-        client.node = node.id;
-        client.instance = static_cast<uint8_t>(2 + c);
-        client.host = &world.add_host(
-            "client." + std::to_string(node.id) + "." + std::to_string(c + 1), node.ip);
-        node.clients.push_back(static_cast<uint32_t>(clients.size()));
-        clients.push_back(std::move(client));
-      }
-    }
-    rows_.push_back({node.id, "node" + std::to_string(node.id), "", node.voting, false,
-                     node.ip + ":" + std::to_string(beacon_port)});
+    if ((setup.older >> i & 1) != 0) node.beacon.versions = older_version;
+    if (i < setup.storage_nodes || i >= first_spare) add_server(node);
+    const bool clients_here =
+        setup.clients_on_storage ? i < setup.client_nodes : i >= voters && i < first_spare;
+    if (clients_here) add_clients(node);
+    if (node.belongs) rows_.push_back(row_of(node));
     nodes.push_back(std::move(node));
   }
   for (uint32_t i = 0; i < setup.management; ++i) management.add(nodes[i].id, nodes[i].ip);
@@ -92,6 +78,34 @@ io::SimOptions Cluster::world_options() {
     log.emplace_back(line);
   };
   return options;
+}
+
+void Cluster::add_server(Node& node) {
+  ServerProcess server;
+  server.host = &world.add_host("serve." + std::to_string(node.id), node.ip);
+  for (uint32_t d = 0; d < setup.disks_per_server; ++d) {
+    server.disks.push_back(++disk_last_);
+    server.paths.push_back("/disk" + std::to_string(server.disks.back()));
+  }
+  server.versions = node.beacon.versions;
+  node.server = std::move(server);
+}
+
+void Cluster::add_clients(Node& node) {
+  for (uint32_t c = 0; c < setup.clients_per_node; ++c) {
+    ClientProcess client;
+    client.node = node.id;
+    client.instance = static_cast<uint8_t>(2 + c);
+    client.host =
+        &world.add_host("client." + std::to_string(node.id) + "." + std::to_string(c + 1), node.ip);
+    node.clients.push_back(static_cast<uint32_t>(clients.size()));
+    clients.push_back(std::move(client));
+  }
+}
+
+map::Node Cluster::row_of(const Node& node) const {
+  return {node.id, "node" + std::to_string(node.id),           "", node.voting,
+          false,   node.ip + ":" + std::to_string(beacon_port)};
 }
 
 void Cluster::note(const std::string& text) {
@@ -116,9 +130,16 @@ void Cluster::start_beacon(Node& node, bool bootstrap) {
   const std::string number = std::to_string(node.id);
   beacon::Options options;
   options.key = key_;
-  options.self = {cluster_id, 1, {ServiceKind::beacon, node.id, 1}, world.random().number() | 1};
+  options.self = {cluster_id,
+                  1,
+                  {ServiceKind::beacon, node.id, 1},
+                  world.random().number() | 1,
+                  process.versions};
   options.cluster_name = "simulated";
   options.nodes = rows_;
+  const bool listed = std::any_of(rows_.begin(), rows_.end(),
+                                  [&](const map::Node& row) { return row.id == node.id; });
+  if (!listed) options.nodes.push_back(row_of(node));
   options.log_path = "/log" + number;
   options.snapshot_path = "/snapshot" + number;
   if (setup.database) options.state_path = ":memory:";
@@ -147,7 +168,7 @@ void Cluster::end_beacon(Node& node, Death death) {
 // servers
 
 void Cluster::start_server(Node& node) {
-  if (!node.server || node.server->up || node.server->held > 0) return;
+  if (!node.server || node.server->up || node.server->held > 0 || node.server->retired) return;
   if (may_start && !may_start(node)) return;
   ServerProcess& process = *node.server;
   if (!process.host->alive()) process.host->restart();
@@ -155,7 +176,12 @@ void Cluster::start_server(Node& node) {
   if (timeline) tools_->host().log.debug("server starts", {{"node", node.id}});
   member::Options member;
   member.key = key_;
-  member.self = {cluster_id, 1, {ServiceKind::server, node.id, 1}, world.random().number() | 1};
+  upgrade_if_needed(process.versions);
+  member.self = {cluster_id,
+                 1,
+                 {ServiceKind::server, node.id, 1},
+                 world.random().number() | 1,
+                 process.versions};
   member.beacons = {{node.ip, beacon_port}};
   member.registration.id = member.self.service;
   member.registration.start_id = member.self.start_id;
@@ -217,6 +243,8 @@ void Cluster::attach(ClientProcess& process) {
   options.instance = process.instance;
   options.timeout = std::chrono::seconds(5);
   options.tuning = setup.tuning.client;
+  options.versions = node(process.node).beacon.versions;
+  upgrade_if_needed(options.versions);
   const auto position = static_cast<size_t>(&process - clients.data());
   process.attempt = client::Standalone::attach(
       process.host->host(), std::move(options),
@@ -347,7 +375,15 @@ void Cluster::detached(VolumeId volume, uint64_t asked) {
 
 // nodes
 
+// What the cluster does not take any more, an administrator replaces.
+void Cluster::upgrade_if_needed(Versions& versions) const {
+  const map::Map* const map = newest_map();
+  if (map != nullptr && map->cluster.feature_level > versions.feature_level_newest)
+    versions = Versions();
+}
+
 void Cluster::start_node(Node& node) {
+  if (!node.belongs) return;
   start_beacon(node);
   start_server(node);
   if (auto* const process = management.of_node(node.id)) management.start(*process);
@@ -367,6 +403,7 @@ void Cluster::end_node(Node& node, Death death) {
 
 void Cluster::tend() {
   for (auto& node : nodes) {
+    if (!node.belongs) continue;
     if (node.beacon.up && !node.beacon.failure.empty()) {
       end_beacon(node, Death::process);
       start_beacon(node);

@@ -4,7 +4,9 @@
 // SimHost of its own and is started and ended like a process under systemd; the disks stay.
 //
 // Nodes: the storage nodes (beacons that vote), then the witness if there is one (votes, no disks),
-// then the client nodes (a beacon that learns, and clients). Each volume is at one client; moving
+// then the client nodes (a beacon that learns, and clients; or the clients are on the first storage
+// nodes), then storage nodes that do not belong to the cluster yet. Who belongs to it and votes
+// changes (sim/membership.h). Each volume is at one client; moving
 // it attaches it elsewhere by force, whatever the old client does. All work on it is in `history`.
 // The world is single-threaded; nothing of a Cluster may be used after it.
 #pragma once
@@ -19,46 +21,15 @@
 #include "io/sim_world.h"
 #include "serve/server.h"
 #include "sim/agreement_check.h"
+#include "sim/cluster_setup.h"
 #include "sim/disk_content.h"
 #include "sim/ledger.h"
 #include "sim/linearizability.h"
 #include "sim/management.h"
 #include "sim/recoverable.h"
 #include "sim/timeline.h"
-#include "sim/tuning.h"
-#include "sim/workload.h"
 
 namespace sp::sim {
-
-// What works on the volumes: Workload, JournalLoad, DatabaseLoad, or one of these for each.
-enum class LoadChoice : uint8_t { stamps, journal, database, mixed };
-
-struct ClusterSetup {
-  uint32_t storage_nodes = 3;
-  bool witness = false;
-  uint32_t management = 1;  // services, on the first nodes
-  uint32_t client_nodes = 2;
-  uint32_t clients_per_node = 2;
-  uint32_t volumes = 2;  // each begins at a client of its own; further clients are there to move to
-  uint32_t disks_per_server = 1;
-  uint32_t sets = 8;
-  uint8_t copies = 3, min_copies = 2;
-  uint64_t disk_bytes = 40u << 20;
-  uint32_t disk_log_pages = 1280;  // no more than a layout for disk_bytes has
-  uint64_t volume_bytes = 32u << 20;
-  uint32_t log_entries_kept = 200;  // of the beacons: few, so that snapshots are needed
-  bool database = false;            // of the beacons, for people: only written, so mostly left out
-  WorkloadOptions work;
-  LoadChoice load = LoadChoice::stamps;
-  bool loads_in_history = true;  // blocks of journals and databases are judged as registers too
-  Tuning tuning;
-  io::SimOptions world;
-  std::optional<BlockKey> watch;  // a timeline of this block is made
-  bool keep_log = true;  // lines in Cluster::log; formatting them costs as much as all else
-  std::function<void(std::string_view line)> line_sink;  // besides the lines kept
-};
-
-constexpr uint64_t beacon_log_bytes = 8u << 20;  // frames: the least
 
 class Cluster {
  public:
@@ -67,6 +38,7 @@ class Cluster {
     io::SimHost* host = nullptr;
     std::unique_ptr<beacon::Beacon> beacon;
     std::string failure;  // why it stopped by itself
+    Versions versions;
     bool up = false;
   };
   struct ServerProcess {
@@ -75,13 +47,16 @@ class Cluster {
     std::vector<DiskId> disks;
     std::unique_ptr<member::Member> member;
     std::unique_ptr<serve::Server> server;
-    uint32_t held = 0;  // not to be started: somebody works on its disks
+    uint32_t held = 0;     // not to be started: somebody works on its disks
+    bool retired = false;  // not to be started: its node is leaving
+    Versions versions;
     bool up = false;
   };
   struct Node {
     NodeId id = 0;
     std::string ip;
-    bool voting = false;
+    bool voting = false;  // at first
+    bool belongs = true;  // its processes are to run
     BeaconProcess beacon;
     std::optional<ServerProcess> server;
     std::vector<uint32_t> clients;  // positions in `clients`
@@ -116,7 +91,7 @@ class Cluster {
   void end_server(Node& node, Death death);
   void start_client(ClientProcess& process, VolumeId volume, bool force);
   void end_client(ClientProcess& process, Death death);
-  void start_node(Node& node);  // clients come back with the volume that they had
+  void start_node(Node& node);  // clients with their volume; not one outside of the cluster
   void end_node(Node& node, Death death);
   void stop_work();  // for good: who attaches from now on does nothing
   // By force; `to` must be free. With `detach`, an administrator takes it away from everybody too.
@@ -128,6 +103,7 @@ class Cluster {
   // `done` gets the uuid.
   void format_disk(const std::string& path, DiskId id, std::function<void(uint64_t uuid)> done);
   void administrate(Management::Call call);  // without waiting; refusals are nobody's loss
+  map::Node row_of(const Node& node) const;  // that an administrator adds it with
 
   // A line of the simulation's own in the log. Fields of it may stand in it: " node=3".
   void note(const std::string& text);
@@ -138,6 +114,7 @@ class Cluster {
   // The n-th of the blocks that matter most to what works there.
   uint64_t block_in_use(VolumeId volume, uint64_t n) const;
   std::string volume_name(VolumeId volume) const;
+  DiskId disk_last() const { return disk_last_; }
   ClientProcess* holder_of(VolumeId volume);  // the newest process that took it
   const map::Map* newest_map() const;
   uint64_t newest_index() const { return newest_index_; }  // that any beacon ever had
@@ -179,6 +156,10 @@ class Cluster {
 
  private:
   void add_nodes();
+  void upgrade_if_needed(Versions& versions) const;
+  Versions versions_at(const std::string& path) const;  // of the server that has a disk there
+  void add_server(Node& node);
+  void add_clients(Node& node);
   void format_disks();
   std::string form();
   member::Options management_options(NodeId node);
@@ -202,7 +183,8 @@ class Cluster {
   static constexpr uint16_t beacon_port = 4100;
 
   wire::ClusterKey key_;
-  std::vector<map::Node> rows_;
+  std::vector<map::Node> rows_;  // of the sp.toml that all nodes have which were there at first
+  DiskId disk_last_ = 0;
   io::SimHost* tools_ = nullptr;
   AgreementCheck agreement_;
   struct Session {

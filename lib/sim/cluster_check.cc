@@ -136,11 +136,14 @@ std::string Cluster::unsettled() const {
   const map::Map* const map = newest_map();
   if (map == nullptr) return "no beacon runs";
   for (const auto& node : nodes) {
+    if (!node.belongs) continue;
     const std::string name = "the beacon of node " + std::to_string(node.id);
     if (!node.beacon.up || !node.beacon.beacon->view().started) return name + " is not up";
     const auto view = node.beacon.beacon->view();
     if (view.leader == 0) return name + " knows no leader";
-    if (view.voter != node.voting) return name + (node.voting ? " does not vote yet" : " votes");
+    const auto row = map->nodes.find(node.id);
+    const bool votes = row != map->nodes.end() && row->second.voting;
+    if (view.voter != votes) return name + (votes ? " does not vote yet" : " votes");
     if (view.applied_index != map->index)
       return name + " is behind: " + std::to_string(view.applied_index) + " of " +
              std::to_string(map->index);

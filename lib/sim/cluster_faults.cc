@@ -11,7 +11,7 @@ using std::chrono::milliseconds;
 
 ClusterFaults::ClusterFaults(Cluster& cluster, std::vector<Fault> plan)
     : cluster_(cluster), plan_(std::move(plan)) {
-  disk_last_ = static_cast<DiskId>(cluster.setup.storage_nodes * cluster.setup.disks_per_server);
+  disk_last_ = cluster.disk_last();
 }
 
 void ClusterFaults::start(io::Duration from, io::Duration until) {
@@ -73,6 +73,10 @@ void ClusterFaults::one(const Fault& fault) {
     case FaultKind::super: return damage_superblock(draws);
     case FaultKind::forget: return damage_beacon(draws);
     case FaultKind::mgmt: return trouble_management(draws);
+    case FaultKind::join: return join(draws);
+    case FaultKind::leave: return leave(draws);
+    case FaultKind::voting: return change_voting(draws);
+    case FaultKind::upgrade: return upgrade(draws);
     case FaultKind::count: return;
   }
 }
@@ -263,7 +267,7 @@ void ClusterFaults::change_placement(const Draws& draws) {
   DiskId disk = std::exchange(outside_, DiskId{0});
   const bool join = disk != 0;
   if (!join) {
-    if (cluster_.setup.storage_nodes <= cluster_.setup.copies) return;
+    if (storage().size() <= cluster_.setup.copies) return;
     const auto& disks = any_storage_node(draws).server->disks;
     disk = outside_ = disks[draws->below(disks.size())];
   }
@@ -323,6 +327,7 @@ void ClusterFaults::heal() {
   }
   for (auto& node : cluster_.nodes) cluster_.start_node(node);
   cluster_.replaces_disks = true;
+  membership_.settle();
 }
 
 }  // namespace sp::sim

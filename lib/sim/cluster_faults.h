@@ -1,7 +1,7 @@
 // ClusterFaults: carries out the faults of a plan on a Cluster: processes and nodes that end, power
 // that fails everywhere, links that break in all ways, pauses, slow, broken and full disks,
 // decaying blocks, disks swapped and replaced, volumes attached elsewhere by force, disks taken out
-// of placement.
+// of placement, nodes that join, leave, vote or not, and are upgraded.
 //
 // What damages for good stays within promise 2: the Atlas says what may be hit.
 #pragma once
@@ -14,6 +14,7 @@
 #include "sim/atlas.h"
 #include "sim/cluster.h"
 #include "sim/fault_plan.h"
+#include "sim/membership.h"
 
 namespace sp::sim {
 
@@ -36,6 +37,8 @@ class ClusterFaults {
   void end_of_lies();
   // After heal: what is lost and not replaced yet, or nothing.
   std::string unsettled() const;
+  // What must not be said of nodes, versions and levels, or nothing.
+  std::string check() { return membership_.check(); }
 
  private:
   using Death = io::SimHost::Death;
@@ -80,6 +83,11 @@ class ClusterFaults {
   void delay_sends(const Draws& draws);
   // Ends a process; at times what it sends has been late for a while, and comes after its end.
   void end_late(const Draws& draws, io::SimHost& host, std::function<void()> end);
+  // Who belongs to the cluster, in cluster_faults_nodes.cc.
+  void join(const Draws& draws);
+  void leave(const Draws& draws);
+  void change_voting(const Draws& draws);
+  void upgrade(const Draws& draws);
   // Disks, in cluster_faults_disks.cc.
   void trouble_disk(const Draws& draws);
   void trouble_log(const Draws& draws);
@@ -110,6 +118,7 @@ class ClusterFaults {
   void damage_beacon(const Draws& draws);
   std::optional<Slot> slot_of(DiskId disk);
   bool is_untouched(const Slot& slot) const;
+  bool is_untouched(Cluster::Node& node) const;
   void put_empty_disk(const Slot& slot, DiskId id);
   void release(Cluster::Node& node);
   void replace_dead(DiskId disk);
@@ -121,11 +130,11 @@ class ClusterFaults {
 
   void after(const Draws& draws, int64_t ms_max, std::function<void()> work);
   Death any_death(const Draws& draws);
-  Cluster::Node& any_node(const Draws& draws) {
-    return cluster_.nodes[draws->below(cluster_.nodes.size())];
-  }
+  Cluster::Node& any_node(const Draws& draws);
+  std::vector<Cluster::Node*> storage();  // nodes with disks that neither come nor go
   Cluster::Node& any_storage_node(const Draws& draws) {
-    return cluster_.nodes[draws->below(cluster_.setup.storage_nodes)];
+    const auto nodes = storage();
+    return *nodes[draws->below(nodes.size())];
   }
   std::string any_disk(const Draws& draws) {
     const auto& paths = any_storage_node(draws).server->paths;
@@ -133,6 +142,7 @@ class ClusterFaults {
   }
 
   Cluster& cluster_;
+  Membership membership_{cluster_};
   std::vector<Fault> plan_;
   bool running_ = false, holding_ = false;
   std::vector<std::function<void()>> held_;  // repairs that wait

@@ -330,10 +330,10 @@ void ClusterFaults::damage_beacon(const Draws& draws) {
   const std::string number = std::to_string(node.id), log = "/log" + number;
   auto& disks = cluster_.world.disks();
   if (!disks.exists(log) || !node.beacon.up || !node.beacon.beacon->view().started) return;
-  if (node.voting && !atlas_.may_lose_log(node.id)) return;
+  if (!atlas_.may_lose_log(node.id)) return;
   if (!observe()) return;
   cluster_.end_beacon(node, Death::process);
-  if (node.voting) atlas_.lose_log(node.id);
+  atlas_.lose_log(node.id);
   if (kind == 0 || kind == 1) disks.remove(log);
   if (kind == 1 && disks.exists("/snapshot" + number)) disks.remove("/snapshot" + number);
   if (kind >= 2) {
@@ -360,7 +360,7 @@ uint64_t ClusterFaults::last_log_page(const std::string& log) const {
 
 void ClusterFaults::tend() {
   for (auto& node : cluster_.nodes) {
-    if (node.beacon.up && (!node.voting || atlas_.has_lost_log(node.id))) tend_beacon(node);
+    if (node.beacon.up && atlas_.has_lost_log(node.id)) tend_beacon(node);
     if (!node.server || !node.server->server || !node.server->server->all_opened()) continue;
     const auto opened = node.server->server->disks();
     for (size_t i = 0; i < node.server->disks.size(); ++i) {
@@ -375,6 +375,7 @@ void ClusterFaults::tend() {
     }
   }
   retire_old_ids();
+  membership_.tend();
   if (running_) return;
   observe();
   follow_marks();
@@ -388,7 +389,10 @@ void ClusterFaults::tend() {
 // One that cannot make its state again says so, and comes back as a new member.
 void ClusterFaults::tend_beacon(Cluster::Node& node) {
   const auto view = node.beacon.beacon->view();
-  if (view.started && view.voter && !view.abstains) atlas_.log_is_back(node.id);
+  const map::Map* const map = cluster_.newest_map();
+  const bool learns =
+      map != nullptr && map->nodes.count(node.id) != 0 && !map->nodes.at(node.id).voting;
+  if (view.started && (view.voter || learns) && !view.abstains) atlas_.log_is_back(node.id);
   if (node.beacon.failure.find("comes back as a new member") == std::string::npos) return;
   const std::string log = "/log" + std::to_string(node.id);
   cluster_.end_beacon(node, Death::process);
@@ -422,7 +426,7 @@ std::string ClusterFaults::unsettled() const {
   if (!shelf_.empty()) return "a disk lies on a shelf";
   if (!retired_.empty())
     return "disk " + std::to_string(retired_.begin()->first) + " is not forgotten";
-  return "";
+  return membership_.unsettled();
 }
 
 }  // namespace sp::sim

@@ -84,9 +84,13 @@ void ClusterFaults::disarm_all() {
 // nothing, and still has to wait for what the old leader has handed out.
 void ClusterFaults::swap_majorities(const Draws& draws) {
   Cluster::Node* const leader = cluster_.leader();
+  const map::Map* const map = cluster_.newest_map();
   std::vector<Cluster::Node*> others;
-  for (auto& node : cluster_.nodes)
-    if (node.voting && &node != leader) others.push_back(&node);
+  for (auto& node : cluster_.nodes) {
+    const bool votes = map != nullptr && map->nodes.count(node.id) != 0 &&
+                       map->nodes.at(node.id).voting && node.belongs;
+    if (votes && &node != leader) others.push_back(&node);
+  }
   if (leader == nullptr || others.size() < 2) return;
   for (size_t i = 0; i + 1 < others.size(); ++i)
     std::swap(others[i], others[i + draws->below(others.size() - i)]);

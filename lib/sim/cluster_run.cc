@@ -2,7 +2,9 @@
 
 #include <algorithm>
 
+#include "base/checksum.h"
 #include "base/limits.h"
+#include "io/random.h"
 #include "sim/administrators.h"
 #include "sim/cluster.h"
 #include "sim/cluster_faults.h"
@@ -20,18 +22,33 @@ constexpr auto tend_interval = milliseconds(100);
 constexpr auto heal_limit = seconds(60);
 constexpr auto idle_limit = seconds(30);
 
+// 1: some, the first one among them, so that the cluster begins at their feature level; 2: all.
+uint64_t older_nodes(uint64_t seed, uint32_t how) {
+  io::SeededRandom random(mix64(seed ^ 0x01de5u));
+  const uint64_t some = random.number() | 1;
+  return how == 0 ? 0 : how == 1 ? some : UINT64_MAX;
+}
+
 ClusterSetup setup_of(const RunOptions& options, const Knobs& knobs) {
   ClusterSetup setup;
   setup.storage_nodes = knobs.number(Knob::nodes);
-  // One node at least is left for clients, whatever was drawn.
-  const uint32_t others = limits::nodes_max - setup.storage_nodes;
+  // With too many of them clients are on storage nodes, whatever was drawn.
+  uint32_t others = limits::nodes_max - setup.storage_nodes;
   setup.witness = knobs[Knob::witness] != 0 && others > 1;
+  others -= setup.witness ? 1 : 0;
   setup.disks_per_server = knobs.number(Knob::disks);
   setup.sets = knobs.number(Knob::sets);
   setup.copies = static_cast<uint8_t>(knobs[Knob::copies]);
   setup.min_copies = std::min(static_cast<uint8_t>(knobs[Knob::min_copies]), setup.copies);
   setup.management = std::min(knobs.number(Knob::management), setup.storage_nodes);
-  setup.client_nodes = std::min(knobs.number(Knob::client_nodes), others - (setup.witness ? 1 : 0));
+  setup.client_nodes = knobs.number(Knob::client_nodes);
+  setup.clients_on_storage = knobs[Knob::on_storage] != 0 || others < setup.client_nodes;
+  if (setup.clients_on_storage)
+    setup.client_nodes = std::min(setup.client_nodes, setup.storage_nodes);
+  else
+    others -= setup.client_nodes;
+  setup.spare_nodes = std::min(knobs.number(Knob::spares), others);
+  setup.older = older_nodes(options.seed, knobs.number(Knob::older));
   setup.volumes = knobs.number(Knob::volumes);
   setup.clients_per_node = std::max(knobs.number(Knob::clients),
                                     (setup.volumes + setup.client_nodes - 1) / setup.client_nodes);
@@ -258,6 +275,7 @@ class Run {
       wrong_ = cluster_.check_now();
       if (const auto& why = administrators_.success().failure(); !why.empty())
         wrong_ = "success: " + why;
+      if (wrong_.empty()) wrong_ = faults_.check();
       if (!wrong_.empty()) return false;
       if (cluster_.world.now() < next_tend_) continue;
       next_tend_ = cluster_.world.now() + tend_interval;

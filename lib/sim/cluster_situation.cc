@@ -15,10 +15,16 @@ Health beacon_health(const Cluster::Node& node, io::SimWorld& world) {
   return works ? Health::well : Health::ailing;
 }
 
-bool votes(const Cluster::Node& node) {
-  if (!node.beacon.up || !node.beacon.failure.empty()) return false;
+NodeFacts node_facts(const Cluster::Node& node, io::SimWorld& world) {
+  NodeFacts facts{node.id, beacon_health(node, world), {}, false};
+  if (!node.beacon.up || !node.beacon.failure.empty()) return facts;
   const auto view = node.beacon.beacon->view();
-  return view.started && view.voter && !view.abstains;
+  if (!view.voter) return facts;
+  facts.able = !view.abstains;
+  for (const auto& member : node.beacon.beacon->group()) {
+    if (member.voter) facts.voters.insert(member.node);
+  }
+  return facts;
 }
 
 Health disk_health(const Cluster::ServerProcess& process, size_t place, io::SimWorld& world) {
@@ -38,7 +44,7 @@ Situation Cluster::situation() {
   out.network_well = !world.net().hampered();
   const bool all_flows = world.net().all_flows();
   for (const Node& from : nodes) {
-    out.nodes.push_back({from.id, from.voting, beacon_health(from, world), votes(from)});
+    out.nodes.push_back(node_facts(from, world));
     std::vector<bool>& row = out.reaches.emplace_back(nodes.size(), true);
     for (size_t to = 0; to < nodes.size() && !all_flows; ++to)
       row[to] = world.net().flows(from.ip, nodes[to].ip);

@@ -43,6 +43,7 @@ void Cluster::format_disk(const std::string& path, DiskId id,
   format.layout = *layout;
   format.layout->log_bytes =
       std::min(format.layout->log_bytes, uint64_t{setup.disk_log_pages} * 4096);
+  format.minor = versions_at(path).disk_minor_newest;
   disk::format(tools_->host(), *call->disk, format,
                [this, call](const Result<disk::Superblock>& superblock) {
                  const uint64_t uuid = superblock.ok() ? superblock->uuid : 0;
@@ -53,6 +54,16 @@ void Cluster::format_disk(const std::string& path, DiskId id,
                    format_disk(call->path, call->id, std::move(call->done));
                  });
                });
+}
+
+// What an administrator uses there.
+Versions Cluster::versions_at(const std::string& path) const {
+  for (const auto& node : nodes) {
+    if (!node.server) continue;
+    const auto& paths = node.server->paths;
+    if (std::find(paths.begin(), paths.end(), path) != paths.end()) return node.server->versions;
+  }
+  return {};
 }
 
 void Cluster::format_disks() {
@@ -72,24 +83,30 @@ void Cluster::format_disks() {
 }
 
 std::string Cluster::form() {
-  for (auto& node : nodes) start_beacon(node, node.id == 1);
+  for (auto& node : nodes) {
+    if (node.belongs) start_beacon(node, node.id == 1);
+  }
   const auto formed = [&] {
     if (leader() == nullptr) return false;
     const uint32_t voters = setup.storage_nodes + (setup.witness ? 1 : 0);
     return std::all_of(nodes.begin(), nodes.end(), [&](const Node& node) {
+      if (!node.belongs) return true;
       const auto view = node.beacon.beacon->view();
-      return view.started && view.voters == voters && view.members == nodes.size() &&
-             node.beacon.beacon->map()->nodes.size() == nodes.size();
+      return view.started && view.voters == voters && view.members == rows_.size() &&
+             node.beacon.beacon->map()->nodes.size() == rows_.size();
     });
   };
   if (!world.run_until(formed, std::chrono::seconds(30)))
     return "the beacons do not become one cluster";
-  for (auto& node : nodes) start_server(node);
+  for (auto& node : nodes) {
+    if (node.belongs) start_server(node);
+  }
   const auto serves = [&] {
     const map::Map* const map = newest_map();
     return std::all_of(nodes.begin(), nodes.end(), [&](const Node& node) {
-      return !node.server || std::all_of(node.server->disks.begin(), node.server->disks.end(),
-                                         [&](DiskId disk) { return map->disk_serves(disk); });
+      return !node.server || !node.belongs ||
+             std::all_of(node.server->disks.begin(), node.server->disks.end(),
+                         [&](DiskId disk) { return map->disk_serves(disk); });
     });
   };
   if (!world.run_until(serves, std::chrono::seconds(30)))
@@ -112,7 +129,7 @@ std::string Cluster::configure() {
   api::Json group;
   std::vector<DiskId> disks;
   for (const auto& node : nodes) {
-    if (node.server)
+    if (node.server && node.belongs)
       disks.insert(disks.end(), node.server->disks.begin(), node.server->disks.end());
   }
   group.begin_object().put_numbers("addDisks", disks).end_object();

@@ -11,7 +11,7 @@ namespace {
 
 constexpr size_t kind_count = static_cast<size_t>(FaultKind::count);
 constexpr size_t first_weight = static_cast<size_t>(Knob::w_service);
-static_assert(first_weight + kind_count - 1 == static_cast<size_t>(Knob::w_mgmt));
+static_assert(first_weight + kind_count - 1 == static_cast<size_t>(Knob::w_upgrade));
 constexpr size_t numbers_max = 1'000'000;
 
 FaultKind draw_kind(const Knobs& knobs, io::Random& random) {

@@ -41,6 +41,10 @@ enum class FaultKind : uint8_t {
   super,
   forget,
   mgmt,
+  join,
+  leave,
+  voting,
+  upgrade,
   count
 };
 

@@ -41,20 +41,28 @@ class Core {
   // Why nothing needs to be agreed, or nothing.
   std::string excuse() const {
     if (!situation_.network_well) return "links lose or hold back what is sent";
-    size_t voters = 0, voters_here = 0;
+    std::set<std::set<NodeId>> groups;
     for (const NodeFacts& node : situation_.nodes) {
-      voters += node.voting ? 1 : 0;
       if (contains(node.node)) {
-        voters_here += node.voting && node.votes ? 1 : 0;
+        if (!node.voters.empty()) groups.insert(node.voters);
       } else if (node.beacon != Health::gone && !cut_off(node.node)) {
         return "node " + std::to_string(node.node) + " is neither well nor gone";
       }
     }
-    return voters_here * 2 > voters ? "" : "no majority of the voting beacons that lost nothing";
+    if (groups.empty()) return "no voting beacon";
+    for (const auto& voters : groups) {
+      const auto here =
+          static_cast<size_t>(std::count_if(voters.begin(), voters.end(), [this](NodeId node) {
+            return contains(node) && able(node);
+          }));
+      if (here * 2 <= voters.size()) return "no majority of the voting beacons";
+    }
+    return "";
   }
+  bool able(NodeId node) const { return situation_.nodes[node - 1u].able; }
   std::string text() const {
     std::string text = "nodes";
-    for (const NodeId node : nodes_) text += " " + std::to_string(node);
+    for (const NodeId node : nodes_) text += " " + std::to_string(node) + (able(node) ? "v" : "");
     return text;
   }
 

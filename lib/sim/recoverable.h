@@ -2,14 +2,16 @@
 // over plain facts: what runs, what reaches what, what is damaged, and how the disk sets stand. It
 // errs to one side: it says "must" only where nothing excuses a standstill.
 //
-// A volume must make progress when a majority of the voting beacons (of those that lost nothing),
-// the beacon of its client's node, and for each of its sets enough disks (min_copies of where
-// placement wants the copies, and one that holds everything decided) are well and reach each other,
-// and everything else is gone altogether: ended, or cut off from all of those. What is half there
-// (a link in one direction, a process that stands still, a disk that stalls) excuses, because it
-// may rightly be waited for.
+// A volume must make progress when a majority of the voting beacons that lost nothing (by each
+// configuration in the logs of those concerned: who knows the newest one is among any majority of
+// the one before), the beacon of its client's node, and for each of its sets enough disks
+// (min_copies of where placement wants the copies, and one that holds everything decided) are well
+// and reach each other, and everything else is gone altogether: ended, or cut off from all of
+// those. What is half there (a link in one direction, a process that stands still, a disk that
+// stalls) excuses, because it may rightly be waited for.
 #pragma once
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -23,9 +25,11 @@ enum class Health : uint8_t { well, ailing, gone };
 
 struct NodeFacts {
   NodeId node = 0;
-  bool voting = false;
   Health beacon = Health::gone;
-  bool votes = true;  // false: it has lost entries, and votes again once a leader has filled it
+  // The voters of the agreement group as its log has them, by nodes whose vote counts: those that
+  // vote with another log, or have lost entries, are missing in `able`. Empty: is no voter.
+  std::set<NodeId> voters;
+  bool able = false;  // its own vote counts
   bool operator==(const NodeFacts&) const = default;
 };
 struct DiskFacts {

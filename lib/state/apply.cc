@@ -8,6 +8,12 @@ Status apply(Draft& draft, const map::Command& command) {
   if (draft.map().cluster.id == 0 && !std::holds_alternative<map::InitCluster>(command))
     return Error(Code::refused, std::string(map::name(command)) +
                                     ": the cluster is not initialised; InitCluster comes first");
+  const uint32_t needed = map::feature_level_of(command), level = draft.map().cluster.feature_level;
+  if (needed > level && !std::holds_alternative<map::RaiseFeatureLevel>(command))
+    return Error(Code::refused, std::string(map::name(command)) + " needs feature level " +
+                                    std::to_string(needed) + "; the cluster has " +
+                                    std::to_string(level) +
+                                    ": upgrade all nodes, then 'sp-node raise-level'");
   return std::visit([&draft](const auto& c) { return apply_one(draft, c); }, command);
 }
 
@@ -66,6 +72,12 @@ std::string text(ServiceId id) {
   static constexpr std::string_view kinds[] = {"?", "beacon", "server", "client", "mgmt"};
   return std::string(kinds[static_cast<size_t>(id.kind)]) + ' ' + std::to_string(id.node) + '.' +
          std::to_string(id.instance);
+}
+
+Error no_node(NodeId id) {
+  return {Code::not_found, "node " + std::to_string(id) +
+                               " is not configured; add it with 'sp-node add', or to sp.toml on "
+                               "the nodes of the cluster and restart their beacons"};
 }
 
 std::string text(SetId id) {

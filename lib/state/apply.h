@@ -16,6 +16,10 @@ Status apply(Draft& draft, const map::Command& command);
 #define SP_APPLY(COMMAND) Status apply_one(Draft& draft, const map::COMMAND& command)
 SP_APPLY(InitCluster);
 SP_APPLY(PutNode);
+SP_APPLY(AddNode);
+SP_APPLY(RemoveNode);
+SP_APPLY(SetNodeVoting);
+SP_APPLY(RaiseFeatureLevel);
 SP_APPLY(NodeUp);
 SP_APPLY(NodeDown);
 SP_APPLY(ServiceUp);
@@ -51,6 +55,7 @@ Status check_size(std::string_view what, uint64_t size_bytes);
 Status check_tags(const std::map<std::string, std::string>& tags);
 
 std::string text(ServiceId id);  // "server 3.2"
+Error no_node(NodeId id);        // the cluster has no such node
 std::string text(SetId id);      // "disk set 4.17"
 
 // The disks' rows are marked already; tells the sets.

@@ -1,4 +1,4 @@
-// Nodes, services and disks: who is there.
+// Nodes, services and disks: who is up. Who belongs to the cluster: apply_nodes.cc.
 #include <algorithm>
 
 #include "base/client_id.h"
@@ -11,15 +11,7 @@ namespace {
 
 using namespace sp::map;
 
-std::string node_text(NodeId id) { return "node " + std::to_string(id); }
 std::string disk_text(DiskId id) { return "disk " + std::to_string(id); }
-
-Error no_node(NodeId id) {
-  return {
-      Code::not_found,
-      node_text(id) +
-          " is not configured; add it to sp.toml on a node of the cluster and reload its beacon"};
-}
 
 // The active management service stays while it is up; then it is the one with the lowest id.
 void choose_mgmt(Draft& draft) {
@@ -140,39 +132,6 @@ Status update_disks(Draft& draft, const ServiceUp& command) {
 }
 
 }  // namespace
-
-Status apply_one(Draft& draft, const InitCluster& command) {
-  const Cluster& now = draft.map().cluster;
-  if (now.id != 0)
-    return Error(Code::exists, "the cluster '" + now.name + "' is initialised already");
-  if (command.id == 0) return Error(Code::invalid, "the cluster id must not be zero; draw another");
-  SP_CHECK(check_name("cluster", command.name, NameStyle::dotted));
-  Cluster& cluster = draft.edit_cluster();
-  cluster.id = command.id;
-  cluster.name = command.name;
-  return {};
-}
-
-Status apply_one(Draft& draft, const PutNode& command) {
-  const Node& given = command.node;
-  if (given.id == 0 || given.id > limits::nodes_max)
-    return Error(Code::invalid, node_text(given.id) + ": ids are 1 to 63");
-  SP_CHECK(check_name("node", given.name, NameStyle::dotted));
-  if (!given.fault_set.empty())
-    SP_CHECK(check_name("fault set", given.fault_set, NameStyle::plain));
-  for (const auto& [id, node] : draft.map().nodes)
-    if (id != given.id && node.name == given.name)
-      return Error(Code::exists, "node name '" + given.name + "' is that of " + node_text(id) +
-                                     "; names are unique");
-  const Node* known = draft.find<Node>(given.id);
-  const bool moved = known != nullptr && known->fault_set != given.fault_set;
-  const bool was_up = known != nullptr && known->up;
-  Node& row = draft.edit<Node>(given.id);
-  row = given;
-  row.up = was_up;
-  if (moved) place_all_groups(draft);
-  return {};
-}
 
 Status apply_one(Draft& draft, const NodeUp& command) {
   if (draft.find<Node>(command.node) == nullptr) return no_node(command.node);

@@ -49,6 +49,11 @@ void Recovery::run() {
           self->fail(std::move(superblock).error());
           return;
         }
+        if (Status known = disk::check_minor(*superblock, self->options_.disk_minor_newest);
+            !known.ok()) {
+          self->fail(std::move(known).error());
+          return;
+        }
         self->superblock_ = *superblock;
         const disk::Layout& layout = superblock->layout;
         self->bounds_ = {disk::slot_count(layout), disk::table_page_count(layout)};

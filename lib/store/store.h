@@ -33,6 +33,7 @@
 #include "base/ids.h"
 #include "base/limits.h"
 #include "base/result.h"
+#include "base/versions.h"
 #include "io/host.h"
 #include "store/bounds.h"
 
@@ -115,6 +116,7 @@ struct Options {
   uint32_t round_blocks_max = store::round_blocks_max;
   uint32_t home_batch_pages = store::home_batch_pages;
   io::Duration lazy_delay = store::lazy_delay;
+  uint16_t disk_minor_newest = Versions().disk_minor_newest;
 };
 
 class Store {

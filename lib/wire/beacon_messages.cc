@@ -11,7 +11,7 @@ constexpr uint32_t reports_per_piece_max = 4096;
 
 }  // namespace
 
-SP_FIELDS(BeaconHello) { c(m.log_id); }
+SP_FIELDS(BeaconHello) { c(m.log_id), c.since(2, m.removed_index); }
 
 SP_FIELDS(ForwardCommand) {
   c(m.origin), c(m.origin_start), c(m.number), c(m.term), c(m.gone);
@@ -27,6 +27,7 @@ SP_FIELDS(NodeService) { c(m.service), c(m.start_id), c(m.wants_lease), c(m.repo
 
 SP_FIELDS(NodeLeaseRequest) {
   c(m.sent_ns), c(m.start_id), c(m.applied_index), c.list(m.services, services_per_node_max);
+  c.since(2, m.feature_level);
 }
 
 SP_FIELDS(NodeLeaseGrant) {
@@ -40,11 +41,13 @@ SP_FIELDS(NodeReportsReply) {
   c.text(m.text, reply_text_max), c(m.last), c.list(m.reports, reports_per_piece_max);
 }
 
-#define X(Name)                                                                          \
-  std::vector<std::byte> encode(const Name& message) { return encode_message(message); } \
-  template <>                                                                            \
-  std::optional<Name> decode<Name>(Bytes body) {                                         \
-    return decode_message<Name>(body);                                                   \
+#define X(Name)                                                          \
+  std::vector<std::byte> encode(const Name& message, uint8_t protocol) { \
+    return encode_message(message, protocol);                            \
+  }                                                                      \
+  template <>                                                            \
+  std::optional<Name> decode<Name>(Bytes body, uint8_t protocol) {       \
+    return decode_message<Name>(body, protocol);                         \
   }
 SP_BEACON_MESSAGES(X)
 #undef X

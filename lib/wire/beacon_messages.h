@@ -14,6 +14,8 @@ namespace sp::wire {
 
 struct BeaconHello {  // first on every connection between beacons
   uint64_t log_id = 0;
+  uint64_t removed_index = 0;  // not 0: in the agreed state of this index the receiver's node has
+                               // left the cluster; from protocol version 2 on
 };
 
 // A proposal on its way to the leader. {origin, origin_start, number} travels with the command
@@ -47,6 +49,8 @@ struct NodeLeaseRequest {  // also the sign of life of a node
   uint64_t start_id = 0;   // of the beacon
   uint64_t applied_index = 0;
   std::vector<NodeService> services;
+  uint32_t feature_level = 1;  // newest that the beacon and all services of the node support; from
+                               // protocol version 2 on
 };
 struct NodeLeaseGrant {
   uint64_t sent_ns = 0;
@@ -70,10 +74,9 @@ struct NodeReportsReply {  // the query has no body
   X(BeaconHello)              \
   X(ForwardCommand)           \
   X(ForwardReply) X(NodeLeaseRequest) X(NodeLeaseGrant) X(NodeConfirmed) X(NodeReportsReply)
-#define X(Name) std::vector<std::byte> encode(const Name& message);
+#define X(Name) \
+  std::vector<std::byte> encode(const Name& message, uint8_t protocol = protocol_newest);
 SP_BEACON_MESSAGES(X)
 #undef X
-template <class T>
-std::optional<T> decode(Bytes body);
 
 }  // namespace sp::wire

@@ -4,7 +4,8 @@
 //   SP_FIELDS(T) { c(m.field) ... }         // a template fields(C& c, M& m), M: T or const T
 //
 // which calls codec(field) for each field in wire order, and codec.list(field, count_max) or
-// codec.text(field, bytes_max) where a bound is needed. Integers are little-endian at their own
+// codec.text(field, bytes_max) where a bound is needed, and codec.since(2, field) for one that
+// version 1 of the protocol does not have. Integers are little-endian at their own
 // width; a bool is a byte 0 or 1; an optional is a bool and the value; a list is a 32-bit count and
 // the elements; a text is a 32-bit length and the bytes. Decoding accepts exactly what encoding
 // makes: what is read again is the same bytes. For the .cc files of this module and its tests.
@@ -24,6 +25,13 @@ namespace sp::wire {
 
 class Encoder {
  public:
+  explicit Encoder(uint8_t protocol) : protocol_(protocol) {}
+
+  // A field that came with this version of the protocol: left out, or as it is by default, before.
+  template <class T>
+  void since(uint8_t version, const T& value) {
+    if (protocol_ >= version) (*this)(value);
+  }
   template <class T>
   void operator()(const T& value) {
     if constexpr (std::is_same_v<T, bool>) {
@@ -64,12 +72,18 @@ class Encoder {
   std::vector<std::byte> take() && { return std::move(out_).take(); }
 
  private:
+  uint8_t protocol_;
   Writer out_;
 };
 
 class Decoder {
  public:
-  explicit Decoder(Bytes body) : in_(body) {}
+  Decoder(Bytes body, uint8_t protocol) : protocol_(protocol), in_(body) {}
+
+  template <class T>
+  void since(uint8_t version, T& value) {
+    if (protocol_ >= version) (*this)(value);
+  }
 
   template <class T>
   void operator()(T& value) {
@@ -134,20 +148,21 @@ class Decoder {
   bool finished() const { return !bad_ && in_.finished(); }
 
  private:
+  uint8_t protocol_;
   Reader in_;
   bool bad_ = false;
 };
 
 template <class T>
-std::vector<std::byte> encode_message(const T& message) {
-  Encoder encoder;
+std::vector<std::byte> encode_message(const T& message, uint8_t protocol) {
+  Encoder encoder(protocol);
   encoder(message);
   return std::move(encoder).take();
 }
 
 template <class T>
-std::optional<T> decode_message(Bytes body) {
-  Decoder decoder(body);
+std::optional<T> decode_message(Bytes body, uint8_t protocol) {
+  Decoder decoder(body, protocol);
   T message;
   decoder(message);
   if (!decoder.finished()) return std::nullopt;

@@ -55,6 +55,10 @@ class ConnectionImpl final : public Connection {
     SP_ASSERT(peer_known_);
     return peer_;
   }
+  uint8_t protocol() const override {
+    SP_ASSERT(peer_known_);
+    return handshake_.protocol();
+  }
   size_t queued_bytes() const override { return queued_bytes_; }
 
  private:
@@ -62,7 +66,9 @@ class ConnectionImpl final : public Connection {
   struct Outgoing {
     FrameHeader header;
     Message message;
-    size_t bytes() const { return sizeof header + message.body.size() + header.data_bytes; }
+    size_t bytes() const {
+      return sizeof header + message.body.size() + (message.data ? message.data.size() : 0);
+    }
   };
 
   void close(Error why);
@@ -132,7 +138,9 @@ void ConnectionImpl::send(Message message) {
     SP_ASSERT(may_say(self_.service.kind, peer_.service.kind, static_cast<uint8_t>(message.type)));
   Outgoing& out = queue_.emplace_back();
   out.message = std::move(message);
-  out.header = frame_header(out.message, sequence_out_++);
+  // Before the version is agreed on there is no header yet.
+  const uint64_t sequence = sequence_out_++;
+  if (peer_known_) out.header = frame_header(out.message, sequence, protocol());
   queued_bytes_ += out.bytes();
   want_flush();
 }
@@ -266,6 +274,8 @@ bool ConnectionImpl::take_handshake() {
     begin_ += sizeof(Digest256);
     peer_ = handshake_.peer();
     peer_known_ = true;
+    uint64_t sequence = 0;  // nothing has left yet
+    for (Outgoing& out : queue_) out.header = frame_header(out.message, sequence++, protocol());
     state_ = State::ready;
     timer_.cancel();
     const AnchorPtr anchor = anchor_;
@@ -311,7 +321,7 @@ bool ConnectionImpl::take_frame(bool& progress) {
     make_room(sizeof(FrameHeader));
     return true;
   }
-  const auto header = parse_header(bytes, sequence_in_);
+  const auto header = parse_header(bytes, sequence_in_, protocol());
   if (!header.ok()) return refuse(header.error());
   if (!may_say(peer_.service.kind, self_.service.kind, header->type)) {
     return refuse(Error(Code::not_authorised, "a " + std::string(role_name(peer_.service.kind)) +

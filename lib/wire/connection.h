@@ -1,10 +1,11 @@
 // Connection: whole messages over a Socket, after both ends have proved that they know the cluster
 // key. Frame layout, handshake and messages: sp-protocol(7).
 //
-// Handshake (before any other byte is believed): each side sends {magic, version, cluster, role,
-// service, nonce}; each answers with HMAC-SHA256(key, role-tagged transcript of both hellos).
-// Neither the key nor anything that helps to find it crosses the wire; a client cannot pass as a
-// server because its role is in the transcript and the acceptor checks which roles may say what
+// Handshake (before any other byte is believed): each side sends {magic, versions, cluster, role,
+// service, nonce}; the newest protocol version that both speak is used from then on. Each answers
+// with HMAC-SHA256(key, role-tagged transcript of both hellos). Neither the key nor anything that
+// helps to find it crosses the wire; a client cannot pass as a server because its role is in the
+// transcript and the acceptor checks which roles may say what
 // (`Message::type` ranges, see message.h). A frame is refused, and the connection closed, when its
 // magic, version, lengths (limits.h) or CRC are wrong; nothing is allocated before the lengths are
 // checked. Order of messages is kept. After a close nothing is known of what the peer has received.
@@ -20,6 +21,7 @@
 #include "base/callback.h"
 #include "base/ids.h"
 #include "base/result.h"
+#include "base/versions.h"
 #include "io/host.h"
 #include "wire/message.h"
 
@@ -36,6 +38,7 @@ struct Identity {
   uint32_t incarnation = 1;  // of the cluster: another one is refused
   ServiceId service;
   uint64_t start_id = 0;  // of the process
+  Versions versions;      // of a peer only its protocol versions are known
 };
 
 class Connection {
@@ -56,6 +59,7 @@ class Connection {
   virtual void send(Message message) = 0;  // dropped when closed; allowed before ready (queued)
   virtual bool ready() const = 0;
   virtual const Identity& peer() const = 0;  // after ready
+  virtual uint8_t protocol() const = 0;      // after ready: the version that both ends speak
   virtual size_t queued_bytes() const = 0;   // for backpressure
 };
 

@@ -137,11 +137,13 @@ SP_FIELDS(StatisticsReply) {
   c.list(m.disks, disks_of_server_max);
 }
 
-#define X(Name)                                                                          \
-  std::vector<std::byte> encode(const Name& message) { return encode_message(message); } \
-  template <>                                                                            \
-  std::optional<Name> decode<Name>(Bytes body) {                                         \
-    return decode_message<Name>(body);                                                   \
+#define X(Name)                                                          \
+  std::vector<std::byte> encode(const Name& message, uint8_t protocol) { \
+    return encode_message(message, protocol);                            \
+  }                                                                      \
+  template <>                                                            \
+  std::optional<Name> decode<Name>(Bytes body, uint8_t protocol) {       \
+    return decode_message<Name>(body, protocol);                         \
   }
 SP_DATA_MESSAGES(X)
 #undef X

@@ -113,10 +113,9 @@ struct StatisticsReply {
   X(DigestReply)            \
   X(AskStatistics)          \
   X(StatisticsReply)
-#define X(Name) std::vector<std::byte> encode(const Name& message);
+#define X(Name) \
+  std::vector<std::byte> encode(const Name& message, uint8_t protocol = protocol_newest);
 SP_DATA_MESSAGES(X)
 #undef X
-template <class T>
-std::optional<T> decode(Bytes body);
 
 }  // namespace sp::wire

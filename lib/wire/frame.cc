@@ -17,10 +17,11 @@ Error bad(std::string what) { return {Code::invalid, "bad frame: " + std::move(w
 
 }  // namespace
 
-FrameHeader frame_header(const Message& message, uint64_t sequence) {
+FrameHeader frame_header(const Message& message, uint64_t sequence, uint8_t protocol) {
   SP_ASSERT_OP(message.body.size(), <=, limits::message_body_bytes_max);
   SP_ASSERT_OP(message.data ? message.data.size() : 0, <=, limits::message_data_bytes_max);
   FrameHeader header;
+  header.version = protocol;
   header.type = static_cast<uint8_t>(message.type);
   header.body_bytes = static_cast<uint32_t>(message.body.size());
   header.data_bytes = message.data ? static_cast<uint32_t>(message.data.size()) : 0;
@@ -31,14 +32,14 @@ FrameHeader frame_header(const Message& message, uint64_t sequence) {
   return header;
 }
 
-Result<FrameHeader> parse_header(Bytes bytes, uint64_t sequence) {
+Result<FrameHeader> parse_header(Bytes bytes, uint64_t sequence, uint8_t protocol) {
   SP_ASSERT_OP(bytes.size(), >=, sizeof(FrameHeader));
   const auto header = load<FrameHeader>(bytes);
   if (header.magic != frame_magic)
     return bad("the magic number is wrong; the peer is not speaking this protocol");
-  if (header.version != protocol_version) {
-    return bad("protocol version " + std::to_string(header.version) + ", this service speaks " +
-               std::to_string(protocol_version));
+  if (header.version != protocol) {
+    return bad("protocol version " + std::to_string(header.version) +
+               ", the handshake has chosen " + std::to_string(protocol));
   }
   if (header.header_crc != crc32c(bytes.first(header_crc_covers)))
     return bad("the header's checksum does not match");

@@ -19,11 +19,10 @@
 namespace sp::wire {
 
 constexpr uint32_t frame_magic = 0x4d465053;  // "SPFM"
-constexpr uint16_t protocol_version = 1;
 
 struct FrameHeader {
   uint32_t magic = frame_magic;
-  uint16_t version = protocol_version;
+  uint16_t version = 0;  // of the protocol, as the handshake has chosen it
   uint8_t type = 0;
   uint8_t reserved = 0;
   uint32_t body_bytes = 0;
@@ -45,11 +44,11 @@ static_assert(offsetof(FrameHeader, crc) == 40);
 static_assert(std::is_trivially_copyable_v<FrameHeader> && alignof(FrameHeader) == 8);
 
 // The header of `message` as frame number `sequence`; asserts that the message keeps to the limits.
-FrameHeader frame_header(const Message& message, uint64_t sequence);
+FrameHeader frame_header(const Message& message, uint64_t sequence, uint8_t protocol);
 
 // The first sizeof(FrameHeader) bytes of a frame. Code::invalid when they are not an acceptable
 // header or not frame number `sequence`.
-Result<FrameHeader> parse_header(Bytes bytes, uint64_t sequence);
+Result<FrameHeader> parse_header(Bytes bytes, uint64_t sequence, uint8_t protocol);
 
 // Whether `body` is the body that belongs to the header.
 bool body_matches(const FrameHeader& header, Bytes body);

@@ -1,5 +1,7 @@
 #include "wire/handshake.h"
 
+#include <algorithm>
+
 #include "base/client_id.h"
 #include "wire/frame.h"
 
@@ -10,8 +12,22 @@ namespace {
 constexpr std::string_view proof_tags[] = {"sp handshake 1: connecting side",
                                            "sp handshake 1: accepting side"};
 
+uint8_t least_of(const Hello& hello) {
+  return hello.protocol_least != 0 ? hello.protocol_least : hello.protocol_newest;
+}
+
 Identity identity_of(const Hello& hello) {
-  return {hello.cluster, hello.incarnation, ServiceId::from_packed(hello.service), hello.start_id};
+  Versions versions;
+  versions.protocol_least = least_of(hello);
+  versions.protocol_newest = hello.protocol_newest;
+  return {hello.cluster, hello.incarnation, ServiceId::from_packed(hello.service), hello.start_id,
+          versions};
+}
+
+std::string range_text(const Hello& hello) {
+  const std::string newest = std::to_string(hello.protocol_newest);
+  const uint8_t least = least_of(hello);
+  return least == hello.protocol_newest ? newest : std::to_string(least) + " to " + newest;
 }
 
 std::string hex(uint64_t value) {
@@ -53,7 +69,8 @@ Handshake::Handshake(const ClusterKey& key, const Identity& self, bool accepting
                      io::Random& random)
     : key_(key) {
   SP_ASSERT(sound_service(self.service));
-  own_.version = protocol_version;
+  own_.protocol_newest = self.versions.protocol_newest;
+  own_.protocol_least = self.versions.protocol_least;
   own_.side = accepting ? accepted : connected;
   own_.role = static_cast<uint8_t>(self.service.kind);
   own_.cluster = self.cluster;
@@ -69,10 +86,11 @@ Status Handshake::take_hello(Bytes bytes) {
   if (hello.magic != hello_magic)
     return Error(Code::invalid,
                  "handshake: the peer does not speak this protocol; is the port right?");
-  if (hello.version != protocol_version) {
-    return Error(Code::invalid, "handshake: the peer speaks protocol version " +
-                                    std::to_string(hello.version) + ", this service " +
-                                    std::to_string(protocol_version) + "; upgrade the older one");
+  const uint8_t common = std::min(own_.protocol_newest, hello.protocol_newest);
+  if (common < std::max(least_of(own_), least_of(hello)) || common == 0) {
+    return Error(Code::invalid, "handshake: the peer speaks protocol version " + range_text(hello) +
+                                    ", this service " + range_text(own_) +
+                                    "; upgrade the older one");
   }
   if (hello.side == own_.side || hello.side < connected || hello.side > accepted) {
     return Error(Code::not_authorised, "handshake: the peer sends back what it was sent");
@@ -96,12 +114,13 @@ Status Handshake::take_hello(Bytes bytes) {
                                            "rebuilt: bring its node into the new one");
   }
   peer_ = hello;
+  protocol_ = common;
   proof_ = proof_of(static_cast<Side>(own_.side));
   return {};
 }
 
 Status Handshake::take_proof(Bytes bytes) const {
-  SP_ASSERT(peer_.version != 0);
+  SP_ASSERT(protocol_ != 0);
   const Digest256 expected = proof_of(static_cast<Side>(peer_.side));
   if (equal_in_constant_time(bytes, expected)) return {};
   return Error(Code::not_authorised,

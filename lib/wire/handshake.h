@@ -22,8 +22,9 @@ constexpr uint32_t hello_magic = 0x4c485053;  // "SPHL"
 
 struct Hello {
   uint32_t magic = hello_magic;
-  uint16_t version = 0;
-  uint8_t side = 0;  // 1: connected, 2: accepted
+  uint8_t protocol_newest = 0;
+  uint8_t protocol_least = 0;  // 0: speaks the newest only
+  uint8_t side = 0;            // 1: connected, 2: accepted
   uint8_t role = 0;
   uint64_t cluster = 0;
   uint32_t incarnation = 0;
@@ -32,6 +33,7 @@ struct Hello {
   std::array<std::byte, 32> nonce{};
 };
 static_assert(sizeof(Hello) == 64);
+static_assert(offsetof(Hello, protocol_newest) == 4 && offsetof(Hello, protocol_least) == 5);
 static_assert(offsetof(Hello, side) == 6 && offsetof(Hello, role) == 7 &&
               offsetof(Hello, cluster) == 8);
 static_assert(offsetof(Hello, incarnation) == 16 && offsetof(Hello, service) == 20 &&
@@ -53,6 +55,8 @@ class Handshake {
   // Code::not_authorised when the peer does not know the key.
   Status take_proof(Bytes bytes) const;
   Identity peer() const;
+  // After take_hello: the newest version that both speak.
+  uint8_t protocol() const { return protocol_; }
 
  private:
   enum Side : uint8_t { connected = 1, accepted = 2 };
@@ -61,6 +65,7 @@ class Handshake {
   ClusterKey key_;
   Hello own_;
   Hello peer_;
+  uint8_t protocol_ = 0;
   Digest256 proof_{};
 };
 

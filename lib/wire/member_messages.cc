@@ -28,7 +28,11 @@ SP_FIELDS(map::Disk) {
   c.text(m.description, reply_text_max), c(m.solid_state);
 }
 
-SP_FIELDS(Register) { c(m.service), c.list(m.disks, report_disks_max), c(m.with_buckets); }
+SP_FIELDS(Register) {
+  c(m.service), c.list(m.disks, report_disks_max), c(m.with_buckets), c.since(2, m.feature_level);
+}
+
+SP_FIELDS(RegisterRefused) { c.text(m.text, reply_text_max); }
 
 SP_FIELDS(MapPiece) {
   c(m.from_index), c(m.index), c(m.offset), c(m.total), c.list(m.bytes, map_piece_bytes);
@@ -63,11 +67,13 @@ void trim(Report& report) {
   }
 }
 
-#define X(Name)                                                                          \
-  std::vector<std::byte> encode(const Name& message) { return encode_message(message); } \
-  template <>                                                                            \
-  std::optional<Name> decode<Name>(Bytes body) {                                         \
-    return decode_message<Name>(body);                                                   \
+#define X(Name)                                                          \
+  std::vector<std::byte> encode(const Name& message, uint8_t protocol) { \
+    return encode_message(message, protocol);                            \
+  }                                                                      \
+  template <>                                                            \
+  std::optional<Name> decode<Name>(Bytes body, uint8_t protocol) {       \
+    return decode_message<Name>(body, protocol);                         \
   }
 SP_MEMBER_MESSAGES(X)
 #undef X

@@ -51,6 +51,11 @@ struct Register {  // first message of a service after the handshake, and again 
   map::Service service;
   std::vector<map::Disk> disks;  // servers: the disks held now
   bool with_buckets = false;
+  uint32_t feature_level = 1;  // newest that the process supports; from protocol version 2 on
+};
+
+struct RegisterRefused {  // beacon to service, which is not taken as it is
+  std::string text;
 };
 
 // A piece of the map: map_full (from_index 0) carries encode(Map), map_delta the changes that lead
@@ -102,12 +107,13 @@ struct ReportsReply {  // the query has no body. Pieces follow each other, the l
   X(Report)                   \
   X(Register)                 \
   X(MapPiece)                 \
-  X(LeaseRequest) X(LeaseGrant) X(Confirmed) X(CommandRequest) X(CommandReply) X(ReportsReply)
-#define X(Name) std::vector<std::byte> encode(const Name& message);
+  X(LeaseRequest)             \
+  X(LeaseGrant)               \
+  X(Confirmed) X(CommandRequest) X(CommandReply) X(ReportsReply) X(RegisterRefused)
+#define X(Name) \
+  std::vector<std::byte> encode(const Name& message, uint8_t protocol = protocol_newest);
 SP_MEMBER_MESSAGES(X)
 #undef X
-template <class T>
-std::optional<T> decode(Bytes body);
 
 constexpr uint32_t map_piece_bytes = 256u << 10;
 

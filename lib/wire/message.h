@@ -2,12 +2,18 @@
 // block data that is carried by reference, not copied into the body.
 #pragma once
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "base/buffer.h"
 #include "base/bytes.h"
+#include "base/versions.h"
 
 namespace sp::wire {
+
+// Messages that have fields of a later version are encoded for the version that the connection has
+// (Connection::protocol); for all others it does not matter.
+constexpr uint8_t protocol_newest = Versions().protocol_newest;
 
 // Ranges decide who may send what (checked by the receiver with the peer's authenticated role):
 // 1-31 any role; 32-63 client or server to server; 64-95 server to server only; 96-127 service to
@@ -51,6 +57,7 @@ enum class MessageType : uint8_t {
   reports_query = 103,
   reports_reply = 104,
   confirmed = 105,
+  register_refused = 106,
   // 128..: beacons among themselves (wire/beacon_messages.h)
   raft = 128,
   forward_command = 129,
@@ -69,5 +76,9 @@ struct Message {
   std::vector<std::byte> body;  // up to limits::message_body_bytes_max
   Buffer data;                  // up to limits::message_data_bytes_max; empty for most
 };
+
+// The message of type T that is exactly this body, or none; beside encode() of each.
+template <class T>
+std::optional<T> decode(Bytes body, uint8_t protocol = protocol_newest);
 
 }  // namespace sp::wire

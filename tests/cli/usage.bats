@@ -35,7 +35,7 @@ load helper
 
 @test "verbs that destroy want the name again" {
   make_config
-  for line in "sp-volume delete v" "sp-template delete t" "sp-placement delete g" "sp-disk forget 7" "sp-kv delete b"; do
+  for line in "sp-volume delete v" "sp-template delete t" "sp-placement delete g" "sp-disk forget 7" "sp-node remove 7" "sp-kv delete b"; do
     # shellcheck disable=SC2086
     run $line
     assert_failure 2

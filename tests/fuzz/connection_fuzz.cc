@@ -42,7 +42,7 @@ Script frames(Bytes input, ServiceKind peer) {
     message.request = sequence;
     message.body.assign(number(1), std::byte{3});
     if (number(2) != 0) message.data = Buffer::zeroed(number(2) * size_t{16});
-    const FrameHeader header = frame_header(message, sequence);
+    const FrameHeader header = frame_header(message, sequence, protocol_newest);
     std::vector<std::byte> frame(struct_bytes(header).begin(), struct_bytes(header).end());
     frame.insert(frame.end(), message.body.begin(), message.body.end());
     const size_t checked = frame.size();

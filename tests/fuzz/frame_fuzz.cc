@@ -21,7 +21,7 @@ void codec(Bytes input) {
 
 void frame(Bytes input) {
   if (input.size() < sizeof(FrameHeader)) return;
-  const auto header = parse_header(input, load<FrameHeader>(input).sequence);
+  const auto header = parse_header(input, load<FrameHeader>(input).sequence, 1);
   if (!header.ok()) return;
   require(header->body_bytes <= limits::message_body_bytes_max &&
           header->data_bytes <= limits::message_data_bytes_max);

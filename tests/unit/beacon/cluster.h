@@ -72,7 +72,8 @@ class Cluster {
   beacon::Options options_of(NodeId id, bool bootstrap) {
     beacon::Options options;
     options.key = key;
-    options.self = {cluster_id, 1, {ServiceKind::beacon, id, 1}, world.random().number()};
+    options.self = {
+        cluster_id, 1, {ServiceKind::beacon, id, 1}, world.random().number(), versions[id]};
     options.cluster_name = "test";
     options.nodes = rows;
     options.log_path = "log" + std::to_string(id);
@@ -125,7 +126,7 @@ class Cluster {
     s.start_id = world.random().number();
     member::Options options;
     options.key = key;
-    options.self = {cluster_id, 1, s.id, s.start_id};
+    options.self = {cluster_id, 1, s.id, s.start_id, service_versions};
     options.beacons = {{ip_of(s.id.node), 4100}};
     options.registration.address = ip_of(s.id.node) + ":" + std::to_string(4200 + s.id.instance);
     options.registration.version = "test";
@@ -206,6 +207,8 @@ class Cluster {
   wire::ClusterKey key;
   std::vector<map::Node> rows;
   uint32_t entries_kept = 4096;
+  std::map<NodeId, Versions> versions;      // of the beacons
+  Versions service_versions;                // of those that start from now on
   std::map<NodeId, std::string> databases;  // files of the states; others are in memory
   std::map<uint64_t, uint64_t> hashes;
   std::map<ServiceId, std::unique_ptr<Service>> services;

@@ -128,6 +128,25 @@ TEST_CASE(
   CHECK(*uuid != holds[0].superblock.uuid);
 }
 
+TEST_CASE("a disk of an older minor format is opened, one of a newer is refused with what to do") {
+  for (const uint16_t minor : {0, 1, 2}) {
+    CAPTURE(minor);
+    Superblock superblock;
+    superblock.disk = 7;
+    superblock.minor = minor;
+    superblock.layout = test::small_layout();
+    const auto read = decode_superblock(encode_superblock(superblock));
+    REQUIRE(read.ok());
+    CHECK_EQ(read->minor, minor);
+    const Status known = check_minor(*read, 1);
+    CHECK_EQ(known.ok(), minor <= 1);
+    if (!known.ok())
+      CHECK_EQ(known.error().message(),
+               "disk 7 has format 1.2; this version knows formats up to 1.1: upgrade this node, or "
+               "bring the disk back to one that is upgraded");
+  }
+}
+
 TEST_CASE("formatting that is interrupted leaves no disk, or a whole one") {
   const test::FakeMedium before = test::StoreRig::formatted(test::small_layout());
   for (uint64_t stop = 0; stop < 12; stop++) {

@@ -15,6 +15,8 @@ Map full_map() {
   map.index = 77;
   map.cluster.id = 5;
   map.cluster.name = "c";
+  map.cluster.feature_level = 2;
+  map.removed_nodes[2] = {2, "two", "10.0.0.2:1"};
   map.cluster.active_mgmt = ServiceId{ServiceKind::mgmt, 2, 1};
   map.nodes[1] = {1, "one", "rack", true, true, "10.0.0.1:1"};
   map.services[{ServiceKind::server, 1, 2}] = {
@@ -59,7 +61,11 @@ std::vector<Command> samples() {
       AttachmentGone{1, 2, 3},
       CreateBucket{"b"},
       DeleteBucket{"b"},
-      SetBucket{"b", 4, {{"k", "v"}}}};
+      SetBucket{"b", 4, {{"k", "v"}}},
+      AddNode{{1, "n", "f", true, false, "a"}},
+      RemoveNode{4},
+      SetNodeVoting{4, true},
+      RaiseFeatureLevel{2}};
   for (Command& command : all)
     if (auto* up = std::get_if<ServiceUp>(&command)) up->disks[1].id = 7;
   for (Command& command : all)
@@ -121,6 +127,19 @@ TEST_CASE("a map follows its rows as changes, and rows that differ have differen
     CHECK(apply(copy, change));
   }
   CHECK_EQ(rows(copy).size(), 1);
+}
+
+TEST_CASE("a map below feature level 2 is encoded as older versions know it") {
+  Map map = full_map();
+  const size_t newer = encode(map, true).size();
+  map.cluster.feature_level = 1;
+  const auto bytes = encode(map, true);
+  CHECK_EQ(bytes.size(), newer - 4 - 2 - 4 - 3 - 4 - 10);
+  REQUIRE(decode_map(bytes).has_value());
+  CHECK(decode_map(bytes)->removed_nodes.empty());
+  CHECK_EQ(feature_level_of(bytes), 1);
+  CHECK_EQ(feature_level_of(encode(full_map(), true)), 2);
+  CHECK_EQ(feature_level_of(Bytes(bytes).first(5)), 0);
 }
 
 TEST_CASE("a change whose key is not its row's, or that removes the cluster, is refused") {

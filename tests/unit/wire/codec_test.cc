@@ -127,7 +127,8 @@ std::vector<Example> examples() {
       example("ReportsReply",
               ReportsReply{
                   true, Code::failed, "", true, {{{ServiceKind::client, 3, 1}, a_report(), 40}}}),
-      example("BeaconHello", BeaconHello{77}),
+      example("BeaconHello", BeaconHello{77, 78}),
+      example("RegisterRefused", RegisterRefused{"too old"}),
       example("ForwardCommand", ForwardCommand{3, 4, 5, 6, true, some_bytes()}),
       example("ForwardReply", ForwardReply{5, 6, Code::transient, "later"}),
       example("NodeLeaseRequest",
@@ -234,9 +235,20 @@ TEST_CASE(
 TEST_CASE("the worked example of sp-protocol(7) is what goes over the wire") {
   const Message m{
       MessageType::lease_grant, 0, encode(LeaseGrant{1'000'000'000, 600'000'000, 42}), {}};
-  const FrameHeader header = frame_header(m, 3);
+  const FrameHeader header = frame_header(m, 3, 1);
   CHECK(to_hex(struct_bytes(header)) + to_hex(m.body) ==
         "5350464d01006400180000000000000000000000000000000300000000000000305cc75f000000003107cff00e"
         "e05c8b"
         "00ca9a3b000000000046c323000000002a00000000000000");
+}
+
+TEST_CASE("fields of a later version are neither written nor read on an older connection") {
+  const Register full{{{ServiceKind::server, 2, 1}, true, 5, "a", "v", 6}, {}, true, 2};
+  const auto older = encode(full, 1), newer = encode(full, 2);
+  CHECK_EQ(older.size() + 4, newer.size());
+  CHECK_EQ(decode<Register>(older, 1)->feature_level, 1);
+  CHECK_EQ(decode<Register>(newer, 2)->feature_level, 2);
+  CHECK_FALSE(decode<Register>(older, 2).has_value());
+  CHECK_FALSE(decode<Register>(newer, 1).has_value());
+  CHECK_EQ(decode<BeaconHello>(encode(BeaconHello{7, 9}, 1), 1)->removed_index, 0);
 }

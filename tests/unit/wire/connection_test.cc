@@ -139,7 +139,7 @@ void handshake_raw(Pair& pair) {
 }
 
 std::vector<std::byte> frame(const Message& m, uint64_t sequence) {
-  const FrameHeader header = frame_header(m, sequence);
+  const FrameHeader header = frame_header(m, sequence, protocol_newest);
   std::vector<std::byte> out(struct_bytes(header).begin(), struct_bytes(header).end());
   out.insert(out.end(), m.body.begin(), m.body.end());
   if (m.data) out.insert(out.end(), m.data.bytes().begin(), m.data.bytes().end());
@@ -288,15 +288,60 @@ TEST_CASE("what a hello claims cannot be changed on its way") {
   }
 }
 
+TEST_CASE("two ends use the newest version of the protocol that both speak") {
+  constexpr Versions only_first{1, 1, 1, 0};
+  for (const bool a_older : {false, true}) {
+    for (const bool b_older : {false, true}) {
+      CAPTURE(a_older);
+      CAPTURE(b_older);
+      Pair pair;
+      if (a_older) pair.self_a.versions = only_first;
+      if (b_older) pair.self_b.versions = only_first;
+      pair.join();
+      const uint8_t expected = a_older || b_older ? 1 : 2;
+      CHECK_EQ(pair.a.connection->protocol(), expected);
+      CHECK_EQ(pair.b.connection->protocol(), expected);
+      CHECK_EQ(pair.b.connection->peer().versions.protocol_newest, a_older ? 1 : 2);
+      pair.a.connection->send(message(MessageType::prepare, 9, 24));
+      REQUIRE(pair.world.run_until([&] { return pair.b.messages.size() == 1; }, 1s));
+    }
+  }
+}
+
+TEST_CASE("ends without a common version both say what both speak") {
+  Pair pair;
+  pair.self_a.versions.protocol_least = 3;
+  pair.self_a.versions.protocol_newest = 4;
+  pair.listen();
+  pair.connect();
+  REQUIRE(pair.refused());
+  CHECK(pair.a.closed[0].find("the peer speaks protocol version 1 to 2, this service 3 to 4") !=
+        std::string::npos);
+  CHECK(pair.b.closed[0].find("the peer speaks protocol version 3 to 4, this service 1 to 2") !=
+        std::string::npos);
+}
+
+TEST_CASE("a message queued before the handshake is framed for the version that it chooses") {
+  Pair pair;
+  pair.self_b.versions = {1, 1, 1, 0};
+  pair.listen();
+  pair.connect();
+  REQUIRE(pair.world.run_until([&] { return pair.a.connection != nullptr; }, 1s));
+  pair.a.connection->send(message(MessageType::prepare, 9, 24));
+  REQUIRE(pair.world.run_until([&] { return pair.b.messages.size() == 1; }, 2s));
+}
+
 TEST_CASE("a hello of another protocol version is refused with both versions named") {
   Pair pair;
   Handshake left(pair.key_a, pair.self_a, false, pair.host_a.host().random);
   Handshake right(pair.key_b, pair.self_b, true, pair.host_b.host().random);
   auto hello = load<Hello>(left.hello());
-  hello.version = 2;
+  hello.protocol_least = 0;
+  hello.protocol_newest = 9;
   const Status status = right.take_hello(struct_bytes(hello));
   REQUIRE_FALSE(status.ok());
-  CHECK(status.error().message().find("protocol version 2, this service 1") != std::string::npos);
+  CHECK(status.error().message().find("protocol version 9, this service 1 to 2") !=
+        std::string::npos);
 }
 
 TEST_CASE("a peer that does not finish the handshake is cut off in time") {
@@ -334,7 +379,7 @@ TEST_CASE("lengths beyond the limits are refused although their checksums are ri
   for (const bool in_body : {true, false}) {
     Pair pair;
     handshake_raw(pair);
-    FrameHeader header = frame_header(message(MessageType::prepare, 1), 0);
+    FrameHeader header = frame_header(message(MessageType::prepare, 1), 0, protocol_newest);
     (in_body ? header.body_bytes : header.data_bytes) = limits::message_body_bytes_max + 1;
     header.header_crc = crc32c(struct_bytes(header).first(offsetof(FrameHeader, header_crc)));
     pair.send_raw(struct_bytes(header));
