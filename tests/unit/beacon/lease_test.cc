@@ -56,7 +56,7 @@ TEST_CASE("a set is activated under its next primary only when the evicted one s
     const auto evicted =
         c.command(c.server_of(c.row().acting[1]), map::SetEvict{c.set, c.row().epoch, disk});
     REQUIRE(evicted.ok());
-    REQUIRE(c.row().acting.front() != disk);
+    REQUIRE(c.run_until([&] { return c.row().acting.front() != disk; }, 5s));
     bool answered = false;
     c.primary().member->command(map::SetActivated{c.set, c.row().epoch}, [&](Result<uint64_t> r) {
       answered = true;
