@@ -125,7 +125,7 @@ void Cluster::note_end(const char* what, io::SimHost& host, NodeId node, Death d
 
 void Cluster::start_beacon(Node& node, bool bootstrap) {
   BeaconProcess& process = node.beacon;
-  if (process.up) return;
+  if (process.up || !node.belongs) return;
   if (!process.host->alive()) process.host->restart();
   const std::string number = std::to_string(node.id);
   beacon::Options options;
@@ -168,7 +168,9 @@ void Cluster::end_beacon(Node& node, Death death) {
 // servers
 
 void Cluster::start_server(Node& node) {
-  if (!node.server || node.server->up || node.server->held > 0 || node.server->retired) return;
+  if (!node.server || !node.belongs || node.server->up || node.server->held > 0 ||
+      node.server->retired)
+    return;
   if (may_start && !may_start(node)) return;
   ServerProcess& process = *node.server;
   if (!process.host->alive()) process.host->restart();
