@@ -348,6 +348,11 @@ void Sessions::propose(ServiceId service, const map::Command& command, bool gone
           "the state did not take up or down",
           {{"service", wire::service_text(service)}, {"why", result.error().message()}});
       proposing_[service] = host_.clock.now() + propose_again_after;
+      // Up it may be already, only without the disks that were to be told: nothing else shows that.
+      if (const LinkId link = link_of(service); link != 0) {
+        SP_PROBE(session_registers_again_after_refusal);
+        sessions_.at(link).register_again = true;
+      }
     }
   });
 }
@@ -417,7 +422,7 @@ void Sessions::note_refused_disks(ServiceId service) {
   const LinkId link = link_of(service);
   if (link == 0) return;
   Session& session = sessions_.at(link);
-  if (!session.registration) return;
+  if (!session.registration || session.register_again) return;  // it was another registration
   for (const map::Disk& disk : session.registration->disks) {
     const auto row = map_->disks.find(disk.id);
     if (row != map_->disks.end() && row->second.uuid == disk.uuid) continue;

@@ -55,7 +55,7 @@ class Sessions {
   struct Session {
     wire::Identity identity;
     std::optional<wire::Register> registration;
-    bool register_again = false;  // its disks changed
+    bool register_again = false;  // its disks changed, or were not taken in
     std::set<DiskId> doubles;     // refused as long as another server has one of that id in use
     uint64_t map_index = 0;       // of what was sent, 0: nothing yet
     io::Instant heard;

@@ -84,6 +84,7 @@ class Cluster {
     options.log_frames_bytes = 8u << 20;
     options.snapshot_bytes = 1u << 20;
     options.log_entries_kept = entries_kept;
+    options.commands_max = commands_max;
     return options;
   }
 
@@ -207,8 +208,9 @@ class Cluster {
   wire::ClusterKey key;
   std::vector<map::Node> rows;
   uint32_t entries_kept = 4096;
-  std::map<NodeId, Versions> versions;      // of the beacons
-  Versions service_versions;                // of those that start from now on
+  std::map<NodeId, Versions> versions;  // of the beacons
+  Versions service_versions;            // of those that start from now on
+  uint32_t commands_max = limits::beacon_commands_max;
   std::map<NodeId, std::string> databases;  // files of the states; others are in memory
   std::map<uint64_t, uint64_t> hashes;
   std::map<ServiceId, std::unique_ptr<Service>> services;

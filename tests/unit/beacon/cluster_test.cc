@@ -121,6 +121,34 @@ TEST_CASE("a disk that opened while the server's beacon was away is taken up (sp
       20s));
 }
 
+TEST_CASE("a disk whose registration was refused for once is registered (sp-sim seed 90072)") {
+  Cluster cluster(3, 8);
+  cluster.commands_max = 1;
+  form(cluster);
+  add_servers(cluster, {1, 2, 3});
+  const NodeId at = other_than(cluster, cluster.leader());
+  auto& asking = cluster.add_service(ServiceKind::mgmt, at);
+  REQUIRE(cluster.run_until([&] { return cluster.up_at(at, asking.id); }, 5s));
+  // While the server's beacon waits for an answer, it has no room for another command.
+  cluster.world.net().partition({ip_of(at)});
+  asking.member->command(map::DeleteTemplate{"none"}, [](const Result<uint64_t>&) {});
+  cluster.world.run_for(20ms);
+  auto& s = *cluster.services.at({ServiceKind::server, at, 1});
+  map::Disk opened = s.disks.front();
+  opened.id += 500;
+  opened.uuid += 500;
+  s.disks.push_back(opened);
+  s.member->update_disks(s.disks);
+  cluster.world.run_for(20ms);
+  cluster.world.net().heal();
+  CHECK(cluster.run_until(
+      [&] {
+        const auto disk = cluster.map(at).disks.find(opened.id);
+        return disk != cluster.map(at).disks.end() && disk->second.up;
+      },
+      5s));
+}
+
 TEST_CASE("a disk refused for its id is taken in when the other is gone (sp-sim seed 31014)") {
   Cluster c(3);
   c.start_all();
