@@ -320,7 +320,7 @@ std::unique_ptr<Work> Cluster::make_work(ClientProcess& process, uint32_t genera
 }
 
 void Cluster::stop_work() {
-  work_over_ = true;
+  if (std::exchange(work_over_, true)) return;  // a load that is told again looks again
   for (auto& process : clients) {
     if (process.work) process.work->stop();
   }

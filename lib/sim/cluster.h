@@ -93,6 +93,7 @@ class Cluster {
   void end_client(ClientProcess& process, Death death);
   void start_node(Node& node);  // clients with their volume; not one outside of the cluster
   void end_node(Node& node, Death death);
+  bool work_is_over() const { return work_over_; }
   void stop_work();  // for good: who attaches from now on does nothing
   // By force; `to` must be free. With `detach`, an administrator takes it away from everybody too.
   void move_volume(VolumeId volume, ClientProcess& to, bool detach = false);

@@ -6,9 +6,11 @@
 #include "base/limits.h"
 #include "io/random.h"
 #include "sim/administrators.h"
+#include "sim/beyond.h"
 #include "sim/cluster.h"
 #include "sim/cluster_faults.h"
 #include "sim/liveness.h"
+#include "sim/read_back.h"
 
 namespace sp::sim {
 
@@ -21,12 +23,17 @@ constexpr auto look_interval = milliseconds(2);
 constexpr auto tend_interval = milliseconds(100);
 constexpr auto heal_limit = seconds(60);
 constexpr auto idle_limit = seconds(30);
+constexpr int64_t beyond_copies = 1, beyond_clocks = 2;  // the knob
 
 // 1: some, the first one among them, so that the cluster begins at their feature level; 2: all.
 uint64_t older_nodes(uint64_t seed, uint32_t how) {
   io::SeededRandom random(mix64(seed ^ 0x01de5u));
   const uint64_t some = random.number() | 1;
   return how == 0 ? 0 : how == 1 ? some : UINT64_MAX;
+}
+
+bool is_beyond(const Knobs& knobs) {
+  return knobs[Knob::beyond] == beyond_copies || knobs[Knob::beyond] == beyond_clocks;
 }
 
 ClusterSetup setup_of(const RunOptions& options, const Knobs& knobs) {
@@ -71,6 +78,14 @@ ClusterSetup setup_of(const RunOptions& options, const Knobs& knobs) {
   setup.database = knobs[Knob::database] != 0;
   if (knobs[Knob::tuning] != 0) setup.tuning = small_tuning(options.seed);
   setup.world.clock_drift_max = static_cast<double>(knobs[Knob::drift_ppm]) * 1e-6;
+  if (knobs[Knob::beyond] == beyond_clocks) {
+    setup.world.clock_drift_max = static_cast<double>(knobs[Knob::beyond_ppm]) * 1e-6;
+    setup.leases_hold = false;
+  }
+  if (is_beyond(knobs)) {
+    setup.load = LoadChoice::stamps;  // the others rely on reads, also of what is lost then
+    setup.tuning.client = {};         // requests for lost sets stay open, and leave room for others
+  }
   setup.world.disk.volatile_cache = knobs[Knob::cache] != 0;
   setup.world.disk.unwritten_is_noise = knobs[Knob::noise] != 0;
   setup.line_sink = options.line_sink;
@@ -82,6 +97,8 @@ ClusterSetup setup_of(const RunOptions& options, const Knobs& knobs) {
 std::vector<Fault> plan_of(const RunOptions& options, const Knobs& knobs) {
   std::vector<Fault> plan = plan_faults(options.seed, knobs, options.faults_for);
   std::erase_if(plan, [&](const Fault& fault) { return options.without.contains(fault.index); });
+  if (knobs[Knob::beyond] == beyond_copies)
+    std::erase_if(plan, [](const Fault& fault) { return fault.kind == FaultKind::spoil; });
   return plan;
 }
 
@@ -115,6 +132,7 @@ class Run {
 
  private:
   std::string all() {
+    cluster_.history.judge_reads(cluster_.setup.leases_hold);
     if (auto wrong = cluster_.start(); !wrong.empty()) return "liveness: start: " + wrong;
     administrators_.start();
     if (advance([] { return false; }, milliseconds(300)); !wrong_.empty()) return wrong_;
@@ -137,7 +155,39 @@ class Run {
              (administrators_.cleared()
                   ? ""
                   : "; an administrator waits for " + administrators_.waits_for());
+    if (knobs_[Knob::beyond] == beyond_copies) {
+      if (auto wrong = beyond(); !wrong.empty() || destroyed_) return wrong;
+    }
     return at_rest();
+  }
+
+  // More is lost than may be. Nothing has to make progress then but what Beyond asks for.
+  std::string beyond() {
+    looks_at_liveness_ = false;
+    Beyond beyond(cluster_, options_.seed, [this](const auto& reached, io::Duration limit) {
+      return wrong_.empty() && advance(reached, limit);
+    });
+    std::string wrong = beyond.execute();
+    destroyed_ = beyond.destroyed();
+    looks_at_liveness_ = true;
+    return wrong_.empty() ? wrong : wrong_;
+  }
+
+  // Once everything is well, also by slow clocks, acknowledged writes are there.
+  std::string read_back() {
+    if (cluster_.setup.leases_hold) return "";
+    advance([] { return false; }, seconds(10));
+    if (!wrong_.empty()) return wrong_;
+    cluster_.history.judge_reads(true);
+    ReadBack back(cluster_, {});
+    const bool done = advance([&back] { return back.done(); }, idle_limit);
+    if (!wrong_.empty()) return wrong_;
+    if (!done) return "liveness: " + back.waits_for();
+    if (!back.failure().empty()) return "content: " + back.failure();
+    if (!back.damaged().empty())
+      return "content: volume " + std::to_string(back.damaged().begin()->volume) + " block " +
+             std::to_string(back.damaged().begin()->block) + ": is damaged";
+    return "";
   }
 
   // With holds in between: whatever is broken then stays so until all that can go on does.
@@ -176,7 +226,7 @@ class Run {
     if (knobs_[Knob::w_lie] != 0) faults_.begin_to_lie(options_.seed);
     std::map<const Cluster::ClientProcess*, uint64_t> before;
     for (const auto& process : cluster_.clients) {
-      if (process.work) before[&process] = process.work->completed();
+      if (process.work && !cluster_.work_is_over()) before[&process] = process.work->completed();
     }
     const bool works = advance(
         [&] {
@@ -197,6 +247,7 @@ class Run {
     if (!wrong_.empty()) return wrong_;
     if (!ended)
       return "liveness: operations do not end though everything is well" + cluster_.waiting();
+    if (auto wrong = read_back(); !wrong.empty()) return wrong;
     if (auto difference = compare(); !difference.empty()) return difference;
     advance([this] { return cluster_.leaks().empty(); }, idle_limit);
     if (!wrong_.empty()) return wrong_;
@@ -281,6 +332,7 @@ class Run {
       next_tend_ = cluster_.world.now() + tend_interval;
       faults_.tend();
       cluster_.tend();
+      if (!looks_at_liveness_) continue;
       if (wrong_ = liveness_.look(); wrong_.empty()) continue;
       wrong_ = "liveness: " + wrong_;
       return false;
@@ -295,6 +347,7 @@ class Run {
   ClusterFaults faults_;
   Administrators administrators_;
   Liveness liveness_{cluster_};
+  bool looks_at_liveness_ = true, destroyed_ = false;
   std::string wrong_;
   io::Instant next_tend_{};
 };

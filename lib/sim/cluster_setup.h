@@ -39,6 +39,8 @@ struct ClusterSetup {
   bool loads_in_history = true;  // blocks of journals and databases are judged as registers too
   Tuning tuning;
   io::SimOptions world;
+  // Clocks are beyond their bound: leases may overlap, reads be stale and fences late.
+  bool leases_hold = true;
   std::optional<BlockKey> watch;  // a timeline of this block is made
   bool keep_log = true;  // lines in Cluster::log; formatting them costs as much as all else
   std::function<void(std::string_view line)> line_sink;  // besides the lines kept
