@@ -319,8 +319,17 @@ void VolumeImpl::wake() {
   const auto keep = shared_from_this();
   const io::Instant now = host_.clock.now();
   for (auto& [id, piece] : pieces_) {
-    if (piece.state == PieceState::resting && piece.due <= now) send(piece);
+    if (piece.state != PieceState::resting || piece.due > now) continue;
+    if (waiting_.empty()) {
+      send(piece);
+      continue;
+    }
+    // Those that wait get its place: one of them may be what it is refused for.
+    --started_;
+    piece.state = PieceState::waiting;
+    waiting_.push_back(id);
   }
+  start_waiting();
   arm();
 }
 

@@ -328,7 +328,9 @@ void Joiner::send_chunk(std::shared_ptr<Chunk> chunk) {
 void Joiner::chunk_applied(std::shared_ptr<Chunk> chunk, Result<wire::RecoverObjectReply> reply) {
   if (!reply.ok()) return fail(reply.error().message());
   if (!reply->ok) return fail(reply->text);
-  if (SP_BUGGIFY(serve_recovery_interrupted, primary_.context_.host)) return fail("interrupted");
+  // Not again and again: a recovery of many small steps would never end.
+  if (pause_ < pause_max && SP_BUGGIFY(serve_recovery_interrupted, primary_.context_.host))
+    return fail("interrupted");
   chunk->first += chunk->count;
   if (chunk->first < chunk->wanted.size()) return read_chunk(std::move(chunk));
   --objects_in_flight_;

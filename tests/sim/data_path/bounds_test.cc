@@ -66,4 +66,22 @@ TEST_CASE("many writes at a time end though a primary remembers but one") {
   for (uint64_t i = 0; i < 40; ++i) CHECK(rig.read(i).value() == 1 + i);
 }
 
+// Of a window of one, a write that is refused as the primary remembers too many stood before the
+// oldest one, without whose answer nothing is forgotten (sp-sim seed 700230).
+TEST_CASE("a write that is refused does not keep the oldest one from being sent") {
+  ClusterOptions options = quiet();
+  options.serve.operations_per_attachment_max = 4;
+  options.client.pieces_started_max = 1;
+  Rig rig(options);
+  std::deque<OpenWrite> open;
+  start_write(rig, open, 0, 1);
+  start_write(rig, open, 0, 2);  // has to wait for the one before, and others are started meanwhile
+  for (uint64_t i = 1; i < 20; ++i) start_write(rig, open, i, 2 + i);
+  start_write(rig, open, 0, 100);
+  REQUIRE(rig.world.run_until(
+      [&] { return std::all_of(open.begin(), open.end(), [](const auto& w) { return w.done; }); },
+      seconds(30)));
+  CHECK(rig.read(0).value() == 100);
+}
+
 }  // namespace sp::sim

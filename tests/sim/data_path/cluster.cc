@@ -180,8 +180,8 @@ void DataCluster::start_client(ClientProcess& process) {
     if (p->volume) p->volume->map_changed();
   };
   process.member = control.join(process.host->host(), options_of_member, std::move(events));
-  process.servers =
-      client::make_servers(process.host->host(), cluster_key(), options_of_member.self);
+  process.servers = client::make_servers(process.host->host(), cluster_key(),
+                                         options_of_member.self, options.client);
   client::VolumeOptions volume;
   volume.volume = process.volume_id;
   volume.generation = generation;
