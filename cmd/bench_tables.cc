@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <map>
 
 namespace sp::bench {
 
@@ -13,15 +14,6 @@ std::string server_name(ServiceId id) {
 }
 
 namespace {
-
-wire::DiskStatistics difference(const wire::DiskStatistics& a, wire::DiskStatistics b) {
-  b.device_reads -= a.device_reads;
-  b.device_bytes_read -= a.device_bytes_read;
-  b.device_writes -= a.device_writes;
-  b.device_bytes_written -= a.device_bytes_written;
-  b.device_flushes -= a.device_flushes;
-  return b;
-}
 
 cli::Table load_table(const LoadResult& result) {
   cli::Table table({{"operation", "OPERATION"},
@@ -86,23 +78,25 @@ cli::Table disk_table(const Measured& m) {
                     {"used_percent", "USED %"},
                     {"memory_bytes", "INDEX"}});
   const auto operations = static_cast<double>(std::max<uint64_t>(m.load.operations(), 1));
-  for (const auto& after : m.servers_after) {
-    for (const auto& before : m.servers_before) {
-      if (before.server != after.server) continue;
-      for (const auto& disk : after.reply.disks) {
-        for (const auto& earlier : before.reply.disks) {
-          if (earlier.disk != disk.disk) continue;
-          const auto d = difference(earlier, disk);
-          table.add({uint64_t{d.disk}, server_name(after.server),
-                     static_cast<double>(d.device_writes) / operations,
-                     static_cast<double>(d.device_reads) / operations,
-                     static_cast<double>(d.device_flushes) / operations,
-                     cli::Bytes64{d.device_bytes_written}, cli::Bytes64{d.device_bytes_read},
-                     100.0 * static_cast<double>(d.blocks_used) /
-                         static_cast<double>(std::max<uint64_t>(d.blocks_total, 1)),
-                     cli::Bytes64{d.memory_bytes}});
-        }
-      }
+  std::map<DiskId, wire::DiskStatistics> before;
+  for (const auto& server : m.servers_before) {
+    for (const auto& disk : server.reply.disks) before[disk.disk] = disk;
+  }
+  for (const auto& server : m.servers_after) {
+    for (const auto& disk : server.reply.disks) {
+      const auto& earlier = before[disk.disk];
+      const auto per_operation = [&](uint64_t now, uint64_t then) {
+        return static_cast<double>(now - then) / operations;
+      };
+      table.add({uint64_t{disk.disk}, server_name(server.server),
+                 per_operation(disk.device_writes, earlier.device_writes),
+                 per_operation(disk.device_reads, earlier.device_reads),
+                 per_operation(disk.device_flushes, earlier.device_flushes),
+                 cli::Bytes64{disk.device_bytes_written - earlier.device_bytes_written},
+                 cli::Bytes64{disk.device_bytes_read - earlier.device_bytes_read},
+                 100.0 * static_cast<double>(disk.blocks_used) /
+                     static_cast<double>(std::max<uint64_t>(disk.blocks_total, 1)),
+                 cli::Bytes64{disk.memory_bytes}});
     }
   }
   return table;

@@ -24,6 +24,7 @@
 #include <string>
 
 #include "map/set_rules.h"
+#include "serve/client_request.h"
 #include "serve/context.h"
 #include "serve/operations.h"
 #include "serve/records.h"
@@ -31,21 +32,6 @@
 namespace sp::serve {
 
 class Joiner;
-
-struct ClientRequest {
-  uint64_t link = 0;
-  uint64_t request = 0;
-  uint64_t client_start = 0;  // start id of the client process
-  bool is_write = false;
-  bool verified = false;  // content compared with its checksums
-  wire::ReadRequest read;
-  wire::WriteRequest write;
-  Buffer data;
-  io::Instant since;
-
-  SetId set() const { return is_write ? write.set : read.set; }
-  uint32_t epoch() const { return is_write ? write.epoch : read.epoch; }
-};
 
 // What one leadership leaves to the next of the same process.
 struct SetMemory {
