@@ -41,15 +41,6 @@ SP_FIELDS(NodeReportsReply) {
   c.text(m.text, reply_text_max), c(m.last), c.list(m.reports, reports_per_piece_max);
 }
 
-#define X(Name)                                                          \
-  std::vector<std::byte> encode(const Name& message, uint8_t protocol) { \
-    return encode_message(message, protocol);                            \
-  }                                                                      \
-  template <>                                                            \
-  std::optional<Name> decode<Name>(Bytes body, uint8_t protocol) {       \
-    return decode_message<Name>(body, protocol);                         \
-  }
-SP_BEACON_MESSAGES(X)
-#undef X
+SP_BEACON_MESSAGES(SP_ENCODE_DECODE)
 
 }  // namespace sp::wire

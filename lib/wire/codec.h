@@ -175,4 +175,14 @@ std::optional<T> decode_message(Bytes body, uint8_t protocol) {
             std::enable_if_t<std::is_same_v<std::remove_const_t<M>, Name>, int> = 0> \
   void fields(C& c, M& m)
 
+// encode() and decode() of a message, as its header declares them; behind its field list.
+#define SP_ENCODE_DECODE(Name)                                           \
+  std::vector<std::byte> encode(const Name& message, uint8_t protocol) { \
+    return encode_message(message, protocol);                            \
+  }                                                                      \
+  template <>                                                            \
+  std::optional<Name> decode<Name>(Bytes body, uint8_t protocol) {       \
+    return decode_message<Name>(body, protocol);                         \
+  }
+
 }  // namespace sp::wire

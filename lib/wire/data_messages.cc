@@ -137,15 +137,6 @@ SP_FIELDS(StatisticsReply) {
   c.list(m.disks, disks_of_server_max);
 }
 
-#define X(Name)                                                          \
-  std::vector<std::byte> encode(const Name& message, uint8_t protocol) { \
-    return encode_message(message, protocol);                            \
-  }                                                                      \
-  template <>                                                            \
-  std::optional<Name> decode<Name>(Bytes body, uint8_t protocol) {       \
-    return decode_message<Name>(body, protocol);                         \
-  }
-SP_DATA_MESSAGES(X)
-#undef X
+SP_DATA_MESSAGES(SP_ENCODE_DECODE)
 
 }  // namespace sp::wire

@@ -67,15 +67,6 @@ void trim(Report& report) {
   }
 }
 
-#define X(Name)                                                          \
-  std::vector<std::byte> encode(const Name& message, uint8_t protocol) { \
-    return encode_message(message, protocol);                            \
-  }                                                                      \
-  template <>                                                            \
-  std::optional<Name> decode<Name>(Bytes body, uint8_t protocol) {       \
-    return decode_message<Name>(body, protocol);                         \
-  }
-SP_MEMBER_MESSAGES(X)
-#undef X
+SP_MEMBER_MESSAGES(SP_ENCODE_DECODE)
 
 }  // namespace sp::wire

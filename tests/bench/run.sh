@@ -42,7 +42,7 @@ row() {
       written = count * (100 - reads) / 100 * block * 3
       printf "| %s | %.0f | %.0f | %.0f / %.0f | %.1f | %s | %s | %.1f | %s | %s | %s | %.2f | %s |\n", name, iops, iops * block / 1048576, median, tail,
         servers, f[1], ratio(servers, f[1]), client, ratio(client, f[2]), ratio(median, f[3]), wake, writes,
-        written > 0 ? sprintf("%.2f", device / written) : "-"
+        (written > 0 ? sprintf("%.2f", device / written) : "-")
     }' <<<"$out"
 }
 
@@ -54,7 +54,7 @@ head_of_rows() {
 rows() { # title
   head_of_rows "$1"
   row "4 KiB read, depth 1" 100 1 4096
-  row "4 KiB read, depth 1, --spin 50us" 100 1 4096 --spin 50us
+  row "4 KiB read, depth 1, client --spin 1ms" 100 1 4096 --spin 1ms
   row "4 KiB read, depth 32" 100 32 4096
   row "4 KiB write, depth 1" 0 1 4096
   row "4 KiB write, depth 32" 0 32 4096

@@ -3,22 +3,16 @@
 // what was not is there in whole frames or not at all, nothing is taken for loss that is none, and
 // what is lost later is told from a torn end.
 //
-// Sequences are explored as a tree, as in crash/store/crash_test.cc: without SP_CRASH_WHOLE=1 the
-// longest ones and the second crashes are sampled.
+// How sequences are explored: crash/explorer.h.
 #include <doctest/doctest.h>
 
-#include "base/checksum.h"
 #include "crash/beacon/raft_log_model.h"
-#include "crash/fates.h"
+#include "crash/explorer.h"
 
 using namespace sp;
 using namespace sp::test;
 
 namespace {
-
-struct Counts {
-  uint64_t sequences = 0, crashes = 0, cases = 0, second_crashes = 0, damages = 0;
-};
 
 struct Scene {
   const char* name;
@@ -27,43 +21,22 @@ struct Scene {
   std::vector<LogVerb> always;  // before each sequence
 };
 
-class Explorer {
+class LogExplorer final : public Explorer<PagedMedium, LogWorld, LogVerb> {
  public:
-  Explorer(const Scene& scene, uint64_t seed) : scene_(scene), random_(seed) {}
-
-  // One of `sample` of the longest; of those of two verbs more, of one verb all.
-  void explore(std::vector<LogVerb> verbs, size_t length_max, uint64_t sample) {
-    const uint64_t share = verbs.size() == length_max ? sample : std::min<uint64_t>(sample, 6);
-    if (verbs.size() == 1 || (verbs.size() > 1 && mix64(number_++) % share == 0))
-      crash_everywhere(verbs);
-    if (verbs.size() == length_max) return;
-    for (int verb = 0; verb < static_cast<int>(LogVerb::count); verb++) {
-      verbs.push_back(static_cast<LogVerb>(verb));
-      explore(verbs, length_max, sample);
-      verbs.pop_back();
-    }
-  }
-  const Counts& counts() const { return counts_; }
+  LogExplorer(const Scene& scene, uint64_t seed)
+      : Explorer(scene.name, scene.medium, scene.world, {16, 64, 5, 4}, seed), scene_(scene) {}
+  uint64_t damages() const { return damages_; }
 
  private:
-  void crash_everywhere(const std::vector<LogVerb>& verbs) {
-    counts_.sequences++;
-    std::string names;
-    for (const LogVerb verb : verbs)
-      names += std::string(" ") + log_verb_names[static_cast<int>(verb)];
-    for (uint64_t stop = 0;; stop++) {
-      story_ = std::string(scene_.name) + ":" + names + ", stopped at I/O " + std::to_string(stop);
-      PagedMedium medium = scene_.medium;
-      LogWorld world = scene_.world;
-      if (!run_until(medium, world, verbs, stop)) return;
-      counts_.crashes++;
-      crash_all_ways(medium, world);
-    }
+  // Of one verb all, of two one in six at the least.
+  bool wanted(size_t length, size_t length_max, uint64_t sample) override {
+    return length == 1 || drawn(length == length_max ? sample : std::min<uint64_t>(sample, 6));
   }
-
-  // False: the sequence ends before its I/O number `stop`.
+  std::string name(LogVerb verb) const override {
+    return std::string(log_verb_names[static_cast<int>(verb)]);
+  }
   bool run_until(PagedMedium& medium, LogWorld& world, const std::vector<LogVerb>& verbs,
-                 uint64_t stop) {
+                 uint64_t stop) override {
     INFO(story_);
     LogRig rig(medium);
     REQUIRE(rig.open().ok());
@@ -74,46 +47,11 @@ class Explorer {
     if (runner.run(verbs.back())) rig.settle();
     return medium.stopped();
   }
-
-  void crash_all_ways(const PagedMedium& at_crash, const LogWorld& world) {
-    Fates<PagedMedium> ways(at_crash.unflushed.size(), whole_run() ? 64 : 16, random_);
-    for (size_t way = 0; way < ways.count(); way++) {
-      counts_.cases++;
-      fate_ = ", fate " + std::to_string(way);
-      const PagedMedium medium = ways.medium_after(at_crash, way);
-      if (whole_run() || counts_.cases % 4 == 0) crash_again(medium, world);
-      verify(medium, world);
-    }
-    // Only the process died: what was written is in the cache of the device, and meets its fate
-    // with what the opening writes.
-    fate_ = ", process died";
-    PagedMedium cached = at_crash;
-    cached.stop_at = ~uint64_t{0};
-    crash_again(cached, world);
-    verify(cached, world);
-  }
-
-  // Crashes at I/Os of the opening; at each of them in a whole run, else at one.
-  void crash_again(const PagedMedium& first, const LogWorld& world) {
-    constexpr uint64_t ios = 5;  // of an opening: flush, two headers, flush; and one beyond
-    const std::string fate = fate_;
-    const uint64_t begin = whole_run() ? 0 : counts_.second_crashes % ios;
-    for (uint64_t stop = begin; stop < (whole_run() ? ios : begin + 1); stop++) {
-      PagedMedium medium = first;
-      {
-        LogRig rig(medium);
-        medium.stop_at = medium.operations + stop;
-        (void)rig.open();
-      }
-      Fates<PagedMedium> ways(medium.unflushed.size(), whole_run() ? 16 : 2, random_);
-      for (size_t way = 0; way < ways.count(); way++) {
-        counts_.second_crashes++;
-        fate_ = fate + ", then stopped at I/O " + std::to_string(stop) + " of the opening, fate " +
-                std::to_string(way);
-        verify(ways.medium_after(medium, way), world);
-      }
-    }
-    fate_ = fate;
+  // An opening flushes, writes two headers, and flushes.
+  void open_until(PagedMedium& medium, uint64_t stop) override {
+    LogRig rig(medium);
+    medium.stop_at = medium.operations + stop;
+    (void)rig.open();
   }
 
   void opens_as(LogRig& rig, LogWorld& world) {
@@ -125,7 +63,7 @@ class Explorer {
   }
 
   // Right, and able to go on: one more verb, another opening.
-  void verify(PagedMedium medium, const LogWorld& world) {
+  void verify(PagedMedium medium, const LogWorld& world) override {
     INFO(story_ << fate_);
     LogWorld later = world;
     {
@@ -152,7 +90,7 @@ class Explorer {
     const std::vector<uint64_t> pages = frame_pages(medium, start, end);
     // One of the first or last frames, which are small, or anywhere.
     const uint64_t near = std::min<uint64_t>(pages.size(), 4);
-    const uint64_t way = counts_.damages++;
+    const uint64_t way = damages_++;
     const uint64_t page = way % 3 == 0   ? random_.below(pages.size())
                           : way % 3 == 1 ? random_.below(near)
                                          : pages.size() - 1 - random_.below(near);
@@ -199,11 +137,7 @@ class Explorer {
   }
 
   const Scene& scene_;
-  io::SeededRandom random_;
-  Counts counts_;
-  uint64_t number_ = 0;
-  uint64_t verified_ = 0;
-  std::string story_, fate_;
+  uint64_t damages_ = 0;
 };
 
 // Runs what a scene begins with, and leaves nothing in the cache.
@@ -229,12 +163,9 @@ Scene scene_of(const char* name, Body&& body) {
 }
 
 void run_scene(const Scene& scene, uint64_t seed, size_t length, uint64_t sample) {
-  Explorer explorer(scene, seed);
+  LogExplorer explorer(scene, seed);
   explorer.explore({}, whole_run() ? 3 : length, whole_run() ? 1 : sample);
-  const Counts& counts = explorer.counts();
-  MESSAGE(std::string(scene.name) << ": " << counts.sequences << " sequences, " << counts.crashes
-                                  << " crashes, " << counts.cases << " fates of them, "
-                                  << counts.second_crashes << " second crashes, " << counts.damages
+  MESSAGE(std::string(scene.name) << ": " << explorer.counts().text() << ", " << explorer.damages()
                                   << " damages");
 }
 

@@ -2,13 +2,10 @@
 // writes, and again while the disk is opened: what was acknowledged is there, nothing else is
 // visible, and the store goes on from there.
 //
-// Sequences are explored as a tree: of each, the I/Os of its last verb and of what follows it when
-// nothing else comes; those of the verbs before are in the shorter sequences. SP_CRASH_WHOLE=1 in
-// the environment leaves nothing out; without it the longest sequences and the second crashes are
-// sampled.
+// How sequences are explored: crash/explorer.h.
 #include <doctest/doctest.h>
 
-#include "crash/fates.h"
+#include "crash/explorer.h"
 #include "crash/store/crash_model.h"
 #include "store/check.h"
 
@@ -17,10 +14,6 @@ using namespace sp::test;
 
 namespace {
 
-struct Counts {
-  uint64_t sequences = 0, crashes = 0, cases = 0, second_crashes = 0;
-};
-
 // The disk at the begin of a sequence.
 struct Scene {
   const char* name;
@@ -28,41 +21,17 @@ struct Scene {
   World world;
 };
 
-class Explorer {
+class StoreExplorer final : public Explorer<FakeMedium, World, Verb> {
  public:
-  Explorer(const Scene& scene, uint64_t seed) : scene_(scene), random_(seed) {}
-
-  // All sequences that begin with `verbs`, up to `length_max`; one of `sample` of the longest.
-  void explore(std::vector<Verb> verbs, size_t length_max, uint64_t sample) {
-    if (!verbs.empty() &&
-        (verbs.size() < length_max || sample == 1 || mix64(number_++) % sample == 0))
-      crash_everywhere(verbs);
-    if (verbs.size() == length_max) return;
-    for (int verb = 0; verb < static_cast<int>(Verb::count); verb++) {
-      verbs.push_back(static_cast<Verb>(verb));
-      explore(verbs, length_max, sample);
-      verbs.pop_back();
-    }
-  }
-  const Counts& counts() const { return counts_; }
+  StoreExplorer(const Scene& scene, uint64_t seed)
+      : Explorer(scene.name, scene.medium, scene.world, {64, 256, 4, 1}, seed) {}
 
  private:
-  void crash_everywhere(const std::vector<Verb>& verbs) {
-    counts_.sequences++;
-    std::string names;
-    for (const Verb verb : verbs) names += std::string(" ") + verb_names[static_cast<int>(verb)];
-    for (uint64_t stop = 0;; stop++) {
-      story_ = std::string(scene_.name) + ":" + names + ", stopped at I/O " + std::to_string(stop);
-      FakeMedium medium = scene_.medium;
-      World world = scene_.world;
-      if (!run_until(medium, world, verbs, stop)) return;
-      counts_.crashes++;
-      crash_all_ways(medium, world);
-    }
+  std::string name(Verb verb) const override {
+    return std::string(verb_names[static_cast<int>(verb)]);
   }
-
-  // False: the sequence ends before its I/O number `stop`.
-  bool run_until(FakeMedium& medium, World& world, const std::vector<Verb>& verbs, uint64_t stop) {
+  bool run_until(FakeMedium& medium, World& world, const std::vector<Verb>& verbs,
+                 uint64_t stop) override {
     StoreRig rig(medium);
     REQUIRE(rig.open().ok());
     Runner runner(rig, world);
@@ -71,49 +40,11 @@ class Explorer {
     if (runner.run(verbs.back())) rig.settle();
     return medium.stopped();
   }
-
-  void crash_all_ways(const FakeMedium& at_crash, const World& world) {
-    Fates<FakeMedium> ways(at_crash.unflushed.size(), whole_run() ? 256 : 64, random_);
-    for (size_t way = 0; way < ways.count(); way++) {
-      counts_.cases++;
-      const FakeMedium medium = ways.medium_after(at_crash, way);
-      fate_ = ", fate " + std::to_string(way);
-      crash_again(medium, world);
-      FakeMedium opened = medium;
-      verify(opened, world);
-    }
-    // Only the process died: what was written is in the cache of the device, and meets its fate
-    // with what the opening writes.
-    fate_ = ", process died";
-    FakeMedium cached = at_crash;
-    cached.stop_at = ~uint64_t{0};
-    crash_again(cached, world);
-    FakeMedium opened = cached;
-    verify(opened, world);
-  }
-
-  // Crashes at I/Os of the opening; at each of them in a whole run, else at one.
-  void crash_again(const FakeMedium& first, const World& world) {
-    constexpr uint64_t ios = 4;  // of an opening: flush, log page, flush; and one beyond
-    const std::string fate = fate_;
-    const uint64_t begin = whole_run() ? 0 : counts_.second_crashes % ios;
-    for (uint64_t stop = begin; stop < (whole_run() ? ios : begin + 1); stop++) {
-      FakeMedium medium = first;
-      {
-        StoreRig rig(medium);
-        medium.stop_at = medium.operations + stop;
-        (void)rig.open();
-      }
-      Fates<FakeMedium> ways(medium.unflushed.size(), whole_run() ? 16 : 2, random_);
-      for (size_t way = 0; way < ways.count(); way++) {
-        counts_.second_crashes++;
-        fate_ = fate + ", then stopped at I/O " + std::to_string(stop) + " of the opening, fate " +
-                std::to_string(way);
-        FakeMedium again = ways.medium_after(medium, way);
-        verify(again, world);
-      }
-    }
-    fate_ = fate;
+  // An opening flushes, writes a page of the log, and flushes.
+  void open_until(FakeMedium& medium, uint64_t stop) override {
+    StoreRig rig(medium);
+    medium.stop_at = medium.operations + stop;
+    (void)rig.open();
   }
 
   // The state of the disk, which has to be one of those that are possible.
@@ -151,7 +82,7 @@ class Explorer {
   }
 
   // Right, and able to go on: one more verb, another opening.
-  void verify(FakeMedium& medium, const World& world) {
+  void verify(FakeMedium medium, const World& world) override {
     INFO(story_ << fate_);
     check_clean(medium);
     World later = world;
@@ -177,13 +108,6 @@ class Explorer {
     REQUIRE(again.open().ok());
     (void)state_of(again, later);
   }
-
-  const Scene& scene_;
-  io::SeededRandom random_;
-  Counts counts_;
-  uint64_t number_ = 0;
-  uint64_t verified_ = 0;
-  std::string story_, fate_;
 };
 
 Scene scene_of(const char* name, uint64_t slots) {
@@ -252,12 +176,9 @@ Scene full_disk() {
 }
 
 void run_scene(const Scene& scene, uint64_t seed, size_t length, uint64_t sample) {
-  Explorer explorer(scene, seed);
+  StoreExplorer explorer(scene, seed);
   explorer.explore({}, whole_run() ? 3 : length, whole_run() ? 1 : sample);
-  const Counts& counts = explorer.counts();
-  MESSAGE(std::string(scene.name) << ": " << counts.sequences << " sequences, " << counts.crashes
-                                  << " crashes, " << counts.cases << " fates of them, "
-                                  << counts.second_crashes << " second crashes");
+  MESSAGE(std::string(scene.name) << ": " << explorer.counts().text());
 }
 
 }  // namespace

@@ -4,7 +4,7 @@
 #include <optional>
 #include <string>
 
-#include "sim/cluster.h"
+#include "stage.h"
 
 namespace sp::sim {
 namespace {
@@ -13,18 +13,9 @@ using namespace std::chrono_literals;
 using Death = io::SimHost::Death;
 
 ClusterSetup setup_of(uint32_t management) {
-  ClusterSetup setup;
-  setup.volumes = 1;
+  ClusterSetup setup = one_volume();
   setup.management = management;
-  setup.work.think_mean = 20ms;
   return setup;
-}
-
-void run(Cluster& cluster, io::Duration time) {
-  for (const auto until = cluster.world.now() + time; cluster.world.now() < until;) {
-    cluster.world.run_for(1ms);
-    REQUIRE_EQ(cluster.check_now(), "");
-  }
 }
 
 Management::Answer call(Cluster& cluster, Management::Call call, uint32_t tries = 30) {

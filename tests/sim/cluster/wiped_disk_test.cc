@@ -5,7 +5,7 @@
 #include <string>
 
 #include "disk/superblock.h"
-#include "sim/cluster.h"
+#include "stage.h"
 
 namespace sp::sim {
 namespace {
@@ -14,18 +14,9 @@ using namespace std::chrono_literals;
 using Death = io::SimHost::Death;
 
 ClusterSetup setup_of(uint8_t min_copies) {
-  ClusterSetup setup;
-  setup.volumes = 1;
+  ClusterSetup setup = one_volume();
   setup.min_copies = min_copies;
-  setup.work.think_mean = 20ms;
   return setup;
-}
-
-void run(Cluster& cluster, io::Duration time) {
-  for (const auto until = cluster.world.now() + time; cluster.world.now() < until;) {
-    cluster.world.run_for(1ms);
-    REQUIRE_EQ(cluster.check_now(), "");
-  }
 }
 
 // What sp-disk-init does to a disk that lies on the table.

@@ -98,6 +98,11 @@ class Cluster {
   void start_all(NodeId first = 1) {
     for (auto& [id, node] : nodes) start(id, id == first);
   }
+  // All of them, with a leader.
+  void form() {
+    start_all();
+    REQUIRE(run_until([&] { return formed() && leader() != 0; }, std::chrono::seconds(30)));
+  }
   void kill(NodeId id, io::SimHost::Death death = io::SimHost::Death::process) {
     Node& node = *nodes.at(id);
     node.host->kill(death);

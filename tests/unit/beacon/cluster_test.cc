@@ -8,11 +8,6 @@ namespace {
 
 constexpr auto serving = [](const Cluster::Service& s) { return s.leased(); };
 
-void form(Cluster& cluster) {
-  cluster.start_all();
-  REQUIRE(cluster.run_until([&] { return cluster.formed() && cluster.leader() != 0; }, 30s));
-}
-
 // Servers on these nodes, all registered, with a lease.
 void add_servers(Cluster& cluster, std::vector<NodeId> nodes) {
   for (const NodeId node : nodes) cluster.add_service(ServiceKind::server, node);
@@ -41,7 +36,7 @@ TEST_CASE(
   for (const uint32_t nodes : {1u, 3u, 5u}) {
     CAPTURE(nodes);
     Cluster cluster(nodes, nodes);
-    form(cluster);
+    cluster.form();
     REQUIRE(cluster.run_until([&] { return cluster.level(); }, 5s));
     cluster.check_hashes();
     CHECK(cluster.map(1).cluster.id == Cluster::cluster_id);
@@ -69,7 +64,7 @@ TEST_CASE("sixty-three nodes become one cluster") {
 
 TEST_CASE("a service gets map and lease, and its death is noticed at once") {
   Cluster cluster(3, 7);
-  form(cluster);
+  cluster.form();
   add_servers(cluster, {1, 2, 3});
   auto& victim = *cluster.services.at({ServiceKind::server, 2, 1});
   CHECK(victim.member->map().nodes.size() == 3);
@@ -85,7 +80,7 @@ TEST_CASE("a service gets map and lease, and its death is noticed at once") {
 
 TEST_CASE("a service that starts again is taken up with its new start id") {
   Cluster cluster(3, 8);
-  form(cluster);
+  cluster.form();
   add_servers(cluster, {1, 2, 3});
   auto& s = *cluster.services.at({ServiceKind::server, 2, 1});
   for (int round = 0; round < 3; ++round) {
@@ -103,7 +98,7 @@ TEST_CASE("a service that starts again is taken up with its new start id") {
 
 TEST_CASE("a disk that opened while the server's beacon was away is taken up (sp-sim seed 5291)") {
   Cluster cluster(3, 8);
-  form(cluster);
+  cluster.form();
   add_servers(cluster, {1, 2, 3});
   auto& s = *cluster.services.at({ServiceKind::server, 2, 1});
   cluster.kill(2);
@@ -124,7 +119,7 @@ TEST_CASE("a disk that opened while the server's beacon was away is taken up (sp
 TEST_CASE("a disk whose registration was refused for once is registered (sp-sim seed 90072)") {
   Cluster cluster(3, 8);
   cluster.commands_max = 1;
-  form(cluster);
+  cluster.form();
   add_servers(cluster, {1, 2, 3});
   const NodeId at = other_than(cluster, cluster.leader());
   auto& asking = cluster.add_service(ServiceKind::mgmt, at);
@@ -198,7 +193,7 @@ TEST_CASE("a disk that a late registration took away comes back (sp-sim seed 200
 
 TEST_CASE("a silent node is declared down within 1.5 s, and comes back when it talks") {
   Cluster cluster(3, 9);
-  form(cluster);
+  cluster.form();
   add_servers(cluster, {1, 2, 3});
   const NodeId leader = cluster.leader();
   const NodeId silent = other_than(cluster, leader);
@@ -221,7 +216,7 @@ TEST_CASE(
   for (uint64_t seed = 20; seed < 26; ++seed) {
     CAPTURE(seed);
     Cluster cluster(3, seed);
-    form(cluster);
+    cluster.form();
     add_servers(cluster, {1, 2, 3});
     const NodeId old = cluster.leader();
     auto& lost = *cluster.services.at({ServiceKind::server, old, 1});
@@ -250,7 +245,7 @@ TEST_CASE("a minority's leases end before the majority declares it down, in true
     io::SimOptions options;
     options.clock_drift_max = limits::clock_drift_max / 2;
     Cluster cluster(3, seed, options);
-    form(cluster);
+    cluster.form();
     add_servers(cluster, {1, 2, 3});
     const NodeId cut = static_cast<NodeId>(1 + seed % 3);
     auto& s = *cluster.services.at({ServiceKind::server, cut, 1});
@@ -283,7 +278,7 @@ TEST_CASE("commands are applied once, whoever leads when they are answered") {
   for (uint64_t seed = 60; seed < 66; ++seed) {
     CAPTURE(seed);
     Cluster cluster(5, seed);
-    form(cluster);
+    cluster.form();
     auto& mgmt = cluster.add_service(ServiceKind::mgmt, 1);
     REQUIRE(cluster.run_until([&] { return mgmt.member->map().index != 0; }, 5s));
     REQUIRE(cluster.command(mgmt, map::CreateBucket{"b"}).ok());
@@ -343,7 +338,7 @@ TEST_CASE("all beacons restart after a power failure with the state they had") {
     CAPTURE(seed);
     Cluster cluster(3, seed);
     cluster.entries_kept = 20;
-    form(cluster);
+    cluster.form();
     auto& mgmt = cluster.add_service(ServiceKind::mgmt, 1);
     REQUIRE(cluster.run_until([&] { return mgmt.member->map().index != 0; }, 5s));
     uint64_t last = 0;
@@ -366,7 +361,7 @@ TEST_CASE("all beacons restart after a power failure with the state they had") {
 TEST_CASE("a voter with a wiped log comes back as a learner and then votes again") {
   Cluster cluster(3, 80);
   cluster.entries_kept = 10;
-  form(cluster);
+  cluster.form();
   auto& mgmt = cluster.add_service(ServiceKind::mgmt, 1);
   REQUIRE(cluster.run_until([&] { return mgmt.member->map().index != 0; }, 5s));
   for (int i = 0; i < 60; ++i)
@@ -394,7 +389,7 @@ TEST_CASE("a voter with a wiped log comes back as a learner and then votes again
 
 TEST_CASE("a node that is added to sp.toml later joins and votes") {
   Cluster cluster(3, 90);
-  form(cluster);
+  cluster.form();
   cluster.rows.push_back({4, "node4", "rack2", true, false, ip_of(4) + ":4100"});
   cluster.add_node(4);
   cluster.start(4);

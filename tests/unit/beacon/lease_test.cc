@@ -9,8 +9,7 @@ namespace {
 // Three nodes with a server and a disk each, a template with three copies, every set activated.
 struct Sets : Cluster {
   explicit Sets(uint64_t seed) : Cluster(3, seed) {
-    start_all();
-    REQUIRE(run_until([&] { return formed() && leader() != 0; }, 30s));
+    form();
     for (const NodeId node : {1, 2, 3}) add_service(ServiceKind::server, node);
     mgmt = &add_service(ServiceKind::mgmt, 1);
     REQUIRE(run_until([&] { return all_leased() && mgmt->member->map().disks.size() == 3; }, 10s));

@@ -10,8 +10,7 @@ constexpr Versions older{1, 1, 1, 0};
 
 struct Nodes : Cluster {
   explicit Nodes(uint32_t count) : Cluster(count) {
-    start_all();
-    REQUIRE(run_until([&] { return formed() && leader() != 0; }, 30s));
+    form();
     mgmt = &add_service(ServiceKind::mgmt, 1);
   }
   std::string refusal(const map::Command& what) {

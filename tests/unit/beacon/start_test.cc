@@ -12,11 +12,6 @@ using Death = io::SimHost::Death;
 
 namespace {
 
-void form(Cluster& cluster) {
-  cluster.start_all();
-  REQUIRE(cluster.run_until([&] { return cluster.formed() && cluster.leader() != 0; }, 30s));
-}
-
 void make_buckets(Cluster& cluster, Cluster::Service& mgmt, const std::string& name, int count) {
   for (int i = 0; i < count; ++i)
     REQUIRE(cluster.command(mgmt, map::CreateBucket{name + std::to_string(i)}).ok());
@@ -58,7 +53,7 @@ TEST_CASE("a sound database that says what was never agreed is not believed") {
       state->apply(i, map::CreateBucket{"never agreed " + std::to_string(i)});
   }
   Cluster cluster(3, 7);
-  form(cluster);
+  cluster.form();
   auto& mgmt = add_mgmt(cluster, 1);
   make_buckets(cluster, mgmt, "b", 40);
   REQUIRE(cluster.run_until([&] { return cluster.level(); }, 5s));
@@ -83,7 +78,7 @@ TEST_CASE("after taking over a snapshot a beacon does not start from its own old
     CAPTURE(seed);
     Cluster cluster(3, seed);
     cluster.entries_kept = 10;
-    form(cluster);
+    cluster.form();
     auto& mgmt = add_mgmt(cluster, 1);
     make_buckets(cluster, mgmt, "early", 40);
     REQUIRE(cluster.run_until([&] { return cluster.level(); }, 5s));

@@ -11,11 +11,6 @@ using Death = io::SimHost::Death;
 
 namespace {
 
-void form(Cluster& cluster) {
-  cluster.start_all();
-  REQUIRE(cluster.run_until([&] { return cluster.formed() && cluster.leader() != 0; }, 30s));
-}
-
 void comes_back(Cluster& cluster, NodeId id) {
   cluster.restart(id);
   REQUIRE(cluster.run_until([&] { return cluster.formed() && cluster.level(); }, 30s));
@@ -35,7 +30,7 @@ TEST_CASE("a beacon whose database cannot be made says so and works without") {
   Cluster cluster(3, 5, options);
   cluster.databases[1] = "/nonexistent/folder/state.db";
   cluster.databases[2] = ".";  // a folder
-  form(cluster);
+  cluster.form();
   CHECK(warnings == 2);
   auto& mgmt = cluster.add_service(ServiceKind::mgmt, 1);
   REQUIRE(cluster.run_until([&] { return mgmt.member->map().index != 0; }, 5s));
@@ -50,7 +45,7 @@ TEST_CASE("a beacon whose database cannot be made says so and works without") {
 TEST_CASE("a beacon that lost its log comes back though a foreign database knows no other voter") {
   const std::string path = "view_test_state.db";
   Cluster cluster(3, 8);
-  form(cluster);
+  cluster.form();
   cluster.kill(3, Death::power);
   {
     auto state = std::move(state::State::create_empty(path)).value();
@@ -67,7 +62,7 @@ TEST_CASE(
   const std::string path = "view_test_lone.db";
   Cluster cluster(1, 8);
   cluster.databases[1] = path;
-  form(cluster);
+  cluster.form();
   cluster.kill(1, Death::power);
   cluster.world.disks().wipe("log1");
   cluster.restart(1);

@@ -1,0 +1,129 @@
+// Explorer: sequences of verbs as a tree, each crashed at every I/O of its last verb and of what
+// follows it when nothing else comes; those of the verbs before are in the shorter sequences. Each
+// crash meets every fate of the unflushed writes, and a second crash while it is opened again.
+// Without SP_CRASH_WHOLE=1 the longest sequences and the second crashes are sampled.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "base/checksum.h"
+#include "crash/fates.h"
+
+namespace sp::test {
+
+struct CrashCounts {
+  uint64_t sequences = 0, crashes = 0, cases = 0, second_crashes = 0;
+  std::string text() const {
+    return std::to_string(sequences) + " sequences, " + std::to_string(crashes) + " crashes, " +
+           std::to_string(cases) + " fates of them, " + std::to_string(second_crashes) +
+           " second crashes";
+  }
+};
+
+struct CrashLimits {
+  size_t fates, fates_whole;     // of a crash; in a whole run
+  uint64_t ios_of_opening;       // where a second crash may come, and one beyond
+  uint64_t second_crashes_each;  // of so many fates one is opened and crashed again
+};
+
+template <class Medium, class World, class Verb>
+class Explorer {
+ public:
+  // A sequence begins with copies of `medium` and `world`, which outlive the Explorer.
+  Explorer(std::string scene, const Medium& medium, const World& world, const CrashLimits& limits,
+           uint64_t seed)
+      : random_(seed), scene_(std::move(scene)), medium_(medium), world_(world), limits_(limits) {}
+  virtual ~Explorer() = default;
+
+  // All sequences that begin with `verbs`, up to `length_max`; one of `sample` of the longest.
+  void explore(std::vector<Verb> verbs, size_t length_max, uint64_t sample) {
+    if (!verbs.empty() && wanted(verbs.size(), length_max, sample)) crash_everywhere(verbs);
+    if (verbs.size() == length_max) return;
+    for (int verb = 0; verb < static_cast<int>(Verb::count); verb++) {
+      verbs.push_back(static_cast<Verb>(verb));
+      explore(verbs, length_max, sample);
+      verbs.pop_back();
+    }
+  }
+  const CrashCounts& counts() const { return counts_; }
+
+ protected:
+  virtual bool wanted(size_t length, size_t length_max, uint64_t sample) {
+    return length < length_max || drawn(sample);
+  }
+  bool drawn(uint64_t sample) { return sample == 1 || mix64(number_++) % sample == 0; }
+  virtual std::string name(Verb verb) const = 0;
+  // False: the sequence ends before its I/O number `stop`.
+  virtual bool run_until(Medium& medium, World& world, const std::vector<Verb>& verbs,
+                         uint64_t stop) = 0;
+  virtual void open_until(Medium& medium, uint64_t stop) = 0;  // and no further
+  // Right, and able to go on.
+  virtual void verify(Medium medium, const World& world) = 0;
+
+  io::SeededRandom random_;
+  std::string story_, fate_;  // where it is, for people
+  uint64_t verified_ = 0;
+
+ private:
+  void crash_everywhere(const std::vector<Verb>& verbs) {
+    counts_.sequences++;
+    std::string names;
+    for (const Verb verb : verbs) names += " " + name(verb);
+    for (uint64_t stop = 0;; stop++) {
+      story_ = scene_ + ":" + names + ", stopped at I/O " + std::to_string(stop);
+      Medium medium = medium_;
+      World world = world_;
+      if (!run_until(medium, world, verbs, stop)) return;
+      counts_.crashes++;
+      crash_all_ways(medium, world);
+    }
+  }
+
+  void crash_all_ways(const Medium& at_crash, const World& world) {
+    Fates<Medium> ways(at_crash.unflushed.size(), whole_run() ? limits_.fates_whole : limits_.fates,
+                       random_);
+    for (size_t way = 0; way < ways.count(); way++) {
+      counts_.cases++;
+      fate_ = ", fate " + std::to_string(way);
+      const Medium medium = ways.medium_after(at_crash, way);
+      if (whole_run() || counts_.cases % limits_.second_crashes_each == 0)
+        crash_again(medium, world);
+      verify(medium, world);
+    }
+    // Only the process died: what was written is in the cache of the device, and meets its fate
+    // with what the opening writes.
+    fate_ = ", process died";
+    Medium cached = at_crash;
+    cached.stop_at = ~uint64_t{0};
+    crash_again(cached, world);
+    verify(cached, world);
+  }
+
+  // Crashes at I/Os of the opening; at each of them in a whole run, else at one.
+  void crash_again(const Medium& first, const World& world) {
+    const uint64_t ios = limits_.ios_of_opening;
+    const std::string fate = fate_;
+    const uint64_t begin = whole_run() ? 0 : counts_.second_crashes % ios;
+    for (uint64_t stop = begin; stop < (whole_run() ? ios : begin + 1); stop++) {
+      Medium medium = first;
+      open_until(medium, stop);
+      Fates<Medium> ways(medium.unflushed.size(), whole_run() ? 16 : 2, random_);
+      for (size_t way = 0; way < ways.count(); way++) {
+        counts_.second_crashes++;
+        fate_ = fate + ", then stopped at I/O " + std::to_string(stop) + " of the opening, fate " +
+                std::to_string(way);
+        verify(ways.medium_after(medium, way), world);
+      }
+    }
+    fate_ = fate;
+  }
+
+  std::string scene_;
+  const Medium& medium_;
+  const World& world_;
+  CrashLimits limits_;
+  CrashCounts counts_;
+  uint64_t number_ = 0;
+};
+
+}  // namespace sp::test
