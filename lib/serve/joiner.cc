@@ -175,9 +175,18 @@ void Joiner::began(Result<wire::BeginEpochReply> reply, bool cleared) {
   send_more();
 }
 
+// A store that has failed takes no decisions any more: what it shows may lack what was decided
+// since. Its server gives it up with the next tick.
+bool Joiner::source_failed() {
+  if (!primary_.disk_.store->failure()) return false;
+  fail("the disk of the primary has failed");
+  return true;
+}
+
 // objects
 
 void Joiner::send_more() {
+  if (source_failed()) return;
   const uint32_t round = round_;
   const Tuning& tuning = primary_.context_.tuning;
   while (step_ == Step::sending && round == round_ &&
@@ -282,6 +291,7 @@ void Joiner::send_chunk(std::shared_ptr<Chunk> chunk) {
   primary_.tell_decided(*copy);  // it must have decided whatever it is sent
   // The state as it is now. A block that was written or discarded since it was read is named and
   // not carried: that write has been decided after the copy joined, so it has its own way there.
+  if (source_failed()) return;
   const store::ObjectState now = primary_.disk_.store->object_state(chunk->state.object);
   wire::RecoverObject request;
   request.set = primary_.set();
@@ -361,6 +371,7 @@ void Joiner::progress() {
 }
 
 void Joiner::finish() {
+  if (source_failed()) return;
   step_ = Step::finishing;
   wire::RecoverObject request;
   request.set = primary_.set();

@@ -60,6 +60,7 @@ class Joiner {
   void drain();
   void finish();
   bool told_old_row() const;
+  bool source_failed();
   void promote();
   void start_promotion();
   void promoted(Status status);

@@ -129,6 +129,59 @@ TEST_CASE("what an earlier recovery has on its way is not counted for the next o
   rig.same_copies();
 }
 
+// A failed store notes no decisions any more. A copy has missed a write that is durable on two, is
+// put out, and comes back as these two decide it; the disk of the primary fails at that moment.
+TEST_CASE("a primary whose own disk has failed brings no copy up to date") {
+  io::Duration until_put_out = seconds(5);
+  for (int step = 0; step <= 80; ++step) {
+    CAPTURE(step);
+    ClusterOptions options = quiet();
+    options.sets = 2;
+    options.control.slow_change = 0;
+    Rig rig(options);
+    REQUIRE(rig.write(1, 11).ok());
+    rig.world.run_for(milliseconds(500));
+    const auto row = [&]() -> const map::DiskSet& {
+      const map::Map& map = rig.control.map();
+      return map.sets.at(map::set_of(map, map.volumes.at(rig.clients[0].volume_id), 0));
+    };
+    const map::DiskSet first = row();
+    ServerProcess& primary = rig.servers[first.acting.front() - 1u];
+    ServerProcess& late = rig.servers[first.acting.back() - 1u];
+    const io::Instant begin = rig.world.now();
+    rig.world.net().clog(primary.ip, late.ip, until_put_out);
+    Buffer data = Buffer::allocate(limits::block_bytes);
+    encode_stamp(data.mutable_bytes(), {rig.clients[0].volume_id, 1}, 12);
+    bool done = false;
+    rig.clients[0].volume->write(limits::block_bytes, data.bytes(), [&](const Status& status) {
+      CHECK(status.ok());
+      done = true;
+    });
+    REQUIRE(rig.world.run_until([&] { return row().epoch != first.epoch; }, seconds(5)));
+    if (step == 0) {
+      until_put_out = rig.world.now() - begin + std::chrono::microseconds(300);
+      continue;
+    }
+    io::SimDiskOptions failing = rig.options.world.disk;
+    failing.flush_error = 1;
+    rig.world.at(std::chrono::microseconds(100 * step),
+                 [&] { rig.world.disks().set_options(primary.paths[0], failing); });
+    // The other set lets the disk flush all the time.
+    for (int i = 0; i < 100; ++i) {
+      rig.clients[0].volume->write((limits::blocks_per_object + i) * limits::block_bytes,
+                                   data.bytes(), [](const Status&) {});
+      rig.world.run_for(std::chrono::microseconds(100));
+    }
+    rig.world.run_for(seconds(2));
+    rig.end_server(primary, Death::process);
+    rig.world.disks().set_options(primary.paths[0], rig.options.world.disk);
+    rig.heal();
+    REQUIRE(rig.world.run_until([&] { return done; }, seconds(10)));
+    CHECK_EQ(*rig.read(1), 12);
+    rig.same_copies();
+  }
+}
+
 TEST_CASE("below min_copies writes wait and reads go on") {
   Rig rig(quiet());
   REQUIRE(rig.write(1, 11).ok());
