@@ -14,6 +14,8 @@ namespace sp::serve {
 namespace {
 constexpr io::Duration pause_min = std::chrono::milliseconds(100);
 constexpr io::Duration pause_max = std::chrono::seconds(5);
+constexpr io::Duration interrupted_below =
+    std::chrono::seconds(1);  // buggify; well within what liveness allows
 }  // namespace
 
 // Part of one object on its way: at most limits::io_blocks_max carried blocks.
@@ -339,7 +341,7 @@ void Joiner::chunk_applied(std::shared_ptr<Chunk> chunk, Result<wire::RecoverObj
   if (!reply.ok()) return fail(reply.error().message());
   if (!reply->ok) return fail(reply->text);
   // Not again and again: a recovery of many small steps would never end.
-  if (pause_ < pause_max && SP_BUGGIFY(serve_recovery_interrupted, primary_.context_.host))
+  if (pause_ < interrupted_below && SP_BUGGIFY(serve_recovery_interrupted, primary_.context_.host))
     return fail("interrupted");
   chunk->first += chunk->count;
   if (chunk->first < chunk->wanted.size()) return read_chunk(std::move(chunk));
