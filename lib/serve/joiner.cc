@@ -15,7 +15,7 @@ namespace {
 constexpr io::Duration pause_min = std::chrono::milliseconds(100);
 constexpr io::Duration pause_max = std::chrono::seconds(5);
 constexpr io::Duration interrupted_below =
-    std::chrono::seconds(1);  // buggify; well within what liveness allows
+    std::chrono::milliseconds(400);  // buggify; well within what liveness allows
 }  // namespace
 
 // Part of one object on its way: at most limits::io_blocks_max carried blocks.
