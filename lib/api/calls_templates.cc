@@ -199,7 +199,12 @@ void template_update(const ContextPtr& context) {
       fields.fault(
           "replication of a template that has disk sets cannot change; create another template");
     if (const Status status = fields.finish(); !status.ok()) return context->fail(status.error());
-    context->command_and_confirm(put);
+    // A service that was replaced may still get its change agreed, after one that its successor
+    // made: what that one set must not be put back.
+    if (context->map().cluster.feature_level >= 2)
+      context->command_and_confirm(map::ChangeTemplate{*row, put.row});
+    else
+      context->command_and_confirm(put);
   });
 }
 

@@ -100,6 +100,9 @@ struct PutTemplate {
   bool create = true;
   std::string name_before;
 };  // set_count 0: chosen by the number of disks
+struct ChangeTemplate {
+  Template read, row;
+};  // stale when it is not what was read any more; from feature level 2 on, before it PutTemplate
 struct DeleteTemplate {
   std::string name;
 };  // refused while volumes use it
@@ -164,12 +167,13 @@ struct SetBucket {
   std::map<std::string, std::string> set;
 };  // an empty value deletes; stale on version mismatch
 
-using Command = std::variant<InitCluster, PutNode, NodeUp, NodeDown, ServiceUp, ServiceDown,
-                             DiskFailed, DiskReturned, DescribeDisk, ForgetDisk, SetActivated,
-                             SetPromote, SetEvict, UpdatePlacementGroup, DeletePlacementGroup,
-                             PutTemplate, DeleteTemplate, CreateVolume, UpdateVolume, DeleteVolume,
-                             Reassign, AttachmentReady, AttachmentGone, CreateBucket, DeleteBucket,
-                             SetBucket, AddNode, RemoveNode, SetNodeVoting, RaiseFeatureLevel>;
+using Command =
+    std::variant<InitCluster, PutNode, NodeUp, NodeDown, ServiceUp, ServiceDown, DiskFailed,
+                 DiskReturned, DescribeDisk, ForgetDisk, SetActivated, SetPromote, SetEvict,
+                 UpdatePlacementGroup, DeletePlacementGroup, PutTemplate, DeleteTemplate,
+                 CreateVolume, UpdateVolume, DeleteVolume, Reassign, AttachmentReady,
+                 AttachmentGone, CreateBucket, DeleteBucket, SetBucket, AddNode, RemoveNode,
+                 SetNodeVoting, RaiseFeatureLevel, ChangeTemplate>;
 
 // A version byte, the alternative's fixed number (not the position in the variant), then its
 // fields.

@@ -36,6 +36,7 @@ SP_FIELDS(SetEvict, F(set), F(epoch), F(disk), F(lost))
 SP_FIELDS(UpdatePlacementGroup, F(name), F(rename), F(add), F(remove))
 SP_FIELDS(DeletePlacementGroup, F(name))
 SP_FIELDS(PutTemplate, F(row), F(set_count), F(create), F(name_before))
+SP_FIELDS(ChangeTemplate, F(read), F(row))
 SP_FIELDS(DeleteTemplate, F(name))
 SP_FIELDS(CreateVolume, F(name), F(size_bytes), F(template_name), F(limits), F(tags), F(created_ms))
 SP_FIELDS(UpdateVolume, F(volume), F(rename), F(size_bytes), F(shrink_ok), F(limits), F(tags))
@@ -103,6 +104,8 @@ constexpr CommandKind kind_of() {
     return {32, "PutTemplate"};
   else if constexpr (std::is_same_v<C, DeleteTemplate>)
     return {33, "DeleteTemplate"};
+  else if constexpr (std::is_same_v<C, ChangeTemplate>)
+    return {34, "ChangeTemplate"};
   else if constexpr (std::is_same_v<C, CreateVolume>)
     return {40, "CreateVolume"};
   else if constexpr (std::is_same_v<C, UpdateVolume>)
@@ -162,7 +165,8 @@ uint32_t feature_level_of(const Command& command) {
   if (const auto* raise = std::get_if<RaiseFeatureLevel>(&command)) return raise->level;
   const bool second = std::holds_alternative<AddNode>(command) ||
                       std::holds_alternative<RemoveNode>(command) ||
-                      std::holds_alternative<SetNodeVoting>(command);
+                      std::holds_alternative<SetNodeVoting>(command) ||
+                      std::holds_alternative<ChangeTemplate>(command);
   return second ? 2 : 1;
 }
 

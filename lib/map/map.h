@@ -71,6 +71,7 @@ struct PlacementGroup {
 struct Limits {  // per volume; 0 = unlimited
   uint64_t iops = 0;
   uint64_t bytes_per_second = 0;
+  bool operator==(const Limits&) const = default;
 };
 
 struct Template {
@@ -82,6 +83,7 @@ struct Template {
   uint64_t size_bytes = 0;  // default size of its volumes; 0: none
   Limits limits;
   GroupId group = 0;
+  bool operator==(const Template&) const = default;
 };
 
 struct AllocationGroup {

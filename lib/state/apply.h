@@ -34,6 +34,7 @@ SP_APPLY(SetEvict);
 SP_APPLY(UpdatePlacementGroup);
 SP_APPLY(DeletePlacementGroup);
 SP_APPLY(PutTemplate);
+SP_APPLY(ChangeTemplate);
 SP_APPLY(DeleteTemplate);
 SP_APPLY(CreateVolume);
 SP_APPLY(UpdateVolume);

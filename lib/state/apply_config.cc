@@ -195,6 +195,15 @@ Status apply_one(Draft& draft, const PutTemplate& command) {
   return command.create ? create_template(draft, command) : update_template(draft, command);
 }
 
+Status apply_one(Draft& draft, const ChangeTemplate& command) {
+  const std::string& before = command.read.name;
+  const Template* known = draft.find<Template>(before);
+  if (known == nullptr) return no_template(before);
+  if (*known != command.read)
+    return Error(Code::stale, "template '" + before + "' was changed meanwhile; read it again");
+  return apply_one(draft, PutTemplate{command.row, 0, false, before});
+}
+
 Status apply_one(Draft& draft, const DeleteTemplate& command) {
   const Template* known = draft.find<Template>(command.name);
   if (known == nullptr) return no_template(command.name);

@@ -100,6 +100,12 @@ Status FakeMember::apply(const map::Command& command) {
   } else if (const auto* put = std::get_if<map::PutTemplate>(&command)) {
     if (!put->name_before.empty()) row.templates.erase(put->name_before);
     row.templates[put->row.name] = put->row;
+  } else if (const auto* change = std::get_if<map::ChangeTemplate>(&command)) {
+    const auto known = row.templates.find(change->read.name);
+    if (known == row.templates.end() || known->second != change->read)
+      return Error(Code::stale, "the template is another");
+    row.templates.erase(known);
+    row.templates[change->row.name] = change->row;
   } else if (const auto* gone = std::get_if<map::DeleteTemplate>(&command)) {
     row.templates.erase(gone->name);
   } else if (const auto* group = std::get_if<map::UpdatePlacementGroup>(&command)) {

@@ -65,7 +65,8 @@ std::vector<Command> samples() {
       AddNode{{1, "n", "f", true, false, "a"}},
       RemoveNode{4},
       SetNodeVoting{4, true},
-      RaiseFeatureLevel{2}};
+      RaiseFeatureLevel{2},
+      ChangeTemplate{{"t"}, {"u"}}};
   for (Command& command : all)
     if (auto* up = std::get_if<ServiceUp>(&command)) up->disks[1].id = 7;
   for (Command& command : all)

@@ -282,6 +282,26 @@ TEST_CASE("placement groups are made, changed, renamed and deleted") {
   world.done(DeletePlacementGroup{"hdd"});
 }
 
+TEST_CASE("a template that was changed since it was read is not put back to what it was") {
+  World world;
+  const Template read = world.map().templates.at("t");
+  ChangeTemplate first{read, read};
+  world.refused(first, Code::refused, "feature level 2");
+  world.done(RaiseFeatureLevel{2});
+  first.row.size_bytes = 1u << 20;
+  ChangeTemplate second{read, read};
+  second.row.limits.iops = 5;
+  world.done(first);
+  world.refused(second, Code::stale, "changed meanwhile");
+  CHECK_EQ(world.map().templates.at("t").size_bytes, 1u << 20);
+  second.read = world.map().templates.at("t");
+  second.row = second.read;
+  second.row.limits.iops = 5;
+  world.done(second);
+  CHECK_EQ(world.map().templates.at("t").limits.iops, 5);
+  CHECK_EQ(world.map().templates.at("t").size_bytes, 1u << 20);
+}
+
 TEST_CASE("templates carry their allocation group, whose number of sets never changes") {
   World world;
   world.refused(put_template("t"), Code::exists, "'t'");
