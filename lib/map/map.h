@@ -16,6 +16,7 @@
 #include "base/ids.h"
 #include "base/limits.h"
 #include "map/removed_node.h"
+#include "map/template.h"
 
 namespace sp::map {
 
@@ -61,29 +62,6 @@ struct Disk {
   uint64_t capacity_bytes = 0;  // for user data; also its weight in placement
   std::string device, model, serial, description;
   bool solid_state = true;
-};
-
-struct PlacementGroup {
-  std::string name;
-  std::set<DiskId> disks;
-};
-
-struct Limits {  // per volume; 0 = unlimited
-  uint64_t iops = 0;
-  uint64_t bytes_per_second = 0;
-  bool operator==(const Limits&) const = default;
-};
-
-struct Template {
-  std::string name;
-  uint8_t copies = 3;
-  uint8_t min_copies = 2;  // fewer in-sync copies: writes wait
-  std::string place_all, place_tail,
-      place_head;  // placement groups: middle copies, the copy that serves reads, the first
-  uint64_t size_bytes = 0;  // default size of its volumes; 0: none
-  Limits limits;
-  GroupId group = 0;
-  bool operator==(const Template&) const = default;
 };
 
 struct AllocationGroup {
