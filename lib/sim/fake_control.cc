@@ -148,11 +148,15 @@ void FakeControl::put_set(const map::SetEvent& event) {
   change(map::to_change(event.set));
 }
 
-bool FakeControl::stopped(ServiceId server, uint64_t index) const {
-  const auto session = sessions_.find(server);
-  if (session == sessions_.end() || world_.now() - session->second->last_grant > lease_over)
-    return true;
-  return session->second->fenced_index >= index;
+// Without a lease it does not serve, and it gets none again before it has put the map in force.
+bool FakeControl::stopped(ServiceId server, uint64_t index) {
+  const auto found = sessions_.find(server);
+  if (found == sessions_.end()) return true;
+  Session& session = *found->second;
+  if (session.fenced_index >= index) return true;
+  if (world_.now() - session.last_grant <= lease_over) return false;
+  session.lease_floor = std::max(session.lease_floor, index);
+  return true;
 }
 
 void FakeControl::each_set(const std::function<map::SetEvent(const map::DiskSet&)>& rule) {
@@ -258,7 +262,7 @@ std::unique_ptr<member::Member> FakeControl::join(io::Host& host, member::Option
   session->registration.id = options.self.service;
   session->registration.start_id = options.self.start_id;
   session->disks = options.disks;
-  session->last_grant = world_.now();
+  session->last_heard = session->last_grant = world_.now();
   sessions_[options.self.service] = session;
   auto member = std::make_unique<FakeMember>(*this, session, std::move(events));
   session->member = member.get();
@@ -377,9 +381,15 @@ void FakeControl::lease_request(const std::shared_ptr<Session>& session, io::Ins
         row->second.start_id != session->self.start_id || !session->registered) {
       session->registered = true;
       service_up(session->registration, session->disks);
+      // What was confirmed while it was away, was confirmed without it.
+      session->lease_floor = map_.index;
     }
-    session->last_grant = world_.now();
+    session->last_heard = world_.now();
     session->fenced_index = std::max(session->fenced_index, fenced_index);
+    if (session->self.service.kind == ServiceKind::server &&
+        session->fenced_index < session->lease_floor)
+      return;
+    session->last_grant = world_.now();
     world_.at(delay(), [weak, sent] {
       const auto session = weak.lock();
       if (!session || session->member == nullptr) return;
@@ -412,7 +422,7 @@ void FakeControl::tick() {
     // A session that is gone or of a later process: the owner has said that this process ended.
     const auto session = sessions_.find(id);
     const bool known = session != sessions_.end() && session->second->self.start_id == row.start_id;
-    if (!known || world_.now() - session->second->last_grant > lease_over) silent.push_back(id);
+    if (!known || world_.now() - session->second->last_heard > lease_over) silent.push_back(id);
   }
   for (const ServiceId id : silent) service_down(id);
 }

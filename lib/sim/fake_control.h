@@ -69,7 +69,7 @@ class FakeControl {
   void deliver(Session& session);
   bool disk_up(DiskId disk) const;
   void put_set(const map::SetEvent& event);
-  bool stopped(ServiceId server, uint64_t index) const;
+  bool stopped(ServiceId server, uint64_t index);
   void each_set(const std::function<map::SetEvent(const map::DiskSet&)>& rule);
   void disk_goes_down(DiskId disk);
   void disk_comes_up(const map::Disk& disk);

@@ -29,6 +29,12 @@ struct Rig : DataCluster {
   explicit Rig(ClusterOptions options) : DataCluster(7, std::move(options)) {
     REQUIRE(world.run_until([&] { return settled(); }, seconds(10)));
     REQUIRE(world.run_until([&] { return clients[0].volume->size_bytes() > 0; }, seconds(10)));
+    REQUIRE(world.run_until([&] { return all_hold_leases(); }, seconds(10)));
+  }
+  bool all_hold_leases() const {
+    return std::all_of(servers.begin(), servers.end(), [](const ServerProcess& process) {
+      return process.member->lease_until() > process.host->host().clock.now();
+    });
   }
   Status end_of(Status& status, bool& done) {
     REQUIRE(world.run_until([&] { return done; }, seconds(30)));
