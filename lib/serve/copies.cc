@@ -127,7 +127,7 @@ void answer_fetch_block(LocalDisk& disk, const wire::FetchBlock& request,
                      bool damaged = false;
                      if (!read.ok()) {
                        damaged = read.error().code() == Code::damaged;
-                       reply.perhaps_later = !damaged;
+                       reply.ok = reply.perhaps_later = !damaged;
                        reply.text = read.error().message();
                      } else if (read->front().version != call->request.version) {
                        reply.perhaps_later = true;
@@ -138,7 +138,7 @@ void answer_fetch_block(LocalDisk& disk, const wire::FetchBlock& request,
                        reply.ok = true;
                        reply.crc = read->front().crc;
                      }
-                     const Buffer data = reply.ok ? call->data : Buffer();
+                     const Buffer data = reply.ok && read.ok() ? call->data : Buffer();
                      call->done.call_once(std::move(reply), data, damaged);
                    });
 }

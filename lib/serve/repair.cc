@@ -130,7 +130,7 @@ struct CarefulRead : std::enable_shared_from_this<CarefulRead> {
     const bool whole = reply.ok() && reply->ok && data && data.size() == limits::block_bytes &&
                        crc64(data.bytes()) == reply->crc;
     if (!whole) {
-      unasked |= !reply.ok() || (reply->perhaps_later && is_complete(asked));
+      unasked |= !reply.ok() || reply->ok || (reply->perhaps_later && is_complete(asked));
       return ask_next();
     }
     if (reply->crc != wanted.crc) {

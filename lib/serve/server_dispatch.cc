@@ -171,6 +171,7 @@ void ServerImpl::handle_copy(const Links::Peer& from, wire::Message message) {
     if constexpr (requires { reply.text; })
       reply.text = "disk " + std::to_string(body->disk) + " is not held by this server";
     if constexpr (requires { reply.known; }) reply.known = true;
+    if constexpr (requires { reply.perhaps_later; }) reply.ok = reply.perhaps_later = true;
     answer(link, request, reply_type, reply);
   };
   switch (message.type) {

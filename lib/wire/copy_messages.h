@@ -121,8 +121,8 @@ struct FetchBlock {  // a decided block of exactly this version, for repair
   Version version;
 };
 struct FetchBlockReply {
-  bool ok = false;
-  bool perhaps_later = false;  // it has not decided this version, or its disk has failed for now
+  bool ok = false;             // without content: its disk is away, or has failed for now
+  bool perhaps_later = false;  // the same, or it has not decided this version
   uint64_t crc = 0;
   std::string text;
 };

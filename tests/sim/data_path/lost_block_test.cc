@@ -33,5 +33,36 @@ TEST_CASE(
   CHECK_EQ(rig.read(1).value(), 13);
 }
 
+// The only good copy is recovering, and its disk fails a write: until the map says so, its server
+// answers for it.
+TEST_CASE("a block that the recovering copy has whose disk fails for a moment is not lost") {
+  ClusterOptions options = quiet();
+  options.control.delay_mean = milliseconds(20);
+  Rig rig(options);
+  REQUIRE(rig.write(1, 11).ok());
+  rig.world.run_for(seconds(1));
+  auto& primary = rig.servers[0];
+  auto& away = rig.servers[2];
+  REQUIRE_EQ(rig.control.map().sets.begin()->second.acting.front(), primary.disks[0]);
+  rig.end_server(away, Death::process);
+  REQUIRE(rig.world.run_until(
+      [&] { return rig.control.map().sets.begin()->second.acting.size() == 2; }, seconds(10)));
+  REQUIRE(rig.write(2, 12).ok());
+  rig.corrupt(0, 1);
+  rig.corrupt(1, 1);
+  rig.start_server(away);
+  REQUIRE(rig.world.run_until(
+      [&] { return !rig.control.map().sets.begin()->second.recovering.empty(); }, seconds(10)));
+  rig.world.disks().fail_next(away.paths[0], io::SimDisks::Kind::write);
+  REQUIRE(rig.world.run_until([&] { return away.server->disks().empty(); }, seconds(10)));
+  rig.world.at(seconds(1), [&] {
+    rig.end_server(away, Death::process);
+    rig.start_server(away);
+  });
+  const auto read = rig.read(1);
+  REQUIRE_EQ(read.ok() ? "" : read.error().message(), "");
+  CHECK_EQ(*read, 11);
+}
+
 }  // namespace
 }  // namespace sp::sim
