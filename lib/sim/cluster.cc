@@ -434,10 +434,14 @@ void Cluster::tend() {
   }
 }
 
-void Cluster::administrate(Management::Call call) {
-  management.call(call, calls_tried, [this, path = call.path](const Management::Answer& answer) {
-    if (!answer.ok()) note(path + " was not made: " + answer.error + " " + answer.text);
-  });
+void Cluster::administrate(Management::Call call, Management::Done done) {
+  const auto path = call.path;
+  management.call(std::move(call), calls_tried,
+                  [this, path, done](const Management::Answer& answer) {
+                    if (!answer.ok())
+                      note(path + " was not made: " + answer.error + " " + answer.text);
+                    if (done) done(answer);
+                  });
 }
 
 uint64_t Cluster::operations() const {

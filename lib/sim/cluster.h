@@ -59,7 +59,8 @@ class Cluster : public ClusterProcesses {
   // What sp-disk-init does to a disk that nobody has open, again until it succeeds;
   // `done` gets the uuid.
   void format_disk(const std::string& path, DiskId id, std::function<void(uint64_t uuid)> done);
-  void administrate(Management::Call call);  // without waiting; refusals are nobody's loss
+  // Without waiting; refusals are nobody's loss.
+  void administrate(Management::Call call, Management::Done done = {});
   map::Node row_of(const Node& node) const;  // that an administrator adds it with
 
   // A line of the simulation's own in the log. Fields of it may stand in it: " node=3".

@@ -58,14 +58,18 @@ bool Membership::may_leave(const Cluster::Node& node) const {
 
 void Membership::join(Cluster::Node& node, bool voting) {
   Change& change = changes_[node.id - 1u];
-  change = {Stage::joining, voting};
+  change.stage = Stage::joining;
+  change.voting = voting;
   node.voting = voting;
   node.beacon.versions = {};  // there is no other way in: the command needs the newer level
   if (node.server) node.server->versions = {};
 }
 
 void Membership::leave(Cluster::Node& node, bool forget, bool hasty) {
-  changes_[node.id - 1u] = {Stage::leaving, true, forget, hasty};
+  Change& change = changes_[node.id - 1u];
+  change.stage = Stage::leaving;
+  change.forget = forget;
+  change.hasty = hasty;
 }
 
 void Membership::set_voting(NodeId node, bool voting) {
@@ -102,11 +106,23 @@ void Membership::raise_level() {
                        R"({"level":)" + std::to_string(Versions().feature_level_newest) + "}"));
 }
 
-void Membership::ask(Change& change, Management::Call call) {
+bool Membership::may_ask(Change& change) {
   const io::Instant now = cluster_.world.now();
-  if (now - change.asked_at < ask_again_after) return;
+  if (now - change.asked_at < ask_again_after) return false;
   change.asked_at = now;
-  cluster_.administrate(std::move(call));
+  return true;
+}
+
+void Membership::ask(Change& change, Management::Call call) {
+  if (may_ask(change)) cluster_.administrate(std::move(call));
+}
+
+void Membership::remove(Cluster::Node& node, Change& change) {
+  ++change.removals_open;
+  cluster_.administrate(remove_call(node.id), [&change](const Management::Answer& answer) {
+    --change.removals_open;
+    if (answer.kind == Management::Answer::Kind::unknown) ++change.removals_unknown;
+  });
 }
 
 void Membership::tend() {
@@ -134,7 +150,11 @@ void Membership::go_on(Cluster::Node& node, Change& change, const map::Map& map)
 }
 
 void Membership::go_on_joining(Cluster::Node& node, Change& change, const map::Map& map) {
-  if (map.nodes.count(node.id) == 0) return ask(change, add_call(cluster_.row_of(node)));
+  // A removal that is still on its way would be one of the node that has come back.
+  if (map.nodes.count(node.id) == 0) {
+    if (change.removals_open == 0) ask(change, add_call(cluster_.row_of(node)));
+    return;
+  }
   if (!node.belongs) {
     node.belongs = true;
     cluster_.start_node(node);
@@ -156,14 +176,15 @@ void Membership::go_on_leaving(Cluster::Node& node, Change& change, const map::M
     change.stage = Stage::removed;
     return;
   }
-  if (std::exchange(change.hasty, false)) return cluster_.administrate(remove_call(node.id));
+  if (std::exchange(change.hasty, false) && holds_its_disks(node, map)) return remove(node, change);
   std::vector<DiskId> disks;
   if (node.server) {
     for (const DiskId disk : node.server->disks)
       if (placed(map).count(disk) != 0) disks.push_back(disk);
     if (!disks.empty() && !enough_without(node, map)) {
       // Placement has changed since: it stays.
-      change = {Stage::joining, node.voting};
+      change.stage = Stage::joining;
+      node.server->retired = false;
       return;
     }
     if (!disks.empty()) return ask(change, group_call("rmDisks", disks));
@@ -171,13 +192,43 @@ void Membership::go_on_leaving(Cluster::Node& node, Change& change, const map::M
       if (in_a_set(map, disk)) return;
     node.server->retired = true;
     cluster_.end_server(node, io::SimHost::Death::process);
-    for (const DiskId disk : node.server->disks) {
-      const auto row = map.disks.find(disk);
-      if (change.forget && row != map.disks.end() && !row->second.up)
-        return ask(change, Management::post("DiskForget/" + std::to_string(disk), "{}"));
-    }
+    if (!forget_disks(node, change, map)) return;
   }
-  ask(change, remove_call(node.id));
+  if (let_another_vote(node, change, map) && may_ask(change)) remove(node, change);
+}
+
+// Of one that came here from another node, and was never up here, the cluster does not know that it
+// would leave too: nobody refuses to remove the node.
+bool Membership::holds_its_disks(const Cluster::Node& node, const map::Map& map) {
+  return !node.server ||
+         std::all_of(node.server->disks.begin(), node.server->disks.end(), [&](DiskId disk) {
+           const auto row = map.disks.find(disk);
+           return row == map.disks.end() || row->second.server.node == node.id;
+         });
+}
+
+// One that came here from another node, and was never up here, does not go with this one.
+bool Membership::forget_disks(const Cluster::Node& leaving, Change& change, const map::Map& map) {
+  for (const DiskId disk : leaving.server->disks) {
+    const auto row = map.disks.find(disk);
+    if (row == map.disks.end() || map.disk_serves(disk)) continue;
+    if (!change.forget && row->second.server.node == leaving.id) continue;
+    ask(change, Management::post("DiskForget/" + std::to_string(disk), "{}"));
+    return false;
+  }
+  return true;
+}
+
+bool Membership::let_another_vote(const Cluster::Node& leaving, Change& change,
+                                  const map::Map& map) {
+  NodeId another = 0;
+  for (const auto& [id, row] : map.nodes) {
+    if (id == leaving.id) continue;
+    if (row.voting) return true;
+    if (another == 0 && is_inside(cluster_.node(id))) another = id;
+  }
+  if (another != 0 && may_ask(change)) set_voting(another, true);
+  return false;
 }
 
 // Other nodes that stay have disks in the placement for all copies.
@@ -230,12 +281,15 @@ std::string Membership::check() {
   if (map == nullptr || map->index <= checked_index_) return "";
   checked_index_ = map->index;
   for (const auto& node : cluster_.nodes) {
-    const Stage now = stage(node);
+    Change& change = changes_[node.id - 1u];
+    const Stage now = change.stage;
     const std::string who = "node " + std::to_string(node.id);
     const bool known = map->nodes.count(node.id) != 0;
+    if (!known && now == Stage::inside && change.removals_open + change.removals_unknown > 0)
+      change.stage = Stage::removed;
     if (known && (now == Stage::outside || now == Stage::removed))
       return "membership: " + who + " is in the cluster again though nobody has added it";
-    if (!known && now == Stage::inside)
+    if (!known && change.stage == Stage::inside)
       return "membership: " + who + " is not in the cluster though nobody has removed it";
     if (known && map->cluster.feature_level > node.beacon.versions.feature_level_newest)
       return "versions: the feature level is " + std::to_string(map->cluster.feature_level) +

@@ -45,6 +45,9 @@ class Membership {
     Stage stage = Stage::inside;
     bool voting = true, forget = false, hasty = false;
     io::Instant asked_at{INT64_MIN / 2};  // the last command
+    // Removals that were asked for and not answered yet, and those whose outcome nobody knows: they
+    // may be made yet.
+    uint32_t removals_open = 0, removals_unknown = 0;
   };
 
   Stage stage(const Cluster::Node& node) const { return changes_[node.id - 1u].stage; }
@@ -52,6 +55,11 @@ class Membership {
   void go_on_joining(Cluster::Node& node, Change& change, const map::Map& map);
   void go_on_leaving(Cluster::Node& node, Change& change, const map::Map& map);
   void ask(Change& change, Management::Call call);
+  bool may_ask(Change& change);
+  void remove(Cluster::Node& node, Change& change);
+  bool let_another_vote(const Cluster::Node& leaving, Change& change, const map::Map& map);
+  static bool holds_its_disks(const Cluster::Node& node, const map::Map& map);
+  bool forget_disks(const Cluster::Node& leaving, Change& change, const map::Map& map);
   bool enough_without(const Cluster::Node& leaving, const map::Map& map) const;
   void upgrade_rest();
   bool any_older() const;
