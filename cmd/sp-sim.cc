@@ -53,7 +53,7 @@ int main(int argc, char** argv) {
       .number("--first-seed", 0, UINT64_MAX / 2, first_seed,
               "Seed of the first run; the others follow (1).")
       .number("--nodes", 3, 63, nodes,
-              "Storage nodes of each cluster (3 to 5, drawn from the seed).")
+              "Storage nodes of each cluster (3 to 7, drawn from the seed).")
       .duration("--time", time, "Simulated time during which faults happen (15s).")
       .number("--jobs", 1, 256, jobs, "Runs at a time, each in a process of its own (1).")
       .flag("--until-failure", batch.until_failure,

@@ -51,26 +51,28 @@ Result<uint64_t> parse_size(std::string_view text) {
   return static_cast<uint64_t>(bytes);
 }
 
-Result<std::chrono::milliseconds> parse_duration(std::string_view text) {
-  constexpr std::string_view forms = "a number with ms, s, m, h or d, like 500ms or 10m";
+Result<std::chrono::microseconds> parse_duration(std::string_view text) {
+  constexpr std::string_view forms = "a number with us, ms, s, m, h or d, like 500ms or 10m";
   double number = 0;
   std::string_view suffix;
   if (!split_number(text, number, suffix)) return bad("duration", text, forms);
   double scale = 0;
-  if (suffix == "ms")
+  if (suffix == "us")
     scale = 1;
+  else if (suffix == "ms")
+    scale = 1e3;
   else if (suffix.empty() || suffix == "s")
-    scale = 1000;
+    scale = 1e6;
   else if (suffix == "m")
-    scale = 60'000;
+    scale = 60e6;
   else if (suffix == "h")
-    scale = 3'600'000;
+    scale = 3600e6;
   else if (suffix == "d")
-    scale = 86'400'000;
+    scale = 86400e6;
   else
     return bad("duration", text, forms);
-  if (number * scale > 1e15) return bad("duration", text, "less than 30 000 years");
-  return std::chrono::milliseconds(std::llround(number * scale));
+  if (number * scale > 1e18) return bad("duration", text, "less than 30 000 years");
+  return std::chrono::microseconds(std::llround(number * scale));
 }
 
 std::string format_size(uint64_t bytes) {

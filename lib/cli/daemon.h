@@ -32,7 +32,7 @@ namespace sp::cli {
 struct DaemonOptions {
   bool verbose = false;
   bool once = false;  // ends by itself, used like a command: logs warnings only
-  std::chrono::milliseconds spin{0};
+  std::chrono::microseconds spin{0};
   void add(Options& options);
 };
 

@@ -99,15 +99,32 @@ Options& Options::size(const std::string& names, std::optional<uint64_t>& into,
   return *this;
 }
 
+Options& Options::duration(const std::string& names, std::chrono::microseconds& into,
+                           const std::string& help) {
+  return any_duration(names, help, [&into](std::chrono::microseconds value) -> Status {
+    into = value;
+    return {};
+  });
+}
+
 Options& Options::duration(const std::string& names, std::chrono::milliseconds& into,
                            const std::string& help) {
+  return any_duration(names, help, [&into](std::chrono::microseconds value) -> Status {
+    into = std::chrono::floor<std::chrono::milliseconds>(value);
+    if (into != value) return Error(Code::invalid, "whole milliseconds are wanted");
+    return {};
+  });
+}
+
+Options& Options::any_duration(const std::string& names, const std::string& help,
+                               std::function<Status(std::chrono::microseconds)> take) {
   std::string& text = level_->texts.emplace_back();
   level_->last = level_->app->add_option(names, text, help)->type_name("DURATION");
-  level_->checks.push_back([option = level_->last, &text, &into]() -> Status {
+  level_->checks.push_back([option = level_->last, &text, take = std::move(take)]() -> Status {
     if (option->count() == 0) return {};
-    auto value = parse_duration(text);
-    if (!value.ok()) return std::move(value).error().with(option->get_name());
-    into = *value;
+    const auto value = parse_duration(text);
+    Status taken = value.ok() ? take(*value) : Status(value.error());
+    if (!taken.ok()) return std::move(taken).error().with(option->get_name());
     return {};
   });
   return *this;

@@ -39,8 +39,10 @@ class Options {
   Options& number(const std::string& names, uint64_t min, uint64_t max,
                   std::optional<uint64_t>& into, const std::string& help);
   Options& size(const std::string& names, std::optional<uint64_t>& into, const std::string& help);
-  Options& duration(const std::string& names, std::chrono::milliseconds& into,
+  Options& duration(const std::string& names, std::chrono::microseconds& into,
                     const std::string& help);
+  Options& duration(const std::string& names, std::chrono::milliseconds& into,
+                    const std::string& help);  // whole ones; Code::invalid otherwise
   Options& choice(const std::string& names, const std::vector<std::string>& words,
                   std::string& into, const std::string& help);
   Options& list(const std::string& names, const std::string& value, std::vector<std::string>& into,
@@ -79,6 +81,8 @@ class Options {
   struct Tree;
   struct Level;
   Options(std::shared_ptr<Tree> tree, Level* level);
+  Options& any_duration(const std::string& names, const std::string& help,
+                        std::function<Status(std::chrono::microseconds)> take);
   std::shared_ptr<Tree> tree_;
   Level* level_;
 };

@@ -54,7 +54,7 @@ head_of_rows() {
 rows() { # title
   head_of_rows "$1"
   row "4 KiB read, depth 1" 100 1 4096
-  row "4 KiB read, depth 1, client --spin 1ms" 100 1 4096 --spin 1ms
+  row "4 KiB read, depth 1, client --spin 100us" 100 1 4096 --spin 100us
   row "4 KiB read, depth 32" 100 32 4096
   row "4 KiB write, depth 1" 0 1 4096
   row "4 KiB write, depth 32" 0 32 4096

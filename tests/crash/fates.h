@@ -1,5 +1,5 @@
 // What becomes of writes that were not flushed when the power failed. SP_CRASH_WHOLE=1 in the
-// environment asks crash tests to leave nothing out.
+// environment asks crash tests to leave no sequence out.
 #pragma once
 #include <cstdlib>
 

@@ -24,7 +24,7 @@ struct Scene {
 class LogExplorer final : public Explorer<PagedMedium, LogWorld, LogVerb> {
  public:
   LogExplorer(const Scene& scene, uint64_t seed)
-      : Explorer(scene.name, scene.medium, scene.world, {16, 64, 5, 4}, seed), scene_(scene) {}
+      : Explorer(scene.name, scene.medium, scene.world, {16, 5, 4}, seed), scene_(scene) {}
   uint64_t damages() const { return damages_; }
 
  private:

@@ -24,7 +24,7 @@ struct Scene {
 class StoreExplorer final : public Explorer<FakeMedium, World, Verb> {
  public:
   StoreExplorer(const Scene& scene, uint64_t seed)
-      : Explorer(scene.name, scene.medium, scene.world, {64, 256, 4, 1}, seed) {}
+      : Explorer(scene.name, scene.medium, scene.world, {64, 4, 1}, seed) {}
 
  private:
   std::string name(Verb verb) const override {

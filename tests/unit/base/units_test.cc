@@ -18,6 +18,7 @@ TEST_CASE("sizes are read as people write them") {
 }
 
 TEST_CASE("durations are read as people write them") {
+  CHECK(*parse_duration("50us") == std::chrono::microseconds(50));
   CHECK(*parse_duration("500ms") == std::chrono::milliseconds(500));
   CHECK(*parse_duration("10m") == std::chrono::minutes(10));
   CHECK(*parse_duration("3") == std::chrono::seconds(3));
