@@ -49,6 +49,7 @@ struct ReadCall {
   MutableBytes into;
   Buffer buffer;  // of read_undecided, or the detour of an unaligned `into`
   bool detour = false;
+  bool unreadable = false;  // the device said so of some of it
   std::vector<BlockRead> blocks;
   std::vector<uint32_t> slots;
   uint32_t outstanding = 0;

@@ -38,6 +38,7 @@ ReadCall* StoreImpl::new_read(ObjectId object, uint32_t first_block) {
   call->object = object;
   call->first_block = first_block;
   call->status = Status{};
+  call->unreadable = false;
   return call;
 }
 
@@ -122,11 +123,16 @@ void StoreImpl::start_read(ReadCall* call, Bytes target) {
 }
 
 void StoreImpl::read_step(ReadCall* call, Status status) {
-  // A sector that cannot be read is as good as a damaged one: other copies have the block.
-  if (!status.ok()) SP_PROBE(store_unreadable_sector);
-  if (!status.ok() && call->status.ok())
-    call->status = Error(Code::damaged, std::move(status).error().with("reading blocks").message());
+  if (!status.ok()) {
+    call->unreadable = true;
+    if (call->status.ok()) call->status = std::move(status).error().with("reading blocks");
+  }
   if (--call->outstanding > 0) return;
+  if (call->unreadable) return probe_device(call);
+  verify_read(call);
+}
+
+void StoreImpl::verify_read(ReadCall* call) {
   const std::byte* const memory = call->detour ? call->buffer.data() : call->into.data();
   for (size_t i = 0; i < call->slots.size() && call->status.ok(); i++) {
     if (call->slots[i] == no_slot ||
@@ -144,6 +150,38 @@ void StoreImpl::read_step(ReadCall* call, Status status) {
   if (call->status.ok() && call->detour)
     std::memcpy(call->into.data(), memory, call->slots.size() * page_bytes);
   finish_read(call);
+}
+
+// A sector that cannot be read is as good as a damaged one: other copies have the block. A device
+// on which neither superblock can be read either is no device any more, and says nothing of blocks.
+void StoreImpl::probe_device(ReadCall* call) {
+  unreadable_.push_back(call);
+  if (unreadable_.size() > 1) return;  // the one on its way answers for this one, too
+  if (!probe_page_) probe_page_ = Buffer::allocate(page_bytes);
+  disk_->read(0, probe_page_.mutable_bytes(), [this](Status first) {
+    if (first.ok()) return device_probed({});
+    disk_->read(superblock_.layout.device_bytes - page_bytes, probe_page_.mutable_bytes(),
+                [this](Status last) { device_probed(std::move(last)); });
+  });
+}
+
+void StoreImpl::device_probed(Status status) {
+  const auto alive = alive_;
+  if (!status.ok()) {
+    SP_PROBE(store_device_dead_when_read);
+    fail(std::move(status).error().with("the device cannot be read any more"));
+    if (!*alive) return;
+  } else {
+    SP_PROBE(store_unreadable_sector);
+  }
+  const std::vector<ReadCall*> calls = std::move(unreadable_);
+  unreadable_.clear();
+  for (ReadCall* call : calls) {
+    call->status =
+        failure_ ? *failure_ : Error(Code::damaged, std::move(call->status).error().message());
+    finish_read(call);
+    if (!*alive) return;
+  }
 }
 
 void StoreImpl::finish_read(ReadCall* call) {

@@ -13,8 +13,8 @@
 //  returns anything unverified.
 //  - After a crash: every acknowledged prepare, set record and discard is there, nothing else is
 //  visible, and nothing is half there.
-//  - Any device error on write or flush makes the Store *failed*: every further call ends with that
-//  error; the disk has to be retired.
+//  - Any device error on write or flush, or a device of which nothing can be read any more, makes
+//  the Store *failed*: every further call ends with that error; the disk has to be retired.
 //
 // Thread rule: one reactor. Completions never run inside the call. Buffers are shared, not copied;
 // the caller must not change them. On-disk format: sp-disk-format(5).
@@ -155,8 +155,8 @@ class Store {
 
   // reads
   // `into` takes block_count blocks, zeros where there is no data. Code::damaged when a block fails
-  // verification (message names it; into is then not to be used).  When `undecided_blocks` matters
-  // to the caller, ask has_undecided first.
+  // verification (message names it), or its sector cannot be read though the device lives; into is
+  // then not to be used.  When `undecided_blocks` matters to the caller, ask has_undecided first.
   virtual void read(ObjectId object, uint16_t first_block, uint16_t block_count, MutableBytes into,
                     Callback<void(Result<std::vector<BlockRead>>)> done) = 0;
   virtual bool has_undecided(ObjectId object, uint16_t first_block, uint16_t block_count) const = 0;

@@ -116,6 +116,9 @@ class StoreImpl final : public Store {
   ReadCall* new_read(ObjectId object, uint32_t first_block);
   void start_read(ReadCall* call, Bytes alignment_of);
   void read_step(ReadCall* call, Status status);
+  void verify_read(ReadCall* call);
+  void probe_device(ReadCall* call);
+  void device_probed(Status status);
   void finish_read(ReadCall* call);
 
   // reclaim
@@ -142,11 +145,9 @@ class StoreImpl final : public Store {
   // log
   uint64_t log_pages_;
   uint64_t log_reserve_;  // pages that only reclaim and decisions may use
-  uint64_t next_lsn_ = 1;
-  uint64_t tail_ = 1;
+  uint64_t next_lsn_ = 1, tail_ = 1;
   uint64_t stable_tail_ = 1;  // the tail that a durable round has told
-  uint32_t session_ = 0;
-  uint32_t previous_session_ = 0;
+  uint32_t session_ = 0, previous_session_ = 0;
 
   // rounds
   std::deque<Operation*> queue_;
@@ -161,8 +162,7 @@ class StoreImpl final : public Store {
   std::vector<Commit> round_commits_;
   std::vector<DataPiece> unproven_;  // of the last durable round
   std::vector<Buffer> staging_;
-  std::vector<SetId> decides_pending_;
-  std::vector<SetId> forgets_pending_;
+  std::vector<SetId> decides_pending_, forgets_pending_;
   Done started_;
   std::weak_ptr<void> keeper_;
   uint64_t device_bytes_written_ = 0;
@@ -177,9 +177,10 @@ class StoreImpl final : public Store {
   // reads
   std::vector<std::unique_ptr<ReadCall>> reads_;
   std::vector<ReadCall*> reads_free_;
-  ReadCall* read_oldest_ = nullptr;
-  ReadCall* read_newest_ = nullptr;
+  ReadCall *read_oldest_ = nullptr, *read_newest_ = nullptr;
   uint64_t read_number_ = 0;
+  std::vector<ReadCall*> unreadable_;  // until it is known whether the device still lives
+  Buffer probe_page_;
 
   // reclaim
   enum class Reclaim : uint8_t { idle, logging, homes, publishing };
@@ -190,8 +191,7 @@ class StoreImpl final : public Store {
   uint32_t reclaim_outstanding_ = 0;
   bool reclaim_flushing_ = false;
   Buffer home_images_;
-  std::vector<Done> checkpoints_waiting_;
-  std::vector<Done> checkpoints_active_;
+  std::vector<Done> checkpoints_waiting_, checkpoints_active_;
 
   io::Timer lazy_timer_, late_timer_;  // late: of a round that the simulator holds back
   std::unique_ptr<io::Disk> disk_;     // destroyed first: its completions point here

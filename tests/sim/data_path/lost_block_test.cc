@@ -1,4 +1,4 @@
-// A block of which every copy is damaged.
+// Blocks of which no copy can be read, and devices of which nothing can.
 #include "rig.h"
 
 namespace sp::sim {
@@ -62,6 +62,45 @@ TEST_CASE("a block that the recovering copy has whose disk fails for a moment is
   const auto read = rig.read(1);
   REQUIRE_EQ(read.ok() ? "" : read.error().message(), "");
   CHECK_EQ(*read, 11);
+}
+
+// Reads were answered as damaged until something was written.
+TEST_CASE("a device that is dead retires its disk when it is read, and another primary answers") {
+  Rig rig(quiet());
+  REQUIRE(rig.write(1, 11).ok());
+  rig.world.run_for(seconds(1));
+  rig.world.disks().set_dead(rig.servers[0].paths[0], true);
+  CHECK_EQ(*rig.read(1), 11);
+  CHECK(rig.servers[0].server->disks().empty());
+  CHECK_EQ(rig.sum(&serve::Counters::blocks_lost), 0);
+  REQUIRE(rig.write(1, 12).ok());
+  rig.end_server(rig.servers[0], Death::power);
+  rig.world.disks().set_dead(rig.servers[0].paths[0], false);
+  rig.heal();
+  rig.same_copies();
+  CHECK_EQ(*rig.read(1), 12);
+}
+
+TEST_CASE("reads wait while all devices of a set are dead, and are answered once one is back") {
+  Rig rig(quiet());
+  REQUIRE(rig.write(1, 11).ok());
+  rig.world.run_for(seconds(1));
+  for (auto& process : rig.servers) rig.world.disks().set_dead(process.paths[0], true);
+  Buffer data = Buffer::allocate(limits::block_bytes);
+  std::optional<Status> outcome;
+  rig.clients[0].volume->read(limits::block_bytes, data.mutable_bytes(),
+                              [&](Status status) { outcome = std::move(status); });
+  rig.world.run_for(seconds(5));
+  CHECK_FALSE(outcome.has_value());
+  CHECK_EQ(rig.sum(&serve::Counters::blocks_lost), 0);
+  for (auto& process : rig.servers) {
+    rig.end_server(process, Death::power);
+    rig.world.disks().set_dead(process.paths[0], false);
+  }
+  rig.heal();
+  REQUIRE(rig.world.run_until([&] { return outcome.has_value(); }, seconds(10)));
+  REQUIRE(outcome->ok());
+  CHECK_EQ(decode_stamp(data.bytes(), {rig.clients[0].volume_id, 1}), 11);
 }
 
 }  // namespace
