@@ -190,8 +190,11 @@ void put_waiting(Json& json, const map::Map& map, const std::vector<member::Serv
           .put("what", fmt::format("{} writes of disk set {}.{}", set.writes_waiting, set.set.group,
                                    set.set.index));
       json.put("for", set.waits_for).end_object();
-      findings.critical(fmt::format("{} writes of disk set {}.{} wait for {}", set.writes_waiting,
-                                    set.set.group, set.set.index, set.waits_for));
+      const std::string who = fmt::format("disk set {}.{}", set.set.group, set.set.index);
+      findings.critical(
+          set.writes_waiting == 0
+              ? fmt::format("{} waits for {}", who, set.waits_for)
+              : fmt::format("{} writes of {} wait for {}", set.writes_waiting, who, set.waits_for));
     }
     for (const auto& [id, age_ms] : service.report.requests_waiting) {
       if (age_ms < waiting_request_ms_worth_saying) continue;

@@ -123,10 +123,10 @@ constexpr auto retry_backoff_min = 2ms;
 constexpr auto retry_backoff_max = 200ms;
 constexpr auto decided_delay =
     5ms;  // until copies are told of decisions that no Prepare has carried
-constexpr auto server_tick = 50ms;       // overdue copies, failed disks, parked requests
-constexpr auto command_retry = 300ms;    // of a command whose outcome is open
+constexpr auto server_tick = 50ms;          // overdue copies, failed disks, parked requests
+constexpr auto command_retry = 300ms;       // of a command whose outcome is open
 constexpr auto space_count_interval = 5ms;  // a disk's free blocks are not counted more often
-constexpr auto space_known_for = 100ms;  // a refusal for a full disk is not older
+constexpr auto space_known_for = 100ms;     // a refusal for a full disk is not older
 constexpr auto space_low_known_for = 1s;
 constexpr auto space_high_known_for = 30s;
 constexpr auto tombstone_interval = 10s;

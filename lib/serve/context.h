@@ -45,8 +45,9 @@ struct LocalDisk {
   // Blocks that were mended, or could not be, lately: until then they are left alone, so that two
   // copies which are damaged in the same block do not make each other mend it without end.
   std::map<std::pair<ObjectId, uint16_t>, io::Instant> mended_until;
-  bool failed = false;        // nothing is asked of it any more; it stays until the server ends
-  bool failure_told = false;  // the cluster has agreed that it is failed
+  uint32_t lost_slot_next = 0;  // where mending of blocks that came as lost goes on
+  bool failed = false;          // nothing is asked of it any more; it stays until the server ends
+  bool failure_told = false;    // the cluster has agreed that it is failed
   bool failure_in_flight = false;
   std::map<SetId, std::unique_ptr<Replica>> replicas;
 

@@ -16,6 +16,8 @@ constexpr io::Duration pause_min = std::chrono::milliseconds(100);
 constexpr io::Duration pause_max = std::chrono::seconds(5);
 constexpr io::Duration interrupted_below =
     std::chrono::milliseconds(400);  // buggify; well within what liveness allows
+// Copies that do not answer may hold a block that is damaged here: so long they are waited for.
+constexpr io::Duration absent_waited_below = std::chrono::milliseconds(800);
 }  // namespace
 
 // Part of one object on its way: at most limits::io_blocks_max carried blocks.
@@ -27,7 +29,9 @@ struct Joiner::Chunk {
   size_t read_to = 0;  // of this chunk
   size_t run = 0;      // blocks of the read at work
   std::vector<store::BlockState> carried;
-  Buffer data;  // content of carried, in order
+  std::shared_ptr<LostBlocks> run_lost;  // of that run: no copy has their content
+  std::vector<store::BlockState> lost;   // of this chunk
+  Buffer data;                           // content of carried, in order
 };
 
 Joiner::Joiner(Primary& primary, DiskId disk) : primary_(primary), disk_(disk) {}
@@ -232,6 +236,7 @@ void Joiner::read_chunk(std::shared_ptr<Chunk> chunk) {
                                   primary_.context_.tuning.recovery_blocks);
   chunk->read_to = 0;
   chunk->carried.clear();
+  chunk->lost.clear();
   chunk->data = chunk->count == 0 ? Buffer() : Buffer::allocate(chunk->count * limits::block_bytes);
   read_run(std::move(chunk));
 }
@@ -262,6 +267,8 @@ void Joiner::read_run(std::shared_ptr<Chunk> chunk) {
   const auto first = at(chunk->read_to).block;
   const auto object = chunk->state.object;
   const auto run = static_cast<uint16_t>(chunk->run);
+  const auto lost = chunk->run_lost = std::make_shared<LostBlocks>();
+  lost->wait_for_absent = pause_ < absent_waited_below;
   auto done = [weak = primary_.weak_from_this(), disk = disk_, round = round_,
                chunk = std::move(chunk), into](Result<std::vector<store::BlockRead>> read) {
     SP_JOINER_OR_RETURN(joiner);
@@ -274,17 +281,23 @@ void Joiner::read_run(std::shared_ptr<Chunk> chunk) {
         continue;  // discarded meanwhile: the copy hears of that by itself
       if (block.version > chunk->state.blocks[index].version)
         SP_PROBE(serve_recovered_block_written_meanwhile);
+      const uint16_t number = chunk->state.blocks[index].block;
+      const auto& lost_here = chunk->run_lost->blocks;
+      if (std::binary_search(lost_here.begin(), lost_here.end(), number)) {
+        chunk->lost.push_back({number, block.version, block.crc});
+        continue;
+      }
       if (kept != i)
         std::copy_n(into.data() + i * limits::block_bytes, limits::block_bytes,
                     into.data() + kept * limits::block_bytes);
       ++kept;
-      chunk->carried.push_back({chunk->state.blocks[index].block, block.version, block.crc});
+      chunk->carried.push_back({number, block.version, block.crc});
     }
     chunk->read_to += chunk->run;
     joiner->read_run(chunk);
   };
   careful_read(primary_.context_, primary_.disk_, primary_.set(), object, first, run, into, false,
-               std::move(done));
+               lost, std::move(done));
 }
 
 void Joiner::send_chunk(std::shared_ptr<Chunk> chunk) {
@@ -306,14 +319,16 @@ void Joiner::send_chunk(std::shared_ptr<Chunk> chunk) {
   for (const auto& block : now.blocks)
     request.blocks.push_back({block.block, block.version, block.crc});
   Buffer data = chunk->data;
-  for (size_t i = 0; i < chunk->carried.size(); ++i) {
-    const store::BlockState& read = chunk->carried[i];
+  const auto is_current = [&now](const store::BlockState& read) {
     const auto listed =
         std::lower_bound(now.blocks.begin(), now.blocks.end(), read.block,
                          [](const auto& state, uint16_t block) { return state.block < block; });
-    if (listed == now.blocks.end() || listed->block != read.block ||
-        listed->version != read.version)
-      continue;
+    return listed != now.blocks.end() && listed->block == read.block &&
+           listed->version == read.version;
+  };
+  for (size_t i = 0; i < chunk->carried.size(); ++i) {
+    const store::BlockState& read = chunk->carried[i];
+    if (!is_current(read)) continue;
     const auto from = data.bytes().subspan(i * limits::block_bytes, limits::block_bytes);
     if (request.carried.size() != i)
       std::copy(from.begin(), from.end(),
@@ -325,6 +340,13 @@ void Joiner::send_chunk(std::shared_ptr<Chunk> chunk) {
     data = {};
   else if (bytes != data.size())
     data = Buffer::copy_of(data.bytes().first(bytes));
+  for (const store::BlockState& block : chunk->lost) {
+    if (!is_current(block)) continue;
+    primary_.context_.host.log.error(
+        "block is lost: the copy gets it without content",
+        {{"disk", disk_}, {"block", block_text(request.object, block.block)}});
+    request.carried.push_back(static_cast<uint16_t>(block.block | wire::carried_lost));
+  }
   bytes_moved_ += bytes;
   trace_recovery(primary_.context_.host, request.set, request.object, disk_, request.blocks.size(),
                  request.carried.size());

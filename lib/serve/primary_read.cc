@@ -86,7 +86,7 @@ void Primary::admit_read(ClientRequest request) {
   if (careful) {
     raw->careful = true;
     return careful_read(context_, disk_, set(), body.object, body.first_block, body.block_count,
-                        into, true, std::move(done));
+                        into, true, nullptr, std::move(done));
   }
   disk_.store->read(body.object, body.first_block, body.block_count, into, std::move(done));
 }
@@ -116,7 +116,8 @@ void Primary::read_done(ReadCall* raw, Result<std::vector<store::BlockRead>> rea
                  call = std::move(call)](Result<std::vector<store::BlockRead>> again) mutable {
       if (const auto self = weak.lock()) self->read_done(call.release(), std::move(again));
     };
-    return careful_read(context_, disk_, set(), object, first, count, into, false, std::move(done));
+    return careful_read(context_, disk_, set(), object, first, count, into, false, nullptr,
+                        std::move(done));
   }
   if (!read.ok()) {
     if (read.error().code() == Code::damaged)

@@ -69,4 +69,9 @@ std::string check_content(bool discard, uint32_t first_block, uint32_t block_cou
   return "";
 }
 
+std::string block_text(ObjectId object, uint32_t block) {
+  return "volume " + std::to_string(object.volume) + " object " + std::to_string(object.index) +
+         " block " + std::to_string(block);
+}
+
 }  // namespace sp::serve

@@ -22,6 +22,8 @@ bool vouches_for(const wire::BeginEpochReply& reply, Version version);
 std::string check_content(bool discard, uint32_t first_block, uint32_t block_count,
                           std::span<const uint64_t> crcs, Bytes data);
 
+std::string block_text(ObjectId object, uint32_t block);  // "volume 3 object 4 block 7"
+
 // One block's worth of `data`.
 inline Bytes block_of(Bytes data, size_t index) {
   return data.subspan(index * limits::block_bytes, limits::block_bytes);

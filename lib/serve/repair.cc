@@ -14,11 +14,7 @@ namespace {
 
 constexpr io::Duration mend_pause = std::chrono::seconds(1);
 constexpr size_t mends_remembered_max = 4096;
-
-std::string block_text(ObjectId object, uint32_t block) {
-  return "volume " + std::to_string(object.volume) + " object " + std::to_string(object.index) +
-         " block " + std::to_string(block);
-}
+constexpr size_t lost_mended_at_a_time = 16;
 
 // One careful read: first as a whole; on damage block by block, each damaged one from the other
 // copies in turn.
@@ -30,6 +26,7 @@ struct CarefulRead : std::enable_shared_from_this<CarefulRead> {
   uint16_t first_block, block_count;
   MutableBytes into;
   bool compare;
+  std::shared_ptr<LostBlocks> lost;
   CarefulReadDone done;
 
   std::vector<store::BlockRead> reads;
@@ -169,7 +166,7 @@ struct CarefulRead : std::enable_shared_from_this<CarefulRead> {
   // The block may have been written anew meanwhile: then its new content is good.
   void again_or(const std::string& text) {
     if (++attempts < context.tuning.repair_attempts) return next_block();
-    if (unasked || changed())
+    if (changed() || (unasked && (lost == nullptr || lost->wait_for_absent)))
       return finish(Error(Code::transient, block_text(object, first_block + index) +
                                                " is damaged here, and copies that may have it do "
                                                "not answer, or it keeps being written"));
@@ -177,7 +174,10 @@ struct CarefulRead : std::enable_shared_from_this<CarefulRead> {
     const std::string what = block_text(object, first_block + index) +
                              " is damaged on every copy that can be reached: " + text;
     context.host.log.error("block damaged on every copy", {{"disk", disk.id}, {"what", what}});
-    finish(Error(Code::damaged, what));
+    if (lost == nullptr) return finish(Error(Code::damaged, what));
+    lost->blocks.push_back(wanted.block);
+    reads.push_back({wanted.version, wanted.crc});
+    advance();
   }
 
   void advance() {
@@ -195,7 +195,7 @@ struct CarefulRead : std::enable_shared_from_this<CarefulRead> {
 
 void careful_read(Context& context, LocalDisk& disk, SetId set, ObjectId object,
                   uint16_t first_block, uint16_t block_count, MutableBytes into, bool compare,
-                  CarefulReadDone done) {
+                  const std::shared_ptr<LostBlocks>& lost, CarefulReadDone done) {
   auto read = std::make_shared<CarefulRead>(context, disk);
   read->set = set;
   read->object = object;
@@ -203,6 +203,7 @@ void careful_read(Context& context, LocalDisk& disk, SetId set, ObjectId object,
   read->block_count = block_count;
   read->into = into;
   read->compare = compare;
+  read->lost = lost;
   read->done = std::move(done);
   read->start();
 }
@@ -220,8 +221,14 @@ void mend_block(Context& context, LocalDisk& disk, SetId set, ObjectId object, u
   }
   entry->second = now + mend_pause;
   const Buffer data = Buffer::allocate(limits::block_bytes);
-  careful_read(context, disk, set, object, block, 1, data.mutable_bytes(), false,
+  careful_read(context, disk, set, object, block, 1, data.mutable_bytes(), false, nullptr,
                [data](Result<std::vector<store::BlockRead>>) {});
+}
+
+void mend_lost_blocks(Context& context, LocalDisk& disk) {
+  const auto blocks = disk.store->lost(disk.lost_slot_next, lost_mended_at_a_time);
+  disk.lost_slot_next = blocks.size() < lost_mended_at_a_time ? 0 : blocks.back().slot + 1;
+  for (const auto& block : blocks) mend_block(context, disk, block.set, block.object, block.block);
 }
 
 }  // namespace sp::serve

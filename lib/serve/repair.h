@@ -14,16 +14,26 @@ namespace sp::serve {
 
 using CarefulReadDone = Callback<void(Result<std::vector<store::BlockRead>>)>;
 
+// For a reader that goes on without blocks of which no copy has the content.
+struct LostBlocks {
+  bool wait_for_absent = true;   // a copy that does not answer may have it: Code::transient
+  std::vector<uint16_t> blocks;  // within the object, ascending; of these `into` says nothing
+};
+
 // As Store::read, but with repair. Code::damaged only when no copy has a block whole; the message
 // names the block. `compare`: every block is also held against another copy, for a reader whose own
-// checksum has failed.
+// checksum has failed. With `lost`, such a block is noted there, and no error.
 void careful_read(Context& context, LocalDisk& disk, SetId set, ObjectId object,
                   uint16_t first_block, uint16_t block_count, MutableBytes into, bool compare,
-                  CarefulReadDone done);
+                  const std::shared_ptr<LostBlocks>& lost, CarefulReadDone done);
 
 // Finds out whether one block of this disk is damaged and mends it; for damage found while serving
 // another copy. Of one block at most once a second: the other copies are asked, and where they are
 // damaged too they would ask back.
 void mend_block(Context& context, LocalDisk& disk, SetId set, ObjectId object, uint16_t block);
+
+// Tries it, a few at a time, with blocks that came to this disk as lost: a copy that was away then
+// may be back. Whoever is asked and finds its own damaged mends that, too.
+void mend_lost_blocks(Context& context, LocalDisk& disk);
 
 }  // namespace sp::serve

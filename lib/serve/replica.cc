@@ -292,13 +292,18 @@ void Replica::recover_object(const wire::RecoverObject& request, const Buffer& d
     reply.text = refusal(request.epoch);
   else if (!record || (!record->recovering && !request.last))
     reply.text = "disk " + std::to_string(disk_) + " is not recovering this set";
-  else if ((data ? data.size() : 0) != request.carried.size() * limits::block_bytes)
+  std::vector<uint16_t> carried, lost;
+  for (const uint16_t number : request.carried) {
+    const auto block = static_cast<uint16_t>(number & ~wire::carried_lost);
+    (number == block ? carried : lost).push_back(block);
+  }
+  if (reply.text.empty() && (data ? data.size() : 0) != carried.size() * limits::block_bytes)
     reply.text = "data does not fit the carried blocks";
-  for (size_t i = 0; reply.text.empty() && i < request.carried.size(); ++i) {
+  for (size_t i = 0; reply.text.empty() && i < carried.size(); ++i) {
     const auto listed =
-        std::lower_bound(request.blocks.begin(), request.blocks.end(), request.carried[i],
+        std::lower_bound(request.blocks.begin(), request.blocks.end(), carried[i],
                          [](const auto& b, uint16_t block) { return b.block < block; });
-    if (listed == request.blocks.end() || listed->block != request.carried[i])
+    if (listed == request.blocks.end() || listed->block != carried[i])
       reply.text = "a carried block is not listed";
     else if (crc64(block_of(data.bytes(), i)) != listed->crc)
       reply.text = "a carried block does not match its checksum";
@@ -330,7 +335,12 @@ void Replica::recover_object(const wire::RecoverObject& request, const Buffer& d
   state.blocks.reserve(request.blocks.size());
   for (const auto& block : request.blocks)
     state.blocks.push_back({block.block, block.version, block.crc});
-  store_.apply_recovered(state, request.carried, data, std::move(finish));
+  for (const uint16_t block : lost) {
+    SP_PROBE(serve_block_comes_as_lost);
+    host_.log.error("block is lost on this copy as on all others",
+                    {{"disk", disk_}, {"block", block_text(request.object, block)}});
+  }
+  store_.apply_recovered(state, carried, lost, data, std::move(finish));
 }
 
 // digest

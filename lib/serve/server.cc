@@ -1,5 +1,7 @@
 #include "serve/server.h"
 
+#include "serve/records.h"
+#include "serve/repair.h"
 #include "serve/server_impl.h"
 
 namespace sp::serve {
@@ -48,11 +50,13 @@ void ServerImpl::tick() {
   // A copy: a tick may end a leadership only by way of the map, never inside, but commands of tests
   // may do anything.
   for (auto& [set, primary] : primaries_) primary->tick();
-  constexpr uint32_t sweep_ticks = 20;
+  constexpr uint32_t sweep_ticks = 20, mend_ticks = 10 * sweep_ticks;
   if (++ticks_ % sweep_ticks != 0) return;
   sweep();
   for (auto& [id, disk] : context_.disks) {
-    if (!disk->failed) disk->count_space(context_.now());
+    if (disk->failed) continue;
+    disk->count_space(context_.now());
+    if (ticks_ % mend_ticks == 0 && context_.serves(id)) mend_lost_blocks(context_, *disk);
   }
   std::vector<DiskId> doubtful;
   context_.space.each_doubtful(context_.now(), [&](DiskId disk) { doubtful.push_back(disk); });
@@ -69,6 +73,7 @@ member::Report ServerImpl::make_report() {
     const auto stats = disk->store->stats();
     report.disks.push_back({id, stats.blocks_total, stats.blocks_used, stats.objects_total,
                             stats.objects_used, stats.memory_bytes});
+    report_lost(*disk, report);
   }
   for (const auto& [set, primary] : primaries_) {
     primary->add_tasks(tasks);
@@ -77,6 +82,23 @@ member::Report ServerImpl::make_report() {
   }
   for (const auto& [disk, task] : tasks) report.tasks.push_back(task);
   return report;
+}
+
+// Blocks that came here without their content wait to be written anew.
+void ServerImpl::report_lost(const LocalDisk& disk, member::Report& report) {
+  constexpr size_t counted_max = 1000, named_max = 3;
+  std::map<SetId, std::pair<size_t, std::string>> sets;
+  for (const auto& block : disk.store->lost(0, counted_max)) {
+    auto& [count, text] = sets[block.set];
+    if (count < named_max) text += (count > 0 ? ", " : "") + block_text(block.object, block.block);
+    ++count;
+  }
+  for (auto& [set, found] : sets) {
+    std::string text = "a write to " + found.second;
+    if (found.first > named_max)
+      text += " and " + std::to_string(found.first - named_max) + " more blocks";
+    report.sets.push_back({set, 0, text + ": no copy that could be asked has it whole"});
+  }
 }
 
 std::string ServerImpl::open_work() const {

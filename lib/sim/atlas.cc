@@ -7,6 +7,10 @@ namespace sp::sim {
 void Atlas::observe(const map::Map& map) {
   if (map.index <= index_) return;
   index_ = map.index;
+  for (const auto& [id, set] : map.sets) {
+    if (const auto before = sets_.find(id); before != sets_.end())
+      doubt_newcomers(before->second, set);
+  }
   sets_ = map.sets;
   voters_ = 0;
   for (const auto& [id, node] : map.nodes) voters_ += node.voting ? 1 : 0;
@@ -19,6 +23,21 @@ void Atlas::observe(const map::Map& map) {
     }
     marks_.erase(lost->first);
     lost = lost_.erase(lost);
+  }
+}
+
+// A copy that was filled while others were damaged may have got those blocks without content.
+void Atlas::doubt_newcomers(const map::DiskSet& before, const map::DiskSet& now) {
+  for (const DiskId disk : now.base) {
+    if (std::find(before.base.begin(), before.base.end(), disk) != before.base.end()) continue;
+    std::set<Mark> doubts;
+    for (const auto& [other, marks] : marks_) {
+      for (Mark mark : marks) {
+        mark.device_offset = 0;
+        if (other != disk && mark.set == now.id) doubts.insert(mark);
+      }
+    }
+    if (!doubts.empty()) marks_[disk].merge(doubts);
   }
 }
 

@@ -20,7 +20,7 @@ class Atlas {
     SetId set;
     ObjectId object;
     uint16_t block = 0;
-    uint64_t device_offset = 0;
+    uint64_t device_offset = 0;  // 0: it may be damaged there, wherever it is
     auto operator<=>(const Mark&) const = default;
   };
 
@@ -49,6 +49,7 @@ class Atlas {
 
  private:
   using Block = std::pair<ObjectId, uint16_t>;
+  void doubt_newcomers(const map::DiskSet& before, const map::DiskSet& now);
   std::vector<DiskId> sound(const map::DiskSet& set, DiskId but) const;
   bool spoiled(DiskId disk, SetId set, const Block& block) const;
 

@@ -45,10 +45,13 @@ std::string Beyond::lose_disks(bool dead) {
     if (std::all_of(row.base.begin(), row.base.end(), [&](DiskId d) { return hit_.contains(d); }))
       lost_.insert(id);
   }
-  if (dead) {
-    // A dead device answers reads as damaged blocks do, until something is written to it.
+  // The work takes damage that a client is told of for a failure.
+  if (!damaged_without(hit_).empty()) {
     cluster_.stop_work();
-    advance_([this] { return work_ended(); }, seconds(30));
+    if (!advance_([this] { return work_ended(); }, seconds(30))) return "";
+  }
+  std::set<BlockKey> damaged = damaged_without(hit_);
+  if (dead) {
     for (auto& node : cluster_.nodes) {
       for (size_t i = 0; node.server && i < node.server->disks.size(); ++i) {
         if (hit_.contains(node.server->disks[i]))
@@ -57,6 +60,8 @@ std::string Beyond::lose_disks(bool dead) {
     }
     advance_([] { return false; }, milliseconds(draws_.below(3000)));
   }
+  std::erase_if(damaged,
+                [this](BlockKey block) { return damaged_without(hit_).count(block) == 0; });
   // All of them are down before the first is made anew.
   for (auto& node : cluster_.nodes) {
     if (node.server && std::any_of(node.server->disks.begin(), node.server->disks.end(),
@@ -66,7 +71,46 @@ std::string Beyond::lose_disks(bool dead) {
   for (const DiskId disk : hit_) replace(disk, dead);
   advance_([this] { return unreported().empty(); }, report_limit);
   if (auto wrong = unreported(); !wrong.empty()) return "report: " + wrong;
-  return read_back(false, {}, true);
+  return read_back(false, damaged, true);
+}
+
+const map::DiskSet& Beyond::set_of(BlockKey block) const {
+  const map::Map& map = *cluster_.newest_map();
+  const auto object = static_cast<uint32_t>(block.block / limits::blocks_per_object);
+  return map.sets.at(map::set_of(map, map.volumes.at(block.volume), object));
+}
+
+bool Beyond::is_sound(DiskId disk, BlockKey block) const {
+  const ObjectId object{block.volume,
+                        static_cast<uint32_t>(block.block / limits::blocks_per_object)};
+  for (auto& node : cluster_.nodes) {
+    for (size_t i = 0; node.server && i < node.server->disks.size(); ++i) {
+      if (node.server->disks[i] != disk || !node.server->server) continue;
+      store::Store* const store = node.server->server->store(disk);
+      if (store == nullptr) return false;
+      const auto found = store::locate(
+          *store, object, static_cast<uint16_t>(block.block % limits::blocks_per_object));
+      return !found || (!found->lost &&
+                        !cluster_.world.disks().harmed(node.server->paths[i], found->device_offset,
+                                                       limits::block_bytes));
+    }
+  }
+  return false;
+}
+
+std::set<BlockKey> Beyond::damaged_without(const std::set<DiskId>& gone) const {
+  std::set<BlockKey> damaged;
+  for (const VolumeId volume : cluster_.volumes) {
+    for (const uint64_t block : cluster_.history.blocks(volume)) {
+      std::vector<DiskId> left = set_of({volume, block}).base;
+      std::erase_if(left, [&](DiskId disk) { return gone.contains(disk); });
+      if (!left.empty() && std::none_of(left.begin(), left.end(), [&](DiskId disk) {
+            return is_sound(disk, {volume, block});
+          }))
+        damaged.insert({volume, block});
+    }
+  }
+  return damaged;
 }
 
 bool Beyond::work_ended() const {
@@ -152,23 +196,29 @@ std::string Beyond::unreported_disk(const map::Map& map, DiskId disk) const {
 std::string Beyond::read_back(bool all, const std::set<BlockKey>& damaged, bool writes) {
   ReadBack::Options options;
   options.writes = writes;
-  options.wanted = [this, all](BlockKey block) {
-    const map::Map& map = *cluster_.newest_map();
-    const auto object = static_cast<uint32_t>(block.block / limits::blocks_per_object);
-    return all || !lost_.contains(map::set_of(map, map.volumes.at(block.volume), object));
+  const auto wanted = [this, all, &damaged](BlockKey block) {
+    const map::DiskSet& row = set_of(block);
+    const bool complete = std::all_of(row.target.begin(), row.target.end(), [this](DiskId disk) {
+      return cluster_.newest_map()->disk_serves(disk);
+    });
+    return all || (!lost_.contains(row.id) && (complete || !damaged.contains(block)));
   };
+  options.wanted = wanted;
   ReadBack back(cluster_, std::move(options));
   advance_([&back] { return back.done(); }, seconds(30));
   if (!back.failure().empty()) return "report: " + back.failure();
   if (!back.done()) return "report: " + back.waits_for() + ", and is not lost";
-  if (back.damaged() == damaged) return "";
   for (const BlockKey& block : back.damaged()) {
     if (!damaged.contains(block))
       return "report: volume " + std::to_string(block.volume) + " block " +
              std::to_string(block.block) + ": says that it is damaged, and is not";
   }
-  return "report: volume " + std::to_string(damaged.begin()->volume) + " block " +
-         std::to_string(damaged.begin()->block) + ": is damaged everywhere, and was read";
+  for (const BlockKey& block : damaged) {
+    if (wanted(block) && !back.damaged().contains(block))
+      return "report: volume " + std::to_string(block.volume) + " block " +
+             std::to_string(block.block) + ": is damaged everywhere, and was read";
+  }
+  return "";
 }
 
 bool Beyond::damage_copies(BlockKey block) {
@@ -211,16 +261,17 @@ std::string Beyond::damage_block() {
     if (damage_copies(block)) damaged.insert(block);
   }
   if (auto wrong = read_back(true, damaged, false); !wrong.empty()) return wrong;
-  // Written anew it is whole, and the set brings copies up again. Until then it does not: a copy is
-  // not complete without a block that nobody can send.
-  if (auto wrong = read_back(true, damaged, true); !wrong.empty()) return wrong;
   auto& node = cluster_.nodes[draws_.below(cluster_.setup.storage_nodes)];
   const DiskId disk = node.server->disks[draws_.below(node.server->disks.size())];
+  damaged = damaged_without({disk});
   cluster_.end_server(node, io::SimHost::Death::power);
   replace(disk, false);
   advance_([] { return false; }, seconds(1));
   advance_([this] { return cluster_.unsettled().empty(); }, report_limit);
   if (auto wrong = cluster_.unsettled(); !wrong.empty()) return "report: not healed: " + wrong;
+  if (auto wrong = read_back(true, damaged, false); !wrong.empty()) return wrong;
+  // Written anew they are whole.
+  if (auto wrong = read_back(true, damaged, true); !wrong.empty()) return wrong;
   return read_back(true, {}, false);
 }
 

@@ -5,10 +5,10 @@
 //  nobody, and the disk that held the last copy is refused, named as lost with the number of its
 //  lost sets. All other sets get all of their copies back, and are read and written.
 //  - All copies of one block, damaged. It answers with Code::damaged until it is written, all
-//  others with their content; once it is written the set recovers copies as ever.
-// For work that writes stamps, without decayed blocks from before: a set whose last copy has a
-// block that cannot be read does not bring up further copies until that block is written.
-// Thread rule: the world's.
+//  others with their content; meanwhile a disk is lost, too, and gets all of its copies back.
+// Blocks that had decayed before on the copies that remain are named just so; where a disk of the
+// set is refused, which may yet come back with them, they are waited for. For work that writes
+// stamps. Thread rule: the world's.
 #pragma once
 #include <functional>
 #include <set>
@@ -40,6 +40,10 @@ class Beyond {
   std::string read_back(bool all, const std::set<BlockKey>& damaged, bool writes);
   std::string damage_block();
   bool damage_copies(BlockKey block);
+  bool is_sound(DiskId disk, BlockKey block) const;
+  const map::DiskSet& set_of(BlockKey block) const;
+  // Blocks of sets that live on, whose copies on other disks than these are all damaged.
+  std::set<BlockKey> damaged_without(const std::set<DiskId>& gone) const;
 
   Cluster& cluster_;
   io::SeededRandom draws_;

@@ -91,6 +91,8 @@ class Cluster : public ClusterProcesses {
   // Ends all processes, runs the world. Every disk is read in full, and has to be what
   // compare_copies saw last; damage is found only where a disk was harmed.
   std::string check_disks();
+  // A block that came to a disk without its content, and is still so; or nothing.
+  std::string unmended() const;
   std::string waiting() const;  // what the servers say that requests wait for
   std::string leaks();          // what is open though nothing is asked for any more
   // What liveness is judged by (cluster_situation.cc): the facts, and how long the oldest open

@@ -171,6 +171,21 @@ std::string Cluster::unsettled() const {
   return "";
 }
 
+std::string Cluster::unmended() const {
+  for (const auto& node : nodes) {
+    if (!node.server || !node.server->server) continue;
+    for (const DiskId disk : node.server->disks) {
+      const store::Store* const store = node.server->server->store(disk);
+      if (store == nullptr) continue;
+      for (const auto& lost : store->lost(0, 1))
+        return "disk " + std::to_string(disk) + " has no content for volume " +
+               std::to_string(lost.object.volume) + " block " +
+               std::to_string(uint64_t{lost.object.index} * limits::blocks_per_object + lost.block);
+    }
+  }
+  return "";
+}
+
 std::string Cluster::waiting() const {
   std::string text;
   for (const auto& node : nodes) {

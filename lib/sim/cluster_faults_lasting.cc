@@ -84,13 +84,17 @@ void ClusterFaults::follow_marks() {
   auto& disks = cluster_.world.disks();
   for (auto& node : cluster_.nodes) {
     if (!node.server || !node.server->server) continue;
-    for (const DiskId disk : node.server->disks) {
+    for (size_t i = 0; i < node.server->disks.size(); ++i) {
+      const DiskId disk = node.server->disks[i];
+      const std::string& path = node.server->paths[i];
       store::Store* const store = node.server->server->store(disk);
       if (store == nullptr) continue;
       const auto marks = atlas_.marks(disk);
       for (const Atlas::Mark& mark : marks) {
         const auto location = store::locate(*store, mark.object, mark.block);
-        if (location && location->proven && location->device_offset != mark.device_offset)
+        if (!location || !location->proven || location->device_offset == mark.device_offset)
+          continue;
+        if (!location->lost && !disks.harmed(path, location->device_offset, limits::block_bytes))
           atlas_.mend(disk, mark);
       }
     }

@@ -97,8 +97,6 @@ ClusterSetup setup_of(const RunOptions& options, const Knobs& knobs) {
 std::vector<Fault> plan_of(const RunOptions& options, const Knobs& knobs) {
   std::vector<Fault> plan = plan_faults(options.seed, knobs, options.faults_for);
   std::erase_if(plan, [&](const Fault& fault) { return options.without.contains(fault.index); });
-  if (knobs[Knob::beyond] == beyond_copies)
-    std::erase_if(plan, [](const Fault& fault) { return fault.kind == FaultKind::spoil; });
   return plan;
 }
 
@@ -146,12 +144,13 @@ class Run {
     const bool settled = advance(
         [this] {
           return administrators_.cleared() && faults_.unsettled().empty() &&
-                 cluster_.unsettled().empty();
+                 cluster_.unsettled().empty() && cluster_.unmended().empty();
         },
         heal_limit);
     if (!wrong_.empty()) return wrong_;
     if (!settled)
       return "liveness: not healed after a minute: " + faults_.unsettled() + cluster_.unsettled() +
+             cluster_.unmended() +
              (administrators_.cleared()
                   ? ""
                   : "; an administrator waits for " + administrators_.waits_for());

@@ -33,7 +33,9 @@ struct Operation {
   VolumeId volume = 0;
   ObjectState source;
   std::vector<uint16_t> carried;
+  std::vector<uint16_t> lost;
   std::vector<RecoveredEntry> entries;
+  size_t entries_whole = 0;  // the first of them; no copy has the content of the others
   uint64_t lsn = 0;
   bool effective = false;  // has records in the log
   Status outcome;

@@ -180,8 +180,11 @@ class Checker : public std::enable_shared_from_this<Checker> {
                     std::to_string(owner.block()) + " of object " + std::to_string(owner.object) +
                     " of volume " + std::to_string(owner.volume) + ", device offset " +
                     std::to_string(store_->state().table().slot_offset(slot)),
-                status.ok() ? "the content does not match its checksum" : status.error().message(),
-                "the cluster repairs it from another copy when it is read or scrubbed");
+                !status.ok()   ? status.error().message()
+                : owner.lost() ? "no copy had its content when this one was made"
+                               : "the content does not match its checksum",
+                owner.lost() ? "write the block anew, or bring back a disk that may still hold it"
+                             : "the cluster repairs it from another copy when it is read");
   }
 
   void digest() {
@@ -256,7 +259,7 @@ std::optional<Location> locate(const Store& store, ObjectId id, uint16_t block) 
   const uint32_t slot = object->slot(block);
   const Descriptor& owner = state.table().descriptor(slot);
   return Location{state.table().slot_offset(slot), Version::from_packed(owner.version), owner.crc,
-                  impl.is_proven(slot)};
+                  impl.is_proven(slot), owner.lost()};
 }
 
 Result<BlockName> parse_block_name(std::string_view text) {

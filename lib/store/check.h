@@ -76,6 +76,7 @@ struct Location {
   // False for the blink between a write and the proof that its round was whole: damage that falls
   // on the block then, before a crash, is taken for a torn write (sp-disk-format(5)).
   bool proven = true;
+  bool lost = false;  // came here without its content
 };
 struct BlockName {
   ObjectId object;

@@ -31,6 +31,9 @@ enum class RecordKind : uint8_t {
   opened = 14,      // OpenedBody: a session begins; what the one before left torn is void
 };
 constexpr uint8_t flag_relogged = 1;  // of a write: said again, its data are long on the disk
+// Of recovered: no copy had the content of these blocks. What is in their slots proves nothing of
+// the round, as with data that are long on the disk.
+constexpr uint8_t flag_lost = flag_relogged;
 
 struct RecordHeader {
   uint8_t kind;

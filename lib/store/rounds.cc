@@ -1,5 +1,8 @@
 // Rounds of StoreImpl: forming them from the queue, writing them, and letting them take effect.
 #include <algorithm>
+#include <array>
+#include <cstring>
+#include <string_view>
 
 #include "base/planted.h"
 #include "base/probe.h"
@@ -8,6 +11,21 @@
 namespace sp::store {
 
 namespace {
+
+// What stands in the slot of a block that came as lost: nothing with the checksum that it should
+// have.
+Bytes lost_content() {
+  struct alignas(Buffer::alignment) Page {
+    std::array<std::byte, page_bytes> bytes{};
+  };
+  static const Page page = [] {
+    constexpr std::string_view text = "no copy had the content of this block";
+    Page made;
+    std::memcpy(made.bytes.data(), text.data(), text.size());
+    return made;
+  }();
+  return page.bytes;
+}
 
 // Whether an object belongs to another set, or will when this round is durable. `object`: what is
 // known of it, null when it is new.
@@ -244,8 +262,10 @@ StoreImpl::Taken StoreImpl::take_recover(Operation& operation, uint32_t pages_li
   const ObjectState& source = operation.source;
   constexpr size_t bytes_max =
       sizeof(RecordHeader) + sizeof(ObjectBody) + recovered_per_record * sizeof(RecoveredEntry);
-  const size_t records =
-      (operation.carried.size() + recovered_per_record - 1) / recovered_per_record;
+  const auto records_of = [](size_t count) {
+    return (count + recovered_per_record - 1) / recovered_per_record;
+  };
+  const size_t records = records_of(operation.carried.size()) + records_of(operation.lost.size());
   if (builder_.pages_with(records + 1, bytes_max) + pages_for_decides() > pages_limit)
     return Taken::wait;
   const Object* object = state_.find(source.object);
@@ -256,39 +276,43 @@ StoreImpl::Taken StoreImpl::take_recover(Operation& operation, uint32_t pages_li
   }
   log_decides();  // what was decided before has to be found decided when this is replayed
   operation.entries.clear();
-  std::vector<size_t> positions;
-  for (size_t i = 0; i < operation.carried.size(); i++) {
-    const uint16_t block = operation.carried[i];
+  std::vector<const std::byte*> contents;
+  const auto add = [&](uint16_t block, const std::byte* content) {
     const auto at = std::lower_bound(
         source.blocks.begin(), source.blocks.end(), block,
         [](const BlockState& state, uint16_t value) { return state.block < value; });
     if (State::stored_version(state_, object, block) >= at->version) {
       SP_PROBE(store_recovery_brings_older);
-      continue;
+      return;
     }
     operation.entries.push_back({at->version.packed(), at->crc, no_slot, block, 0});
-    positions.push_back(i);
-  }
+    contents.push_back(content);
+  };
+  for (size_t i = 0; i < operation.carried.size(); i++)
+    add(operation.carried[i], operation.data.data() + i * page_bytes);
+  operation.entries_whole = operation.entries.size();
+  for (const uint16_t block : operation.lost) add(block, lost_content().data());
   if (get_slots(operation.entries.size(), operation.slots, operation.outcome) == Taken::wait)
     return Taken::wait;
   if (!operation.outcome.ok()) return Taken::yes;
   for (size_t i = 0; i < operation.entries.size(); i++) {
     RecoveredEntry& entry = operation.entries[i];
     entry.slot = operation.slots[i];
-    state_.table().claim(entry.slot,
-                         make_descriptor(source.object, source.set, entry.block,
-                                         Version::from_packed(entry.version), entry.crc));
-    builder_.add_data(entry.slot, operation.data.data() + positions[i] * page_bytes);
+    state_.table().claim(entry.slot, make_descriptor(source.object, source.set, entry.block,
+                                                     Version::from_packed(entry.version), entry.crc,
+                                                     i >= operation.entries_whole));
+    builder_.add_data(entry.slot, contents[i]);
   }
   round_blocks_ += static_cast<uint32_t>(operation.entries.size());
   ObjectBody head{source.changed.packed(), source.set.packed(), source.object.volume,
                   source.object.index, 0};
   bool first = true;
   for (size_t at = 0; at < operation.entries.size(); at += head.count) {
-    head.count =
-        static_cast<uint32_t>(std::min(recovered_per_record, operation.entries.size() - at));
+    const bool whole = at < operation.entries_whole;
+    const size_t end = whole ? operation.entries_whole : operation.entries.size();
+    head.count = static_cast<uint32_t>(std::min(recovered_per_record, end - at));
     const uint64_t lsn = builder_.append(
-        RecordKind::recovered, 0,
+        RecordKind::recovered, whole ? uint8_t{0} : flag_lost,
         {struct_bytes(head), std::as_bytes(std::span(operation.entries).subspan(at, head.count))});
     if (std::exchange(first, false)) operation.lsn = lsn;
   }

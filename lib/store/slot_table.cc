@@ -71,6 +71,7 @@ void SlotTable::claim(uint32_t slot, const Descriptor& owner) {
   SP_ASSERT(!entry.used());
   entry = owner;
   entry.block_and_flags |= Descriptor::flag_used | Descriptor::flag_uncommitted;
+  if (entry.lost()) lost_.insert(slot);
 }
 
 void SlotTable::commit(uint32_t slot, uint64_t lsn) {
@@ -84,6 +85,7 @@ void SlotTable::clear(uint32_t slot, uint64_t lsn) {
   Descriptor& entry = writable(slot);
   SP_ASSERT(entry.used());
   if (!entry.uncommitted()) mark_dirty(slot / per_page, lsn);
+  if (entry.lost()) lost_.erase(slot);
   entry = Descriptor{};
 }
 
@@ -190,7 +192,10 @@ void SlotTable::take_image(uint32_t page, MutableBytes out) {
   std::memcpy(out.data(), &header, sizeof header);
 }
 
-void SlotTable::load_entry(uint32_t slot, const Descriptor& entry) { writable(slot) = entry; }
+void SlotTable::load_entry(uint32_t slot, const Descriptor& entry) {
+  writable(slot) = entry;
+  if (entry.lost()) lost_.insert(slot);
+}
 
 void SlotTable::load_page_state(uint32_t page, uint64_t sequence, uint64_t intent_lsn) {
   states_[page].sequence = sequence;
@@ -200,7 +205,8 @@ void SlotTable::load_page_state(uint32_t page, uint64_t sequence, uint64_t inten
 
 uint64_t SlotTable::memory_bytes() const {
   return pages_present_ * sizeof(Page) + pages_.size() * (sizeof(pages_[0]) + sizeof(PageState)) +
-         (free_.size() + summary_.size()) * 8 + (dirty_.size() + intents_.size()) * 64;
+         (free_.size() + summary_.size()) * 8 +
+         (dirty_.size() + intents_.size() + lost_.size()) * 64;
 }
 
 }  // namespace sp::store

@@ -33,10 +33,12 @@ struct Descriptor {
 
   static constexpr uint16_t flag_used = 0x8000;
   static constexpr uint16_t flag_uncommitted = 0x4000;  // in memory only
+  static constexpr uint16_t flag_lost = 0x2000;         // the content was nowhere to be had
   static constexpr uint16_t block_mask = 0x1fff;
 
   bool used() const { return (block_and_flags & flag_used) != 0; }
   bool uncommitted() const { return (block_and_flags & flag_uncommitted) != 0; }
+  bool lost() const { return (block_and_flags & flag_lost) != 0; }
   uint16_t block() const { return block_and_flags & block_mask; }
   ObjectId object_id() const { return {volume, object}; }
 };
@@ -80,6 +82,7 @@ class SlotTable {
     return superblock_.layout.data_offset + uint64_t{slot} * 4096;
   }
   const Descriptor& descriptor(uint32_t slot) const;
+  const std::set<uint32_t>& lost() const { return lost_; }  // slots of blocks without content
 
   // ownership
   void claim(uint32_t slot, const Descriptor& owner);  // free -> uncommitted
@@ -131,6 +134,7 @@ class SlotTable {
   std::vector<PageState> states_;
   std::set<std::pair<uint64_t, uint32_t>> dirty_;
   std::set<std::pair<uint64_t, uint32_t>> intents_;
+  std::set<uint32_t> lost_;
   uint64_t pages_present_ = 0;
 
   std::vector<uint64_t> free_;     // bit per slot

@@ -15,7 +15,7 @@ SlotList::SlotList(std::span<const uint32_t> slots) : count_(static_cast<uint32_
 }
 
 Descriptor make_descriptor(ObjectId object, SetId set, uint32_t block, Version version,
-                           uint64_t crc) {
+                           uint64_t crc, bool lost) {
   Descriptor descriptor;
   descriptor.crc = crc;
   descriptor.version = version.packed();
@@ -23,6 +23,7 @@ Descriptor make_descriptor(ObjectId object, SetId set, uint32_t block, Version v
   descriptor.object = object.index;
   descriptor.set = set.packed();
   descriptor.block_and_flags = static_cast<uint16_t>(block | Descriptor::flag_used);
+  if (lost) descriptor.block_and_flags |= Descriptor::flag_lost;
   return descriptor;
 }
 

@@ -170,6 +170,6 @@ class State {
 };
 
 Descriptor make_descriptor(ObjectId object, SetId set, uint32_t block, Version version,
-                           uint64_t crc);
+                           uint64_t crc, bool lost = false);
 
 }  // namespace sp::store

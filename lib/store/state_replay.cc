@@ -101,9 +101,10 @@ Status State::replay_placed(const Record& record, uint64_t lsn) {
   SP_CHECK(check_set_of(id, SetId::from_packed(head.set), lsn));
   for (size_t i = 0; i < head.count; i++) {
     const auto entry = record.entry<ObjectBody, RecoveredEntry>(i);
-    SP_CHECK(claim_for_replay(entry.slot,
-                              make_descriptor(id, SetId::from_packed(head.set), entry.block,
-                                              Version::from_packed(entry.version), entry.crc)));
+    SP_CHECK(
+        claim_for_replay(entry.slot, make_descriptor(id, SetId::from_packed(head.set), entry.block,
+                                                     Version::from_packed(entry.version), entry.crc,
+                                                     (record.flags & flag_lost) != 0)));
     if (record.kind == RecordKind::repair)
       add_repair(head, entry, true, lsn);
     else

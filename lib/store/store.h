@@ -33,9 +33,8 @@
 #include "base/ids.h"
 #include "base/limits.h"
 #include "base/result.h"
-#include "base/versions.h"
 #include "io/host.h"
-#include "store/bounds.h"
+#include "store/options.h"
 
 namespace sp::store {
 
@@ -95,28 +94,11 @@ struct BlockRead {
   uint64_t crc = 0;  // of the content as stored; of zeros when there is none
 };
 
-struct Stats {
-  uint64_t blocks_total = 0;  // data slots for users and reserve together
-  uint64_t blocks_used = 0;
-  uint64_t blocks_free = 0;  // at rest: all that are not used
-  uint64_t objects_total = 0;
-  uint64_t objects_used = 0;
-  uint64_t log_pages_total = 0;
-  uint64_t memory_bytes = 0;          // what index and caches take
-  uint64_t device_bytes_written = 0;  // data and metadata, since open: for amplification
-  uint64_t calls_open = 0;            // reads and changes that have not completed
-};
-
-struct Options {
-  bool verify_only =
-      false;  // open read-only: nothing is written, not even recovery (sp-disk-check)
-  // As store/bounds.h and base/limits.h say, unless the simulator makes them small; never larger.
-  uint32_t operations_kept_max = limits::set_undecided_max;  // of one set
-  uint32_t round_pages_max = store::round_pages_max;         // at least 16, or what the log allows
-  uint32_t round_blocks_max = store::round_blocks_max;
-  uint32_t home_batch_pages = store::home_batch_pages;
-  io::Duration lazy_delay = store::lazy_delay;
-  uint16_t disk_minor_newest = Versions().disk_minor_newest;
+struct LostBlock {
+  uint32_t slot = 0;
+  ObjectId object;
+  SetId set;
+  uint16_t block = 0;  // within the object
 };
 
 class Store {
@@ -176,16 +158,18 @@ class Store {
   virtual std::vector<ObjectId> changed_objects(SetId set, Version after, ObjectId cursor,
                                                 size_t count_max) const = 0;
   virtual ObjectState object_state(ObjectId object) const = 0;
-  // Brings one object to what `source` says: stores the given blocks (data: the content of
-  // source.blocks[i] for each i in `carried`, in order) unless a newer version is here; removes
-  // decided blocks that source does not list unless they are newer than source.changed. Durable
-  // when done.
+  // Brings one object to what `source` says: stores the given blocks (data: the content of the
+  // blocks numbered in `carried`, in order) unless as new a version is here; removes decided blocks
+  // that source does not list unless they are newer than source.changed. Of those in `lost` nobody
+  // has the content: they are here in their version then, and damaged. Durable when done.
   virtual void apply_recovered(const ObjectState& source, std::span<const uint16_t> carried,
-                               Buffer data, Done durable) = 0;
+                               std::span<const uint16_t> lost, Buffer data, Done durable) = 0;
   // Rewrites one decided block whose stored copy is damaged, if it still has this version. The
   // content is verified against crc first.
   virtual void repair(ObjectId object, uint16_t block, Version version, uint64_t crc, Buffer data,
                       Done durable) = 0;
+  // Blocks that came here as lost and were neither repaired nor written since, by slot.
+  virtual std::vector<LostBlock> lost(uint32_t first_slot, size_t count_max) const = 0;
   // Tombstones (discards) of the set up to `passed` are no longer needed by any copy.
   virtual void forget_tombstones(SetId set, Version passed) = 0;
 

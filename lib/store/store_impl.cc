@@ -235,7 +235,7 @@ ObjectState StoreImpl::object_state(ObjectId id) const {
 }
 
 void StoreImpl::apply_recovered(const ObjectState& source, std::span<const uint16_t> carried,
-                                Buffer data, Done durable) {
+                                std::span<const uint16_t> lost, Buffer data, Done durable) {
   if (failure_) return refuse(std::move(durable), *failure_);
   if (options_.verify_only)
     return refuse(std::move(durable), Error(Code::refused, "the store is open for reading only"));
@@ -245,13 +245,17 @@ void StoreImpl::apply_recovered(const ObjectState& source, std::span<const uint1
     return values.empty() || key(values.back()) < limits::blocks_per_object;
   };
   const auto block_of = [](const BlockState& state) { return state.block; };
-  bool valid = source.object.volume != 0 && ascending(source.blocks, block_of) &&
-               ascending(carried, [](uint16_t block) { return block; });
-  for (const uint16_t block : carried)
-    valid =
-        valid && std::binary_search(
-                     source.blocks.begin(), source.blocks.end(), BlockState{block, {}, 0},
-                     [](const BlockState& a, const BlockState& b) { return a.block < b.block; });
+  bool valid = source.object.volume != 0 && ascending(source.blocks, block_of);
+  for (const auto& numbers : {carried, lost}) {
+    valid = valid && ascending(numbers, [](uint16_t block) { return block; });
+    for (const uint16_t block : numbers)
+      valid =
+          valid && std::binary_search(
+                       source.blocks.begin(), source.blocks.end(), BlockState{block, {}, 0},
+                       [](const BlockState& a, const BlockState& b) { return a.block < b.block; });
+  }
+  for (const uint16_t block : lost)
+    valid = valid && !std::binary_search(carried.begin(), carried.end(), block);
   for (const BlockState& state : source.blocks)
     valid = valid && !state.version.is_zero() && state.version <= source.changed;
   const size_t bytes = carried.size() * page_bytes;
@@ -271,8 +275,21 @@ void StoreImpl::apply_recovered(const ObjectState& source, std::span<const uint1
   Operation* operation = new_operation(Operation::Kind::recover, std::move(durable));
   operation->source = source;
   operation->carried.assign(carried.begin(), carried.end());
+  operation->lost.assign(lost.begin(), lost.end());
   operation->data = std::move(data);
   enqueue(operation);
+}
+
+std::vector<LostBlock> StoreImpl::lost(uint32_t first_slot, size_t count_max) const {
+  std::vector<LostBlock> blocks;
+  const auto& slots = state_.table().lost();
+  for (auto slot = slots.lower_bound(first_slot); slot != slots.end() && blocks.size() < count_max;
+       ++slot) {
+    const Descriptor& owner = state_.table().descriptor(*slot);
+    if (!owner.uncommitted())
+      blocks.push_back({*slot, owner.object_id(), SetId::from_packed(owner.set), owner.block()});
+  }
+  return blocks;
 }
 
 void StoreImpl::repair(ObjectId object, uint16_t block, Version version, uint64_t crc, Buffer data,

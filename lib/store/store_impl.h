@@ -45,8 +45,9 @@ class StoreImpl final : public Store {
   std::vector<ObjectId> changed_objects(SetId set, Version after, ObjectId cursor,
                                         size_t count_max) const override;
   ObjectState object_state(ObjectId object) const override;
-  void apply_recovered(const ObjectState& source, std::span<const uint16_t> carried, Buffer data,
-                       Done durable) override;
+  void apply_recovered(const ObjectState& source, std::span<const uint16_t> carried,
+                       std::span<const uint16_t> lost, Buffer data, Done durable) override;
+  std::vector<LostBlock> lost(uint32_t first_slot, size_t count_max) const override;
   void repair(ObjectId object, uint16_t block, Version version, uint64_t crc, Buffer data,
               Done durable) override;
   void forget_tombstones(SetId set, Version passed) override;
@@ -154,8 +155,7 @@ class StoreImpl final : public Store {
   std::vector<std::unique_ptr<Operation>> operations_;  // all that were ever made
   std::vector<Operation*> operations_free_;
   RoundBuilder builder_;
-  bool round_active_ = false, round_flushing_ = false;
-  bool waking_ = false, want_round_ = false;
+  bool round_active_ = false, round_flushing_ = false, waking_ = false, want_round_ = false;
   uint32_t round_outstanding_ = 0, round_blocks_ = 0, round_growth_ = 0;
   uint64_t round_tail_ = 0;
   std::vector<Operation*> round_operations_;

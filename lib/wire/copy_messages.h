@@ -94,6 +94,8 @@ struct RecoverBlock {
   Version version;
   uint64_t crc = 0;
 };
+// Of a number in `carried`: no copy has the content of this block, and none follows.
+constexpr uint16_t carried_lost = 0x8000;
 struct RecoverObject {  // the primary's decided state of one object, and the content of the blocks
                         // numbered in `carried` (block numbers)
   SetId set;

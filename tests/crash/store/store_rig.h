@@ -138,9 +138,10 @@ class StoreRig {
   Status checkpoint() {
     return blocking([&](store::Store::Done done) { store->checkpoint(std::move(done)); });
   }
-  Status apply(const store::ObjectState& source, std::vector<uint16_t> carried, Buffer data) {
+  Status apply(const store::ObjectState& source, std::vector<uint16_t> carried, Buffer data,
+               std::vector<uint16_t> lost = {}) {
     return blocking([&](store::Store::Done done) {
-      store->apply_recovered(source, carried, data, std::move(done));
+      store->apply_recovered(source, carried, lost, data, std::move(done));
     });
   }
   Status repair(ObjectId object, uint16_t block, Version version, Buffer data) {

@@ -103,5 +103,74 @@ TEST_CASE("reads wait while all devices of a set are dead, and are answered once
   CHECK_EQ(decode_stamp(data.bytes(), {rig.clients[0].volume_id, 1}), 11);
 }
 
+void wipe(Rig& rig, size_t server) {
+  rig.world.disks().wipe(rig.servers[server].paths[0]);
+  rig.format_disk(rig.servers[server], 0);
+}
+
+// Recovery began again and again at this block.
+TEST_CASE("a set whose last copy has a block that cannot be read gets all of its copies back") {
+  Rig rig(quiet());
+  for (uint64_t block = 1; block < 6; ++block) REQUIRE(rig.write(block, 10 + block).ok());
+  rig.world.run_for(seconds(1));
+  for (size_t server : {1, 2}) rig.end_server(rig.servers[server], Death::power);
+  rig.world.run_for(seconds(2));
+  rig.make_unreadable(0, 3);
+  for (size_t server : {1, 2}) wipe(rig, server);
+  rig.heal();
+  rig.same_copies();
+  const auto is_lost = [&] {
+    const auto lost = rig.read(3);
+    REQUIRE_FALSE(lost.ok());
+    CHECK_EQ(lost.error().code(), Code::damaged);
+    for (uint64_t block : {1, 2, 4, 5}) CHECK_EQ(*rig.read(block), 10 + block);
+  };
+  is_lost();
+  const auto report = rig.servers[1].server->make_report();
+  REQUIRE_FALSE(report.sets.empty());
+  CHECK_NE(report.sets[0].waits_for.find("object 0 block 3"), std::string::npos);
+  // Nothing else comes of it after a loss of power, or once the first copy is gone.
+  for (auto& process : rig.servers) rig.end_server(process, Death::power);
+  rig.heal();
+  is_lost();
+  rig.end_server(rig.servers[0], Death::power);
+  rig.world.run_for(seconds(2));
+  wipe(rig, 0);
+  rig.heal();
+  is_lost();
+  REQUIRE(rig.write(3, 33).ok());
+  CHECK_EQ(*rig.read(3), 33);
+  rig.heal();
+  rig.same_copies();
+  for (auto& process : rig.servers)
+    CHECK(process.server->store(process.disks[0])->lost(0, 10).empty());
+}
+
+TEST_CASE("a block that no copy had is mended by one that returns with it") {
+  Rig rig(quiet());
+  REQUIRE(rig.write(2, 22).ok());
+  REQUIRE(rig.write(3, 33).ok());
+  rig.world.run_for(seconds(1));
+  for (size_t server : {1, 2}) rig.end_server(rig.servers[server], Death::power);
+  rig.world.run_for(seconds(2));
+  rig.corrupt(0, 3);
+  wipe(rig, 1);
+  rig.start_server(rig.servers[1]);
+  rig.world.run_for(seconds(1));
+  const auto& row = rig.control.map().sets.begin()->second;
+  REQUIRE(rig.world.run_until([&] { return row.acting.size() == 2; }, seconds(10)));
+  store::Store* const store = rig.servers[1].server->store(rig.servers[1].disks[0]);
+  CHECK_EQ(store->lost(0, 10).size(), 1);
+  REQUIRE(rig.write(2, 23).ok());
+  rig.heal();
+  REQUIRE(rig.world.run_until([&] { return store->lost(0, 10).empty(); }, seconds(30)));
+  rig.world.run_for(seconds(1));
+  rig.end_server(rig.servers[2], Death::power);
+  CHECK_EQ(*rig.read(3), 33);
+  rig.end_server(rig.servers[0], Death::power);
+  CHECK_EQ(*rig.read(3), 33);
+  CHECK_EQ(*rig.read(2), 23);
+}
+
 }  // namespace
 }  // namespace sp::sim
