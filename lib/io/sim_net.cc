@@ -316,17 +316,13 @@ bool SimNet::hampered() const {
 
 bool SimNet::flows(const std::string& from, const std::string& to) const {
   const uint32_t a = state_->node_named(from), b = state_->node_named(to);
-  if (a == b) return true;
-  const auto& link = state_->link(a, b);
-  return link.up && link.extra_base_ns + link.extra_mean_ns == 0 &&
-         std::max(link.clogged_until_ns, link.held_until_ns) <= state_->core.now_ns();
+  return a == b || state_->link(a, b).flows(state_->core.now_ns());
 }
 
 bool SimNet::all_flows() const {
   const int64_t now = state_->core.now_ns();
-  return std::all_of(state_->links.begin(), state_->links.end(), [now](const State::Link& link) {
-    return link.up && link.clogged_until_ns <= now;
-  });
+  return std::all_of(state_->links.begin(), state_->links.end(),
+                     [now](const State::Link& link) { return link.flows(now); });
 }
 
 size_t SimNet::connection_count() const { return state_->connections.size(); }

@@ -88,6 +88,10 @@ struct SimNet::State {
     int64_t clogged_until_ns = 0;
     int64_t held_until_ns = 0;  // of connections that were held
     int64_t extra_base_ns = 0, extra_mean_ns = 0;
+    bool flows(int64_t now_ns) const {
+      return up && extra_base_ns + extra_mean_ns == 0 && clogged_until_ns <= now_ns &&
+             held_until_ns <= now_ns;
+    }
   };
   struct ConnectAttempt {
     uint32_t host = 0;

@@ -39,6 +39,7 @@ class Atlas {
   void spoil(DiskId disk, const Mark& mark) { marks_[disk].insert(mark); }
   void mend(DiskId disk, const Mark& mark) { marks_[disk].erase(mark); }
   const std::set<Mark>& marks(DiskId disk) { return marks_[disk]; }
+  const std::map<DiskId, std::set<Mark>>& all_marks() const { return marks_; }
   // Its content is gone, or no part of it can be relied on.
   void lose(DiskId disk) { lost_[disk] = 0; }
   void find_sound(DiskId disk) { lost_.erase(disk); }  // what was doubted of it is overwritten

@@ -37,6 +37,8 @@ class ClusterFaults {
   void end_of_lies();
   // After heal: what is lost and not replaced yet, or nothing.
   std::string unsettled() const;
+  // Blocks, by disk; not all that are mended are taken out at once.
+  const std::map<DiskId, std::set<Atlas::Mark>>& spoiled() const { return atlas_.all_marks(); }
   // What must not be said of nodes, versions and levels, or nothing.
   std::string check() { return membership_.check(); }
 

@@ -332,7 +332,7 @@ class Run {
       faults_.tend();
       cluster_.tend();
       if (!looks_at_liveness_) continue;
-      if (wrong_ = liveness_.look(); wrong_.empty()) continue;
+      if (wrong_ = liveness_.look(faults_.spoiled()); wrong_.empty()) continue;
       wrong_ = "liveness: " + wrong_;
       return false;
     }

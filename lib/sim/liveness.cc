@@ -10,9 +10,10 @@ namespace {
 constexpr auto flows_within = std::chrono::seconds(1);
 }
 
-std::string Liveness::look() {
+std::string Liveness::look(const std::map<DiskId, std::set<Atlas::Mark>>& spoiled) {
   const io::Instant now = cluster_.world.now();
   Situation situation = cluster_.situation();
+  situation.spoiled = spoiled;
   if (!situation.same_as(judged_) || verdicts_.empty()) {
     verdicts_ = recoverable(situation);
     judged_ = std::move(situation);

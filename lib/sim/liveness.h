@@ -6,6 +6,7 @@
 #include <map>
 #include <string>
 
+#include "sim/atlas.h"
 #include "sim/cluster.h"
 
 namespace sp::sim {
@@ -17,8 +18,8 @@ class Liveness {
   static constexpr io::Duration deadline = std::chrono::seconds(10);
 
   explicit Liveness(Cluster& cluster) : cluster_(cluster) {}
-  // To be asked every now and then. What is stuck, or nothing.
-  std::string look();
+  // To be asked every now and then, with the blocks that are spoiled. What is stuck, or nothing.
+  std::string look(const std::map<DiskId, std::set<Atlas::Mark>>& spoiled);
   // Every volume makes progress, and has had time to show it.
   bool at_ease() const;
 

@@ -113,10 +113,29 @@ class Judge {
     const std::string set = "set " + std::to_string(row.id.index);
     if (std::none_of(row.base.begin(), row.base.end(), is_well))
       return set + " has no complete copy";
+    if (some_block_is_away(row)) return set + " has a block that no copy can give now";
     const auto group = situation_.map->groups.find(row.id.group);
     const uint32_t needed = group == situation_.map->groups.end() ? 2u : group->second.min_copies;
     const auto there = std::count_if(row.target.begin(), row.target.end(), is_well);
     return static_cast<uint32_t>(there) >= needed ? "" : set + " has too few copies";
+  }
+
+  // Spoiled on each complete copy that is well.
+  bool some_block_is_away(const map::DiskSet& row) const {
+    std::map<std::pair<ObjectId, uint16_t>, std::ptrdiff_t> copies_spoiled;
+    std::ptrdiff_t copies = 0;
+    for (const DiskId disk : row.base) {
+      if (health_of(disk) != Health::well) continue;
+      ++copies;
+      const auto marks = situation_.spoiled.find(disk);
+      if (marks == situation_.spoiled.end()) continue;
+      std::set<std::pair<ObjectId, uint16_t>> blocks;  // one may carry several marks of a block
+      for (const Atlas::Mark& mark : marks->second)
+        if (mark.set == row.id) blocks.emplace(mark.object, mark.block);
+      for (const auto& block : blocks) ++copies_spoiled[block];
+    }
+    return std::any_of(copies_spoiled.begin(), copies_spoiled.end(),
+                       [copies](const auto& entry) { return entry.second == copies; });
   }
 
   // A server does not serve without the beacon of its node.

@@ -6,9 +6,10 @@
 // configuration in the logs of those concerned: who knows the newest one is among any majority of
 // the one before), the beacon of its client's node, and for each of its sets enough disks
 // (min_copies of where placement wants the copies, and one that holds everything decided) are well
-// and reach each other, and everything else is gone altogether: ended, or cut off from all of
-// those. What is half there (a link in one direction, a process that stands still, a disk that
-// stalls) excuses, because it may rightly be waited for.
+// and reach each other, no block of the set is spoiled on all that hold everything decided and are
+// well (another one may have it, and is rightly waited for), and everything else is gone
+// altogether: ended, or cut off from all of those. What is half there (a link in one direction, a
+// process that stands still, a disk that stalls) excuses, because it may rightly be waited for.
 #pragma once
 #include <map>
 #include <set>
@@ -16,6 +17,7 @@
 #include <vector>
 
 #include "map/map.h"
+#include "sim/atlas.h"
 
 namespace sp::sim {
 
@@ -49,13 +51,14 @@ struct Situation {
   std::vector<std::vector<bool>> reaches;  // [from - 1][to - 1]
   bool network_well = true;                // links are as the world's options say
   std::map<DiskId, DiskFacts> disks;
+  std::map<DiskId, std::set<Atlas::Mark>> spoiled;  // blocks
   std::vector<VolumeFacts> volumes;
   const map::Map* map = nullptr;  // the newest agreed
   uint64_t map_index = 0;         // of it
   // The same verdicts: what is agreed at one index is one thing, whose ever copy of it this is.
   bool same_as(const Situation& other) const {
     return nodes == other.nodes && reaches == other.reaches && network_well == other.network_well &&
-           disks == other.disks && volumes == other.volumes &&
+           disks == other.disks && spoiled == other.spoiled && volumes == other.volumes &&
            (map == nullptr) == (other.map == nullptr) && map_index == other.map_index;
   }
 };
