@@ -65,7 +65,7 @@ int main(int argc, char** argv) {
   alone.pins = {{Knob::nodes, 3},         {Knob::witness, 0},  {Knob::disks, 1},
                 {Knob::sets, 8},          {Knob::clients, 2},  {Knob::client_nodes, 1},
                 {Knob::volumes, 2},       {Knob::depth, 2},    {Knob::length, 4},
-                {Knob::think_ms, 120},    {Knob::database, 0}, {Knob::noise, 0},
+                {Knob::think_ms, 260},    {Knob::database, 0}, {Knob::noise, 0},
                 {Knob::interval_ms, 2700}};
   const bool short_ones = measure("batch", batch, runs);
   return measure("alone", alone, 1) && short_ones ? 0 : 1;
