@@ -20,6 +20,9 @@ Status Runner::prepare(const std::vector<Write>& writes) {
     after_.sets[set_index(set)].prepare(version, what);
   }
   world_.after = after_;
+  if (world_.full && writes.size() == 2)
+    for (const auto& [set, version, what] : writes)
+      world_.partly.emplace_back(world_.now()).sets[set_index(set)].prepare(version, what);
   if (!rig_.machine().reactor.run_until([&] { return outcomes->back().has_value(); }))
     return Error(Code::interrupted, "the device has stopped");
   // On a full disk some may be refused.
@@ -138,7 +141,7 @@ bool Runner::run(Verb verb) {
   world_.refused = !status.ok() && status.error().code() == Code::no_space;
   if (status.ok()) world_.acknowledged(after_);
   if (status.ok() || world_.refused) {
-    world_.after.reset();
+    world_.nothing_under_way();
     CHECK((status.ok() || world_.full));
     return true;
   }

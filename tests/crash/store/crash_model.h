@@ -132,6 +132,7 @@ struct World {
   uint64_t next = 1;           // number of the next step: its versions and stamp
   std::vector<Model> states;   // acknowledged; after each lazy step since
   std::optional<Model> after;  // with what was under way when the device stopped
+  std::vector<Model> partly;   // with a part of it: on a full disk the rest may have been refused
   bool full = false;           // growth may be refused
   bool refused = false;        // the last step was
 
@@ -140,8 +141,13 @@ struct World {
   void acknowledged(Model model) { states.assign(1, std::move(model)); }
   std::vector<Model> possible() const {
     std::vector<Model> all = states;
+    all.insert(all.end(), partly.begin(), partly.end());
     if (after) all.push_back(*after);
     return all;
+  }
+  void nothing_under_way() {
+    after.reset();
+    partly.clear();
   }
 };
 

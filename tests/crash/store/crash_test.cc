@@ -92,7 +92,7 @@ class StoreExplorer final : public Explorer<FakeMedium, World, Verb> {
       INFO((opened.ok() ? "" : opened.error().message()));
       REQUIRE(opened.ok());
       later.states = {state_of(rig, world)};
-      later.after.reset();
+      later.nothing_under_way();
       check_space(rig);
       Runner runner(rig, later);
       const auto verb = static_cast<Verb>(verified_++ % static_cast<uint64_t>(Verb::count));
