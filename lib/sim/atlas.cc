@@ -12,6 +12,8 @@ void Atlas::observe(const map::Map& map) {
       doubt_newcomers(before->second, set);
   }
   sets_ = map.sets;
+  min_copies_.clear();
+  for (const auto& [id, group] : map.groups) min_copies_[id] = group.min_copies;
   voters_ = 0;
   for (const auto& [id, node] : map.nodes) voters_ += node.voting ? 1 : 0;
   for (auto lost = lost_.begin(); lost != lost_.end();) {
@@ -85,6 +87,20 @@ bool Atlas::may_lose(DiskId disk) const {
     }
   }
   return true;
+}
+
+bool Atlas::may_doubt(DiskId disk) const {
+  return may_lose(disk) && std::all_of(sets_.begin(), sets_.end(), [&](const auto& entry) {
+           const map::DiskSet& set = entry.second;
+           std::set<DiskId> members;
+           for (const auto* list : {&set.acting, &set.recovering, &set.base, &set.target})
+             members.insert(list->begin(), list->end());
+           if (!members.contains(disk)) return true;
+           const auto doubted = std::count_if(members.begin(), members.end(), [&](DiskId other) {
+             return other == disk || is_lost(other);
+           });
+           return static_cast<uint32_t>(doubted) < min_copies_.at(set.id.group);
+         });
 }
 
 bool Atlas::is_only_copy(DiskId disk) const {

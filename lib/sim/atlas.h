@@ -28,6 +28,9 @@ class Atlas {
 
   bool may_spoil(DiskId disk, SetId set, ObjectId object, uint16_t block) const;
   bool may_lose(DiskId disk) const;  // all that it holds
+  // The same, while it goes on as if nothing were: it counts among the copies that a write needs,
+  // so one of these has to be another. Else base may come to consist of such disks.
+  bool may_doubt(DiskId disk) const;
   // Of some set the only complete copy: no other disk is taken for it under its id.
   bool is_only_copy(DiskId disk) const;
   // All of its sets are led by others, complete and sound.
@@ -56,6 +59,7 @@ class Atlas {
 
   uint64_t index_ = 0;
   std::map<SetId, map::DiskSet> sets_;
+  std::map<GroupId, uint32_t> min_copies_;
   uint32_t voters_ = 0;
   std::map<DiskId, std::set<Mark>> marks_;
   std::map<DiskId, uint64_t> lost_;  // and the uuid of what is under its id now, 0: itself

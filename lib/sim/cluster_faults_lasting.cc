@@ -269,7 +269,7 @@ void ClusterFaults::make_disk_lie(const Draws& draws) {
   if (!is_untouched(slot) || !process.server || process.server->store(slot.disk()) == nullptr)
     return;
   if (kind == 3) return disks.misdirect_next_read(slot.path());
-  if (!observe() || !atlas_.may_lose(slot.disk())) return;
+  if (!observe() || !atlas_.may_doubt(slot.disk())) return;
   atlas_.lose(slot.disk());
   doubted_.insert(slot.disk());
   if (kind == 0) disks.lose_next_write(slot.path());
@@ -283,7 +283,7 @@ void ClusterFaults::begin_to_lie(uint64_t seed) {
   const Draws draws = std::make_shared<io::SeededRandom>(seed);
   const Slot slot = any_slot(draws);
   if (!cluster_.setup.world.disk.volatile_cache || !is_untouched(slot) || !observe() ||
-      !atlas_.may_lose(slot.disk()))
+      !atlas_.may_doubt(slot.disk()))
     return;
   atlas_.lose(slot.disk());
   liar_ = slot.disk();

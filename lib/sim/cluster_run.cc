@@ -298,8 +298,9 @@ class Run {
   bool all_disks_opened() const {
     return std::all_of(cluster_.nodes.begin(), cluster_.nodes.end(), [](const auto& node) {
       const auto& server = node.server;
-      return !server || (server->server && server->server->all_opened() &&
-                         server->server->disks().size() == server->disks.size());
+      return !server || !node.belongs ||
+             (server->server && server->server->all_opened() &&
+              server->server->disks().size() == server->disks.size());
     });
   }
 
