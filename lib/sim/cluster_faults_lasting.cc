@@ -126,6 +126,7 @@ void ClusterFaults::put_empty_disk(const Slot& slot, DiskId id) {
   } else {
     disks.crash(path);  // and what was to stop it in the middle of an I/O has come to nothing
     disks.wipe(path);
+    disks.set_options(path, cluster_.setup.world.disk);  // a full one cannot be formatted
   }
   const bool same = slot.disk() == id;
   node.server->disks[slot.position] = id;
