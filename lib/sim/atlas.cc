@@ -23,7 +23,7 @@ void Atlas::observe(const map::Map& map) {
       ++lost;
       continue;
     }
-    marks_.erase(lost->first);
+    if (forgotten) marks_.erase(lost->first);
     lost = lost_.erase(lost);
   }
 }

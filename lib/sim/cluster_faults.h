@@ -153,6 +153,7 @@ class ClusterFaults {
   std::map<DiskId, bool> dead_;       // and whether the new one gets another id
   std::map<DiskId, DiskId> retired_;  // and who came in its stead
   std::map<DiskId, Shelved> shelf_;
+  std::set<DiskId> returning_;  // the right ones, just back: not opened at once, they may be later
   std::set<DiskId> doubted_;
   // Of the doubted, those that are not replaced when they forget, and how often one could not
   // start.

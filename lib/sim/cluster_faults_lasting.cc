@@ -254,8 +254,10 @@ void ClusterFaults::bring_right_disk_back(DiskId disk) {
   const auto right = std::make_shared<const Shelved>(std::move(shelved->second));
   shelf_.erase(shelved);
   atlas_.lose(disk);
+  returning_.insert(disk);
   cluster_.start_server(node);
   cluster_.world.at(registrations_end, [this, disk, right] {
+    returning_.erase(disk);
     if (!slot_of(disk) || !atlas_.is_lost(disk)) return;
     atlas_.replace(disk, right->uuid);
     for (const Atlas::Mark& mark : right->marks) atlas_.spoil(disk, mark);
@@ -372,7 +374,8 @@ void ClusterFaults::tend() {
       const Slot slot{&node, i};
       const DiskId disk = slot.disk();
       const bool missing = std::find(opened.begin(), opened.end(), disk) == opened.end();
-      if (!missing || !atlas_.is_lost(disk) || dead_.count(disk) != 0 || shelf_.count(disk) != 0)
+      if (!missing || !atlas_.is_lost(disk) || dead_.count(disk) != 0 || shelf_.count(disk) != 0 ||
+          returning_.count(disk) != 0)
         continue;
       if (++missed_[disk] < looks_before_replaced) continue;
       put_empty_disk(slot, disk);
