@@ -28,7 +28,7 @@ struct KnobRow {
   std::string_view name, what;
   int64_t least, most, simplest;
   bool range;
-  std::array<int64_t, 6> values;
+  std::array<int64_t, 16> values;
   size_t value_count;
 };
 std::span<const KnobRow> knob_rows();
