@@ -1,5 +1,7 @@
 #include "serve/context.h"
 
+#include "base/planted.h"
+
 namespace sp::serve {
 
 bool Context::holds(DiskId id) const {
@@ -11,7 +13,8 @@ bool Context::holds(DiskId id) const {
   if (row == map().disks.end() || !row->second.up || row->second.server != self.service)
     return false;
   const auto ours = disks.find(id);
-  return ours != disks.end() && ours->second->uuid == row->second.uuid;
+  return ours != disks.end() &&
+         (ours->second->uuid == row->second.uuid || SP_PLANTED_BUG(serve_believes_disk_by_id));
 }
 
 Place Context::place(DiskId id) {
@@ -22,7 +25,8 @@ Place Context::place(DiskId id) {
   place.server = row->second.server;
   place.uuid = row->second.uuid;
   if (place.server != self.service) return place;
-  if (LocalDisk* const ours = disk(id); ours != nullptr && ours->uuid == place.uuid)
+  if (LocalDisk* const ours = disk(id);
+      ours != nullptr && (ours->uuid == place.uuid || SP_PLANTED_BUG(serve_believes_disk_by_id)))
     place.local = ours;
   return place;
 }

@@ -122,5 +122,39 @@ TEST_CASE("a copy that acts by the map and has forgotten the end of its recovery
   CHECK(reply->ok);
 }
 
+TEST_CASE("a copy takes nothing of a primary whose epoch is over") {
+  test::FakeMedium medium = test::StoreRig::formatted(test::small_layout());
+  ReplicaRig rig(medium);
+  rig.begin(5, 9);
+  rig.begin(6, 10);
+  rig.settle();
+  wire::Prepare late;
+  late.disk = disk;
+  late.epoch = 5;
+  late.record.set = set;
+  late.record.version = Version(5, 1);
+  late.record.object.volume = 1;
+  late.record.block_count = 1;
+  late.record.discard = true;
+  std::optional<bool> taken, shown;
+  rig.replica->prepare(late, {}, true, [&](const wire::PrepareReply& reply) { taken = reply.ok; });
+  wire::FetchUndecided fetch;
+  fetch.set = set;
+  fetch.disk = disk;
+  fetch.epoch = 5;
+  fetch.version = late.record.version;
+  wire::FetchUndecidedReply told;
+  rig.replica->fetch_undecided(fetch, [&](wire::FetchUndecidedReply reply, const Buffer&) {
+    shown = reply.ok;
+    told = std::move(reply);
+  });
+  rig.finish(5, 11);
+  rig.settle();
+  CHECK_EQ(taken, false);
+  CHECK_EQ(shown, false);
+  CHECK_EQ(told.text, "disk 3 is in epoch 6, not 5");
+  CHECK_EQ(rig.finished, false);
+}
+
 }  // namespace
 }  // namespace sp::serve
