@@ -62,6 +62,10 @@ struct JournalLoad::State : std::enable_shared_from_this<JournalLoad::State> {
   }
 
   void fail(uint64_t block, const std::string& why) { blocks.fail(block, why); }
+  // What a session that is over reads may have been answered before the later one wrote.
+  void misread(uint64_t block, const std::string& why) {
+    if (!ledger.is_over(options.session)) fail(block, why);
+  }
 
   // Mounting
 
@@ -73,11 +77,11 @@ struct JournalLoad::State : std::enable_shared_from_this<JournalLoad::State> {
   void superblock_read(const SealedRead& read) {
     if (read.stamp(Layout::superblock) == 0) {
       if (ledger.formatted())
-        return fail(Layout::superblock, "the superblock is gone, which was flushed");
+        return misread(Layout::superblock, "the superblock is gone, which was flushed");
       return format();
     }
     const auto superblock = take<Superblock>(read, Layout::superblock, superblock_magic);
-    if (superblock.magic == 0) return fail(Layout::superblock, "is not a superblock");
+    if (superblock.magic == 0) return misread(Layout::superblock, "is not a superblock");
     tail = superblock.tail;
     blocks.read(Layout::journal, journal_blocks,
                 [weak = weak_from_this(), superblock](const SealedRead& journal) {
@@ -93,9 +97,9 @@ struct JournalLoad::State : std::enable_shared_from_this<JournalLoad::State> {
 
   void journal_read(const Superblock& superblock, const SealedRead& journal) {
     const Scan found = scan(superblock, journal);
-    if (!found.wrong.empty()) return fail(found.block, found.wrong);
+    if (!found.wrong.empty()) return misread(found.block, found.wrong);
     if (const auto wrong = ledger.recovered(found.newest); !wrong.empty())
-      return fail(Layout::journal_block(found.end), wrong);
+      return misread(Layout::journal_block(found.end), wrong);
     newest = found.newest;
     chain = found.chain;
     head = found.end;
@@ -115,10 +119,10 @@ struct JournalLoad::State : std::enable_shared_from_this<JournalLoad::State> {
       if (logged != replayed.end()) dirty.insert(i);
       const auto cell = cells.find(i);
       if (value_of(inodes[i]) != (cell != cells.end() ? cell->second : 0))
-        return fail(layout.inodes + i, "inode " + std::to_string(i) + " is as transaction " +
-                                           std::to_string(inodes[i].transaction) +
-                                           " left it, not as it was after " +
-                                           std::to_string(newest));
+        return misread(layout.inodes + i, "inode " + std::to_string(i) + " is as transaction " +
+                                              std::to_string(inodes[i].transaction) +
+                                              " left it, not as it was after " +
+                                              std::to_string(newest));
     }
     blocks.read(layout.data, data_blocks, then(&State::data_read));
   }
@@ -139,12 +143,12 @@ struct JournalLoad::State : std::enable_shared_from_this<JournalLoad::State> {
   bool is_right(const Inode& inode, const Extent& extent, const SealedRead& read) {
     const uint64_t block = layout.data + extent.block;
     if (read.stamp(block) == extent.stamp) return true;
-    fail(block, "holds " +
-                    (read.stamp(block) == 0 ? std::string("zeros")
-                                            : "stamp " + std::to_string(read.stamp(block))) +
-                    ", not stamp " + std::to_string(extent.stamp) + ", to which inode " +
-                    std::to_string(inode.number) + " of transaction " +
-                    std::to_string(inode.transaction) + " points");
+    misread(block, "holds " +
+                       (read.stamp(block) == 0 ? std::string("zeros")
+                                               : "stamp " + std::to_string(read.stamp(block))) +
+                       ", not stamp " + std::to_string(extent.stamp) + ", to which inode " +
+                       std::to_string(inode.number) + " of transaction " +
+                       std::to_string(inode.transaction) + " points");
     return false;
   }
 

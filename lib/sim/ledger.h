@@ -27,6 +27,8 @@ class Ledger {
   void issued(uint64_t session, uint64_t transaction, Cells changes);
   // From here on it must be. What is wrong with that, or nothing.
   std::string acknowledged(uint64_t session, uint64_t transaction);
+  // A later session has the volume: what this one reads may be of before, and is nobody's any more.
+  bool is_over(uint64_t session) const { return session < session_; }
   // A recovery has found all up to this one. What is wrong with that, or nothing.
   std::string recovered(uint64_t transaction) const;
   // What the cells hold after this one, of those that recovered() takes.
