@@ -82,6 +82,7 @@ class Administrators::Impl : public std::enable_shared_from_this<Impl> {
     std::string id;      // "~" and the global id; empty: not known
     bool clean = false;  // made once, for certain
     bool over = false;   // its deletion was asked for
+    bool lent = false;   // perhaps
   };
   using Done = std::function<void(const Answer& answer, uint64_t sent)>;
 
@@ -143,9 +144,11 @@ class Administrators::Impl : public std::enable_shared_from_this<Impl> {
     const uint64_t draw = random_.below(100);
     if (draw < 14) return create(lane);
     if (draw < 48) return change_volume(lane, draw);
-    if (draw < 58) return set_pair(lane, std::nullopt);
-    if (draw < 70) return set_pair_on_condition(lane);
-    if (draw < 76) return change_template(lane);
+    if (draw < 54) return lend(lane);
+    if (draw < 58) return take_back(lane);
+    if (draw < 65) return set_pair(lane, std::nullopt);
+    if (draw < 74) return set_pair_on_condition(lane);
+    if (draw < 79) return change_template(lane);
     look(lane, draw, [this, lane] { next(lane); });
   }
 
@@ -225,8 +228,51 @@ class Administrators::Impl : public std::enable_shared_from_this<Impl> {
     write(lane, volume->name, value, Management::post(path, json.take()));
   }
 
+  // A guest takes it by force: from another one, too, while that one writes.
+  void lend(size_t lane) {
+    Volume* const volume = any_volume();
+    const size_t guest = random_.below(cluster_.setup.guests);
+    const map::Map* const map = cluster_.newest_map();
+    const map::Volume* const row =
+        volume == nullptr || map == nullptr ? nullptr : volume_by(*map, volume->id);
+    if (row != nullptr) {
+      volume->lent = true;
+      cluster_.lend(guest, row->id);
+    }
+    next(lane);
+  }
+
+  void take_back(size_t lane) {
+    std::vector<size_t> lent;
+    for (const Volume& volume : volumes_) {
+      if (volume.lent && !volume.over) lent.push_back(volume.number - 1);
+    }
+    if (lent.empty()) return next(lane);
+    take_back(lane, lent[random_.below(lent.size())], [this, lane] { next(lane); });
+  }
+
+  // From whoever has it, by force, while it is written to.
+  void take_back(size_t lane, size_t place, std::function<void()> then) {
+    const std::string id = volumes_[place].id;
+    const uint64_t asked = cluster_.history.next();
+    send(lane,
+         Management::post("VolumesReassign",
+                          R"([{"volume":")" + id + R"(","detach":"all","force":true}])"),
+         tries_max, [this, id, asked, then](const Answer& answer, uint64_t) {
+           const map::Map* const map = cluster_.newest_map();
+           const map::Volume* const row = map == nullptr ? nullptr : volume_by(*map, id);
+           if (answer.ok() && row != nullptr) cluster_.detached(row->id, asked);
+           then();
+         });
+  }
+
   void remove(size_t lane, Volume& volume) {
     volume.over = true;
+    if (!volume.lent) return remove_now(lane, volume);
+    take_back(lane, volume.number - 1, [this, lane, &volume] { remove_now(lane, volume); });
+  }
+
+  void remove_now(size_t lane, Volume& volume) {
     const uint64_t value = ++value_last_;
     success_.removal_started(volume.there, value);
     change(lane, volume.there, value, Management::post("VolumeDelete/" + volume.id),
@@ -366,6 +412,7 @@ class Administrators::Impl : public std::enable_shared_from_this<Impl> {
         std::any_of(lanes_.begin(), lanes_.end(), [](const Lane& lane) { return lane.busy; });
     if (busy || sweeping_) return;
     sweeping_ = true;
+    cluster_.end_guests();
     sweep();
   }
 

@@ -14,6 +14,8 @@ namespace {
 
 constexpr uint16_t server_port = 4200;
 constexpr size_t log_lines_kept = 6000;
+constexpr uint32_t guest_blocks_max = 32;
+constexpr uint64_t guest_stride_max = 48;
 constexpr uint32_t calls_tried = 20;  // of an administrator, while no service takes them
 
 }  // namespace
@@ -58,10 +60,12 @@ void Cluster::add_nodes() {
     if (i < setup.storage_nodes || i >= first_spare) add_server(node);
     const bool clients_here =
         setup.clients_on_storage ? i < setup.client_nodes : i >= voters && i < first_spare;
-    if (clients_here) add_clients(node);
+    if (clients_here) add_clients(node, setup.clients_per_node, false);
     if (node.belongs) rows_.push_back(row_of(node));
     nodes.push_back(std::move(node));
   }
+  // Behind the others, which have their places.
+  add_clients(nodes[setup.clients_on_storage ? 0 : voters], setup.guests, true);
   for (uint32_t i = 0; i < setup.management; ++i) management.add(nodes[i].id, nodes[i].ip);
 }
 
@@ -91,13 +95,15 @@ void Cluster::add_server(Node& node) {
   node.server = std::move(server);
 }
 
-void Cluster::add_clients(Node& node) {
-  for (uint32_t c = 0; c < setup.clients_per_node; ++c) {
+void Cluster::add_clients(Node& node, uint32_t count, bool guests) {
+  for (uint32_t c = 0; c < count; ++c) {
+    const auto before = static_cast<uint32_t>(node.clients.size());
     ClientProcess client;
     client.node = node.id;
-    client.instance = static_cast<uint8_t>(2 + c);
-    client.host =
-        &world.add_host("client." + std::to_string(node.id) + "." + std::to_string(c + 1), node.ip);
+    client.guest = guests;
+    client.instance = static_cast<uint8_t>(2 + before);
+    client.host = &world.add_host(
+        "client." + std::to_string(node.id) + "." + std::to_string(before + 1), node.ip);
     node.clients.push_back(static_cast<uint32_t>(clients.size()));
     clients.push_back(std::move(client));
   }
@@ -301,9 +307,13 @@ uint64_t Cluster::block_in_use(VolumeId volume, uint64_t n) const {
 std::unique_ptr<Work> Cluster::make_work(ClientProcess& process, uint32_t generation) {
   client::BlockDevice& device = process.attached->volume();
   io::Host& host = process.host->host();
-  const LoadChoice load = load_of(process.volume);
+  const LoadChoice load = process.guest ? LoadChoice::stamps : load_of(process.volume);
   if (load == LoadChoice::stamps) {
     WorkloadOptions work = setup.work;
+    if (process.guest) {  // their volumes are small
+      work.blocks = std::min(work.blocks, guest_blocks_max);
+      work.stride = std::min(work.stride, guest_stride_max);
+    }
     work.volume = process.volume;
     work.session = process.session;
     return std::make_unique<Workload>(host, device, history, last_stamp, work);
@@ -367,7 +377,19 @@ void Cluster::move_volume(VolumeId volume, ClientProcess& to, bool detach) {
   start_client(to, volume, true);
 }
 
-// By force, at the latest when the answer came; and not those who attached meanwhile.
+void Cluster::lend(size_t guest, VolumeId volume) {
+  ClientProcess& process = clients[clients.size() - setup.guests + guest];
+  if (process.volume == 0) start_client(process, volume, true);
+}
+
+void Cluster::end_guests() {
+  for (auto& process : clients) {
+    if (!process.guest) continue;
+    end_client(process, Death::process);
+    process.volume = 0;
+  }
+}
+
 void Cluster::detached(VolumeId volume, uint64_t asked) {
   const uint64_t now = history.next();
   for (const Session& session : sessions_[volume]) {
@@ -419,6 +441,13 @@ void Cluster::tend() {
   }
   for (auto& process : clients) {
     if (!process.up) continue;
+    if (process.guest) {
+      // Taken from it, or deleted.
+      if (!process.fenced && !process.retry) continue;
+      end_client(process, Death::process);
+      process.volume = 0;
+      continue;
+    }
     const bool superseded = holder_of(process.volume) != &process;
     if (superseded && (process.fenced || process.work == nullptr)) {
       end_client(process, Death::process);

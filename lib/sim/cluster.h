@@ -53,6 +53,13 @@ class Cluster : public ClusterProcesses {
   void stop_work();  // for good: who attaches from now on does nothing
   // By force; `to` must be free. With `detach`, an administrator takes it away from everybody too.
   void move_volume(VolumeId volume, ClientProcess& to, bool detach = false);
+  // The n-th guest takes a volume of an administrator by force, and works on it until the volume is
+  // taken from it. Nothing when it has one.
+  void lend(size_t guest, VolumeId volume);
+  void end_guests();
+  // An administrator who asked at that time of `history` was told now that the volume was taken
+  // from everybody: by force, and not from those who attached meanwhile.
+  void detached(VolumeId volume, uint64_t asked);
   // What systemd and an administrator do now and then: ended processes are started again, failed
   // attempts repeated, fenced clients freed.
   void tend();
@@ -119,7 +126,7 @@ class Cluster : public ClusterProcesses {
   void upgrade_if_needed(Versions& versions) const;
   Versions versions_at(const std::string& path) const;  // of the server that has a disk there
   void add_server(Node& node);
-  void add_clients(Node& node);
+  void add_clients(Node& node, uint32_t count, bool guests);
   void format_disks();
   std::string form();
   member::Options management_options(NodeId node);
@@ -132,7 +139,6 @@ class Cluster : public ClusterProcesses {
   io::SimOptions world_options();
   bool listens() const { return setup.keep_log || setup.line_sink || timeline; }
   void note_end(const char* what, io::SimHost& host, NodeId node, Death death);
-  void detached(VolumeId volume, uint64_t asked);
   void note_index(const Node& node);
   std::string check_leases();
   bool serves(NodeId id, uint32_t set) const;

@@ -223,6 +223,12 @@ std::string Cluster::compare_copies() {
     }
   }
   for (const auto& [disk, content] : contents_) {
+    for (const auto& [set, blocks] : content.sets) {
+      for (const StoredBlock& block : blocks)
+        if (map.volumes.count(block.object.volume) == 0)
+          return "disk " + std::to_string(disk) + " holds blocks of volume " +
+                 std::to_string(block.object.volume) + ", which was deleted";
+    }
     if (auto wrong = space_difference(content, held[disk]); !wrong.empty())
       return "disk " + std::to_string(disk) + ": " + wrong;
   }

@@ -230,7 +230,7 @@ void ClusterFaults::move_volume(const Draws& draws) {
   Cluster::ClientProcess* const from = cluster_.holder_of(volume);
   std::vector<Cluster::ClientProcess*> free;
   for (auto& process : cluster_.clients) {
-    if (!process.up && process.volume == 0) free.push_back(&process);
+    if (!process.up && !process.guest && process.volume == 0) free.push_back(&process);
   }
   if (free.empty() || from == nullptr) return;
   Cluster::Node& from_node = cluster_.node(from->node);

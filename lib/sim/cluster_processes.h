@@ -50,6 +50,7 @@ struct ClusterProcesses {
     bool fenced = false;  // noticed that the volume was taken away
     bool retry = false;   // the attempt has failed and is to be made again
     bool force = false;
+    bool guest = false;   // works on volumes of administrators, for a while
     VolumeId volume = 0;  // 0: has none
     uint64_t session = 0;
     uint64_t completed_before = 0;

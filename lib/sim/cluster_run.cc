@@ -59,6 +59,7 @@ ClusterSetup setup_of(const RunOptions& options, const Knobs& knobs) {
   setup.volumes = knobs.number(Knob::volumes);
   setup.clients_per_node = std::max(knobs.number(Knob::clients),
                                     (setup.volumes + setup.client_nodes - 1) / setup.client_nodes);
+  if (knobs[Knob::admins] != 0) setup.guests = 2;
   setup.disk_bytes = uint64_t{knobs.number(Knob::disk_mib)} << 20;
   setup.disk_log_pages = knobs.number(Knob::log_pages);
   setup.volume_bytes = uint64_t{knobs.number(Knob::volume_mib)} << 20;

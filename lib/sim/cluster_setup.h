@@ -26,6 +26,7 @@ struct ClusterSetup {
   uint64_t older = 0;  // bit id - 1: the processes of this node begin with older_version
   uint32_t clients_per_node = 2;
   uint32_t volumes = 2;  // each begins at a client of its own; further clients are there to move to
+  uint32_t guests = 0;   // clients, on the first client node, for volumes of administrators
   uint32_t disks_per_server = 1;
   uint32_t sets = 8;
   uint8_t copies = 3, min_copies = 2;
