@@ -47,7 +47,6 @@ struct LocalDisk {
   std::map<std::pair<ObjectId, uint16_t>, io::Instant> mended_until;
   uint32_t lost_slot_next = 0;  // where mending of blocks that came as lost goes on
   bool failed = false;          // nothing is asked of it any more; it stays until the server ends
-  bool failure_told = false;    // the cluster has agreed that it is failed
   bool failure_in_flight = false;
   std::map<SetId, std::unique_ptr<Replica>> replicas;
 

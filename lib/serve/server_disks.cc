@@ -97,9 +97,10 @@ void ServerImpl::register_disks() {
 }
 
 void ServerImpl::check_disks() {
+  bool fewer = false;
   for (auto& [id, disk] : context_.disks) {
     if (!disk->failed && disk->store->failure().has_value()) {
-      disk->failed = true;
+      disk->failed = fewer = true;
       host_.log.error("disk has failed and is given up",
                       {{"disk", id}, {"why", disk->store->failure()->message()}});
       for (auto it = primaries_.begin(); it != primaries_.end();) {
@@ -111,8 +112,18 @@ void ServerImpl::check_disks() {
         it = primaries_.erase(it);
       }
     }
-    if (disk->failed && !disk->failure_told && !disk->failure_in_flight) tell_failure(*disk);
+    if (disk->failed && !failure_known(*disk) && !disk->failure_in_flight) tell_failure(*disk);
   }
+  // Registered again as it was, after a connection was lost, it would be up again.
+  if (fewer) register_disks();
+}
+
+// What was agreed is no more once this process was declared down and has come back.
+bool ServerImpl::failure_known(const LocalDisk& disk) const {
+  const auto row = context_.map().disks.find(disk.id);
+  if (row == context_.map().disks.end()) return true;
+  if (row->second.server != options_.self.service) return true;
+  return !row->second.up && !row->second.failure.empty();
 }
 
 void ServerImpl::tell_failure(LocalDisk& disk) {
@@ -122,10 +133,9 @@ void ServerImpl::tell_failure(LocalDisk& disk) {
   command.start_id = options_.self.start_id;
   command.why = disk.store->failure()->message();
   context_.member.command(command,
-                          [&disk, weak = std::weak_ptr<char>(alive_)](Result<uint64_t> result) {
+                          [&disk, weak = std::weak_ptr<char>(alive_)](const Result<uint64_t>&) {
                             if (!weak.lock()) return;
                             disk.failure_in_flight = false;
-                            if (result.ok()) disk.failure_told = true;
                           });
 }
 

@@ -37,6 +37,7 @@ class ServerImpl final : public Server {
   void opened(const std::string& path, Result<OpenedDisk> disk);
   void register_disks();
   void check_disks();
+  bool failure_known(const LocalDisk& disk) const;  // the map says so
   void tell_failure(LocalDisk& disk);
   void sweep();  // removes what the map does not want here any more
   void sweep_sets(LocalDisk& disk);

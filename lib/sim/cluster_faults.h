@@ -127,6 +127,8 @@ class ClusterFaults {
   uint64_t last_log_page(const std::string& log) const;
   void tend_beacon(Cluster::Node& node);
   bool may_start(Cluster::Node& node);
+  bool vote_as_agreed() const;
+  bool is_inside(DiskId disk) const;  // in a node of the cluster
   void retire_old_ids();
   void follow_marks();
 

@@ -172,6 +172,14 @@ void ClusterFaults::replace_dead(DiskId disk) {
 }
 
 // The new disk joins the placement, then the old id is forgotten.
+bool ClusterFaults::is_inside(DiskId disk) const {
+  return std::any_of(cluster_.nodes.begin(), cluster_.nodes.end(), [disk](const auto& node) {
+    if (!node.belongs || !node.server) return false;
+    const auto& disks = node.server->disks;
+    return std::find(disks.begin(), disks.end(), disk) != disks.end();
+  });
+}
+
 void ClusterFaults::retire_old_ids() {
   const map::Map* const map = cluster_.newest_map();
   if (retired_.empty() || map == nullptr || map->index < cluster_.newest_index() ||
@@ -186,9 +194,11 @@ void ClusterFaults::retire_old_ids() {
     }
     ++retired;
     if (outside_ == old_id) outside_ = 0;
-    if (map->disks.count(new_id) == 0) continue;
+    // The new one may have left with a node meanwhile.
+    const bool there = map->disks.count(new_id) != 0;
+    if (!there && is_inside(new_id)) continue;
     const auto group = map->placement_groups.find("all");
-    if (group != map->placement_groups.end() && group->second.disks.count(new_id) == 0)
+    if (there && group != map->placement_groups.end() && group->second.disks.count(new_id) == 0)
       cluster_.administrate(Management::post("PlacementGroupUpdate/all",
                                              R"({"addDisks":[)" + std::to_string(new_id) + "]}"));
     else
@@ -329,6 +339,18 @@ void ClusterFaults::damage_superblock(const Draws& draws) {
   cluster_.start_server(*slot.node);
 }
 
+// The group follows the map by a while.
+bool ClusterFaults::vote_as_agreed() const {
+  const map::Map& map = *cluster_.newest_map();
+  const auto votes = static_cast<uint32_t>(std::count_if(
+      map.nodes.begin(), map.nodes.end(), [](const auto& row) { return row.second.voting; }));
+  return std::all_of(cluster_.nodes.begin(), cluster_.nodes.end(), [votes](const auto& node) {
+    if (!node.belongs || !node.beacon.up) return true;
+    const auto view = node.beacon.beacon->view();
+    return !view.started || view.voters == votes;
+  });
+}
+
 // Its log is gone, or everything that it keeps, or a page of the log that was acknowledged lately.
 void ClusterFaults::damage_beacon(const Draws& draws) {
   Cluster::Node& node = any_node(draws);
@@ -337,8 +359,7 @@ void ClusterFaults::damage_beacon(const Draws& draws) {
   const std::string number = std::to_string(node.id), log = "/log" + number;
   auto& disks = cluster_.world.disks();
   if (!disks.exists(log) || !node.beacon.up || !node.beacon.beacon->view().started) return;
-  if (!atlas_.may_lose_log(node.id)) return;
-  if (!observe()) return;
+  if (!observe() || !vote_as_agreed() || !atlas_.may_lose_log(node.id)) return;
   cluster_.end_beacon(node, Death::process);
   atlas_.lose_log(node.id);
   if (kind == 0 || kind == 1) disks.remove(log);

@@ -171,6 +171,18 @@ void Membership::go_on_joining(Cluster::Node& node, Change& change, const map::M
   change.stage = Stage::inside;
 }
 
+// With the ids of disks that died there, and were replaced under new ones.
+std::set<DiskId> Membership::held_by(const Cluster::Node& node, const map::Map& map) const {
+  std::set<DiskId> held;
+  for (const auto& [id, disk] : map.disks)
+    if (disk.server.node == node.id) held.insert(id);
+  for (const auto& other : cluster_.nodes)
+    if (other.server)
+      for (const DiskId disk : other.server->disks) held.erase(disk);
+  held.insert(node.server->disks.begin(), node.server->disks.end());
+  return held;
+}
+
 void Membership::go_on_leaving(Cluster::Node& node, Change& change, const map::Map& map) {
   if (map.removed_nodes.count(node.id) != 0) {
     change.stage = Stage::removed;
@@ -179,7 +191,8 @@ void Membership::go_on_leaving(Cluster::Node& node, Change& change, const map::M
   if (std::exchange(change.hasty, false) && holds_its_disks(node, map)) return remove(node, change);
   std::vector<DiskId> disks;
   if (node.server) {
-    for (const DiskId disk : node.server->disks)
+    const std::set<DiskId> held = held_by(node, map);
+    for (const DiskId disk : held)
       if (placed(map).count(disk) != 0) disks.push_back(disk);
     if (!disks.empty() && !enough_without(node, map)) {
       // Placement has changed since: it stays.
@@ -188,7 +201,7 @@ void Membership::go_on_leaving(Cluster::Node& node, Change& change, const map::M
       return;
     }
     if (!disks.empty()) return ask(change, group_call("rmDisks", disks));
-    for (const DiskId disk : node.server->disks)
+    for (const DiskId disk : held)
       if (in_a_set(map, disk)) return;
     node.server->retired = true;
     cluster_.end_server(node, io::SimHost::Death::process);

@@ -60,6 +60,7 @@ class Membership {
   bool let_another_vote(const Cluster::Node& leaving, Change& change, const map::Map& map);
   static bool holds_its_disks(const Cluster::Node& node, const map::Map& map);
   bool forget_disks(const Cluster::Node& leaving, Change& change, const map::Map& map);
+  std::set<DiskId> held_by(const Cluster::Node& node, const map::Map& map) const;
   bool enough_without(const Cluster::Node& leaving, const map::Map& map) const;
   void upgrade_rest();
   bool any_older() const;

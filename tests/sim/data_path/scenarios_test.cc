@@ -131,6 +131,25 @@ TEST_CASE("what an earlier recovery has on its way is not counted for the next o
 
 // A failed store notes no decisions any more. A copy has missed a write that is durable on two, is
 // put out, and comes back as these two decide it; the disk of the primary fails at that moment.
+TEST_CASE("a disk that was given up stays down when its server registers again") {
+  Rig rig(quiet());
+  REQUIRE(rig.write(1, 11).ok());
+  rig.world.disks().fail_next(rig.servers[0].paths[0], io::SimDisks::Kind::write);
+  REQUIRE(rig.write(1, 12).ok());
+  const auto& disks = rig.control.map().disks;
+  const DiskId failed = rig.servers[0].disks[0];
+  REQUIRE(rig.world.run_until([&] { return !disks.at(failed).up; }, seconds(5)));
+  // Put out, and taken in again: the same process all the time.
+  rig.control.set_reachable(rig.servers[0].id, false);
+  rig.world.run_for(seconds(5));
+  rig.control.set_reachable(rig.servers[0].id, true);
+  rig.world.run_for(seconds(2));
+  CHECK_FALSE(disks.at(failed).up);
+  CHECK_FALSE(disks.at(failed).failure.empty());
+  REQUIRE(rig.write(1, 13).ok());
+  CHECK_EQ(*rig.read(1), 13);
+}
+
 TEST_CASE("a primary whose own disk has failed brings no copy up to date") {
   io::Duration until_put_out = seconds(5);
   for (int step = 0; step <= 80; ++step) {
