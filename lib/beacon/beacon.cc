@@ -324,9 +324,9 @@ void BeaconImpl::restored() {
 }
 
 // Raft has nothing more to do for now: the map goes out first, then the answers to those who
-// proposed.
+// proposed. A beacon that stops is told of no link any more, and sends nothing.
 void BeaconImpl::settled() {
-  if (settling_) return;
+  if (settling_ || stopped_) return;
   settling_ = true;
   do {
     const map::Map& map = consensus_->state().map();
