@@ -171,7 +171,6 @@ void ClusterFaults::replace_dead(DiskId disk) {
   put_empty_disk(*slot, id);
 }
 
-// The new disk joins the placement, then the old id is forgotten.
 bool ClusterFaults::is_inside(DiskId disk) const {
   return std::any_of(cluster_.nodes.begin(), cluster_.nodes.end(), [disk](const auto& node) {
     if (!node.belongs || !node.server) return false;
@@ -180,6 +179,7 @@ bool ClusterFaults::is_inside(DiskId disk) const {
   });
 }
 
+// The new disk joins the placement, then the old id is forgotten.
 void ClusterFaults::retire_old_ids() {
   const map::Map* const map = cluster_.newest_map();
   if (retired_.empty() || map == nullptr || map->index < cluster_.newest_index() ||

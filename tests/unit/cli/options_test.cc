@@ -63,6 +63,7 @@ TEST_CASE("wrong usage is exit code 2") {
                                              {"create", "vol", "-s", "1G", "--count", "0"},
                                              {"list", "--json", "--format=tsv"},
                                              {"list", "--format", "xml"},
+                                             {"--timeout", "1500us", "list"},
                                              {"list", "create"},
                                              {"create", "", "-s", "1G"}}) {
     Line line;

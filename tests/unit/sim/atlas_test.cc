@@ -70,6 +70,26 @@ TEST_CASE("nothing is hit in a set that nobody has told of") {
   CHECK_FALSE(scene.atlas.may_spoil(1, {9, 9}, object, 7));
 }
 
+TEST_CASE("of the copies that a write needs one is not doubted") {
+  Scene scene;
+  scene.map.groups[1].min_copies = 2;
+  scene.agree();
+  CHECK(scene.atlas.may_doubt(1));
+  scene.atlas.lose(2);
+  CHECK(scene.atlas.may_lose(1));  // disk 3 is sound; yet a write may be on 1 and 2 alone
+  CHECK_FALSE(scene.atlas.may_doubt(1));
+}
+
+TEST_CASE("a copy that was filled beside damaged ones may have got the damage") {
+  Scene scene;
+  scene.spoil(1, 7);
+  scene.map.sets[set_id].base = {1, 2, 4};
+  scene.agree();
+  CHECK(scene.atlas.marks(4).contains({set_id, object, 7, 0}));
+  CHECK(scene.atlas.marks(2).empty());
+  CHECK_FALSE(scene.may_spoil(2, 7));
+}
+
 TEST_CASE("a disk may be lost as long as others have all of it") {
   Scene scene;
   CHECK(scene.atlas.may_lose(2));
