@@ -10,7 +10,6 @@
 
 #include <cerrno>
 #include <cstring>
-#include <ctime>
 
 namespace sp::io {
 
@@ -34,18 +33,6 @@ Status prepare_new(const OwnedFd& fd, const std::string& path, uint64_t size_byt
     return system_error(path, "set size", errno);
   if (fsync(fd.get()) != 0) return system_error(path, "fsync", errno);
   return make_name_durable(path);
-}
-
-// A request of ours to a file that was closed just now may still hold it for a moment, in a worker
-// of the kernel that has told us its result already.
-bool lock_soon(int fd, int operation) {
-  constexpr int tries = 20;
-  constexpr timespec pause{0, 10'000'000};
-  for (int i = 0; flock(fd, operation | LOCK_NB) != 0; ++i) {
-    if (errno != EWOULDBLOCK || i == tries) return false;
-    nanosleep(&pause, nullptr);
-  }
-  return true;
 }
 
 }  // namespace
@@ -106,7 +93,7 @@ Result<OpenedFile> open_locked(const std::string& path, const OpenOptions& optio
     return Error(Code::invalid, path + " is neither a file nor a block device");
   }
   if (fcntl(fd, F_SETFL, 0) != 0) return system_error(path, "set flags", errno);
-  if (!lock_soon(fd, options.exclusive ? LOCK_EX : LOCK_SH)) {
+  if (flock(fd, (options.exclusive ? LOCK_EX : LOCK_SH) | LOCK_NB) != 0) {
     if (errno != EWOULDBLOCK) return system_error(path, "lock", errno);
     return Error(Code::refused, path + " is in use by another process (lslocks names it)");
   }

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -94,6 +95,9 @@ UringDisk::~UringDisk() {
     if (operation->state != UringOperation::State::idle) busy.push_back(operation.get());
   }
   reactor_.abandon(busy);
+  // All of them are over, but the kernel lets go of the file of the last ones later: closed alone,
+  // it would stay locked against us, who may open it again at once.
+  flock(file_.fd.get(), LOCK_UN);
 }
 
 void UringDisk::issue(Request request) {

@@ -11,6 +11,7 @@
 #include <fstream>
 #include <thread>
 
+#include "io/file_lock.h"
 #include "io/memory_disk.h"
 #include "real_rig.h"
 
@@ -212,6 +213,26 @@ TEST_CASE("a memory disk on a full tmpfs answers with no space, and goes on wher
     CHECK(write_all(rig, **disk, offset, data).ok());
   }
   umount(directory.path().c_str());
+}
+
+// As by a worker of the kernel that has told the result of a request already.
+TEST_CASE("a disk that was closed is opened again though its file is still held for a moment") {
+  RealRig rig("/tmp");
+  const std::string path = rig.disk_path("again");
+  auto disk =
+      rig.host(0).disks.open(path, {.mode = OpenOptions::Mode::create, .size_bytes = 1 << 20});
+  REQUIRE(disk.ok());
+  int held = -1;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+    std::error_code gone;
+    if (std::filesystem::read_symlink(entry.path(), gone) == path)
+      held = dup(std::stoi(entry.path().filename()));
+  }
+  REQUIRE(held >= 0);
+  const OwnedFd holder(held);
+  CHECK_FALSE(rig.host(0).disks.open(path, {.mode = OpenOptions::Mode::read_write}).ok());
+  disk->reset();
+  CHECK(rig.host(0).disks.open(path, {.mode = OpenOptions::Mode::read_write}).ok());
 }
 
 TEST_CASE("a block device is a disk, held exclusively") {
