@@ -39,6 +39,10 @@ const Attachment* Map::attachment(VolumeId volume, ClientId client) const {
   return found == attachments.end() ? nullptr : &found->second;
 }
 
+bool Map::is_deleted(VolumeId volume) const {
+  return volume <= cluster.volume_last && volumes.count(volume) == 0;
+}
+
 // The root volume's id is mixed, so that the first objects of volumes are spread over the sets; the
 // following objects take the following sets.
 SetId set_of(const Map& map, const Volume& volume, uint32_t object_index) {

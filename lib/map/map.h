@@ -139,6 +139,8 @@ struct Map {
   const Service* server_of(DiskId disk) const;             // nullptr when unknown
   bool disk_serves(DiskId disk) const;                     // disk and its server are up
   const Attachment* attachment(VolumeId volume, ClientId client) const;
+  // Unknown because deleted, not because this map is behind: ids are never used again.
+  bool is_deleted(VolumeId volume) const;
 };
 
 // Where an object lives. Pure arithmetic, no table per object.

@@ -58,7 +58,10 @@ Primary::Copy* Primary::add_copy(DiskId disk, bool counted) {
 }
 
 void Primary::remove_copy(Copy& copy) {
-  for (Write* write : undecided_) write->acked &= ~bit(copy);
+  for (Write* write : undecided_) {
+    write->acked &= ~bit(copy);
+    write->failed &= ~bit(copy);
+  }
   const uint32_t round = copy.round + 1;
   copy = Copy();
   copy.round = round;

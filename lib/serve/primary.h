@@ -92,7 +92,8 @@ class Primary : public std::enable_shared_from_this<Primary> {
     wire::Prepare prepare;
     Buffer data;
     bool loaded = false, loading = false;
-    uint32_t acked = 0;  // bit per copy
+    uint32_t acked = 0;   // bit per copy
+    uint32_t failed = 0;  // those of them that could not show its content
     uint64_t link = 0, request = 0;
     io::Instant since;
   };
@@ -133,7 +134,8 @@ class Primary : public std::enable_shared_from_this<Primary> {
   Space::Room room_for(uint32_t blocks, DiskId& disk);
   void order(ClientRequest request);
   void pump(Copy& copy);
-  void load(Write& write);
+  bool load(Write& write);
+  void holder_failed(Write& write, Copy& holder, const std::string& why);
   void send(Copy& copy, Write& write);
   void prepared(size_t index, uint32_t round, Version version,
                 const Result<wire::PrepareReply>& reply);

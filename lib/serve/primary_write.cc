@@ -136,7 +136,7 @@ void Primary::pump(Copy& copy) {
   for (; next != undecided_.end(); ++next) {
     Write& write = **next;
     if ((write.acked & bit(copy)) == 0) {
-      if (!write.loaded) return load(write);
+      if (!write.loaded && !load(write)) return;
       send(copy, write);
     }
     copy.sent_to = write.prepare.record.version;
@@ -144,16 +144,26 @@ void Primary::pump(Copy& copy) {
 }
 
 // Fetches the content of a record that this leadership has inherited, from any copy that holds it.
-void Primary::load(Write& write) {
-  if (write.loading) return;
+// True when there is nothing to wait for.
+bool Primary::load(Write& write) {
+  if (write.loading) return false;
+  if (context_.map().is_deleted(write.prepare.record.object.volume)) {
+    // Copies drop such content by themselves, and nobody will read it: as good as discarded.
+    SP_PROBE(serve_record_of_deleted_volume);
+    write.prepare.record.discard = true;
+    return write.loaded = true;
+  }
   SP_PROBE(serve_record_content_fetched);
   Copy* holder = nullptr;
   for (Copy& copy : copies_) {
-    if (copy.disk != 0 && (write.acked & bit(copy)) != 0 &&
+    if (copy.disk != 0 && (write.acked & ~write.failed & bit(copy)) != 0 &&
         (holder == nullptr || copy.disk == disk_.id))
       holder = &copy;
   }
-  if (holder == nullptr) return;
+  if (holder == nullptr) {
+    write.failed = 0;  // all of them are asked again
+    return false;
+  }
   write.loading = true;
   const size_t index = static_cast<size_t>(holder - copies_.data());
   const uint32_t round = holder->round;
@@ -178,9 +188,8 @@ void Primary::load(Write& write) {
                         reply->ok ? check_content(r.discard, r.first_block, r.block_count,
                                                   reply->crcs, data ? data.bytes() : Bytes())
                                   : reply->text;
-                    if (!wrong.empty()) {
-                      // What it cannot show it does not hold: it has to recover.
-                      if (holder.round == round) self->evict(holder, wrong);
+                    if (!wrong.empty()) {  // the next tick asks another one
+                      if (holder.round == round) self->holder_failed(*write, holder, wrong);
                       return;
                     }
                     write->prepare.crcs = std::move(reply->crcs);
@@ -190,6 +199,19 @@ void Primary::load(Write& write) {
                       if (copy.disk != 0) self->pump(copy);
                     }
                   });
+  return false;
+}
+
+// What a copy cannot show it does not hold: it has to recover. When no other can show it either, and
+// a complete copy has never had the record, it was never decided, and goes with those that held it:
+// too few copies are better than a set that waits for it for ever.
+void Primary::holder_failed(Write& write, Copy& holder, const std::string& why) {
+  if (context_.map().is_deleted(write.prepare.record.object.volume)) return;
+  write.failed |= bit(holder);
+  const bool others = (write.acked & ~write.failed) != 0;
+  const bool lost = phase_ == Phase::equalizing && !others;
+  if (lost) SP_PROBE(serve_record_lost_by_holders);
+  evict(holder, why, lost);
 }
 
 void Primary::send(Copy& copy, Write& write) {
@@ -348,8 +370,9 @@ void Primary::check_overdue() {
   const io::Instant now = context_.now();
   if (undecided_.empty()) return;
   for (Copy& copy : copies_) {
-    if (copy.disk == 0 || !copy.counted) continue;
-    if (!copy.trouble.empty()) pump(copy);
+    if (copy.disk == 0) continue;
+    pump(copy);  // what could not be sent, or not be fetched, is tried again
+    if (!copy.counted) continue;
     if (std::find(row_.acting.begin(), row_.acting.end(), copy.disk) == row_.acting.end()) continue;
     const auto oldest = std::find_if(undecided_.begin(), undecided_.end(), [&](const Write* write) {
       return (write->acked & bit(copy)) == 0;

@@ -177,8 +177,7 @@ void ServerImpl::sweep_sets(LocalDisk& disk) {
 
 void ServerImpl::sweep_volumes(LocalDisk& disk) {
   for (const VolumeId volume : disk.store->volumes()) {
-    if (volume > context_.map().cluster.volume_last || context_.map().volumes.count(volume) != 0)
-      continue;
+    if (!context_.map().is_deleted(volume)) continue;
     if (!removing_volumes_.emplace(disk.id, volume).second) continue;
     disk.store->remove_volume(volume, [this, id = disk.id, volume](Status) {
       removing_volumes_.erase({id, volume});
