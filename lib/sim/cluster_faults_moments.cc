@@ -37,6 +37,7 @@ void ClusterFaults::arm(Cluster::Node& node, const std::string& path, bool beaco
   const bool armed = std::any_of(armed_.begin(), armed_.end(),
                                  [&](const Armed& other) { return other.path == path; });
   if (armed || !disks.exists(path) || disks.crash_point_reached(path)) return;
+  if (!beacon && node.server->held > 0) return;  // an administrator is at work there, not a server
   disks.fail_after(path, count);
   armed_.push_back({node.id, path, beacon, watches, std::move(fallen)});
   if (armed_.size() == 1) watch_armed();
