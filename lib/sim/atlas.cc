@@ -75,9 +75,10 @@ bool Atlas::may_spoil(DiskId disk, SetId set, ObjectId object, uint16_t block) c
 
 bool Atlas::may_lose(DiskId disk) const {
   for (const auto& [id, set] : sets_) {
-    if (std::find(set.base.begin(), set.base.end(), disk) == set.base.end()) continue;
+    const bool complete = std::find(set.base.begin(), set.base.end(), disk) != set.base.end();
     const auto others = sound(set, disk);
-    if (others.empty()) return false;
+    if (complete && others.empty()) return false;
+    // Also one that left: it may have the only valid copy of a block, and the others ask it.
     for (const DiskId other : others) {
       const auto marks = marks_.find(other);
       if (marks == marks_.end()) continue;

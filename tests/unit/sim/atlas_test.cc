@@ -113,6 +113,15 @@ TEST_CASE("a disk is not lost that has the only valid copy of a block") {
   CHECK(scene.atlas.may_lose(3));
 }
 
+TEST_CASE("a disk that left a set may have the only valid copy of a block") {
+  Scene scene;
+  scene.spoil(1, 7);
+  scene.spoil(2, 7);
+  scene.map.sets[set_id].base = {1, 2};
+  scene.agree();
+  CHECK_FALSE(scene.atlas.may_lose(3));
+}
+
 TEST_CASE("marks of another set bind nobody here") {
   Scene scene;
   scene.spoil(2, 7, other_set);
