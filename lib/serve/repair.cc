@@ -37,6 +37,7 @@ struct CarefulRead : std::enable_shared_from_this<CarefulRead> {
   bool comparing = false;      // this copy is whole, another one is looked at
   DiskId asked = 0;
   bool unasked = false;  // some copy could not be asked, or has not decided yet: waiting may help
+  bool leaving = false;  // one of these will not be asked later either, when others are complete
   std::string why;
 
   CarefulRead(Context& context_, LocalDisk& disk_) : context(context_), disk(disk_) {}
@@ -86,7 +87,7 @@ struct CarefulRead : std::enable_shared_from_this<CarefulRead> {
 
   void ask_others() {
     others.clear();
-    unasked = false;
+    unasked = leaving = false;
     if (const map::DiskSet* row = context.row(set)) {
       for (const auto* list : {&row->acting, &row->recovering, &row->base, &row->target}) {
         for (const DiskId id : *list) {
@@ -107,7 +108,7 @@ struct CarefulRead : std::enable_shared_from_this<CarefulRead> {
     const Place place = context.place(asked);
     others.erase(others.begin());
     if (!context.map().disk_serves(place.disk) && place.local == nullptr) {
-      unasked = true;
+      could_not_ask();
       return ask_next();
     }
     wire::FetchBlock request;
@@ -127,7 +128,7 @@ struct CarefulRead : std::enable_shared_from_this<CarefulRead> {
     const bool whole = reply.ok() && reply->ok && data && data.size() == limits::block_bytes &&
                        crc64(data.bytes()) == reply->crc;
     if (!whole) {
-      unasked |= !reply.ok() || reply->ok || (reply->perhaps_later && is_complete(asked));
+      if (!reply.ok() || reply->ok || (reply->perhaps_later && is_complete(asked))) could_not_ask();
       return ask_next();
     }
     if (reply->crc != wanted.crc) {
@@ -149,6 +150,15 @@ struct CarefulRead : std::enable_shared_from_this<CarefulRead> {
     advance();
   }
 
+  void could_not_ask() {
+    unasked = true;
+    const map::DiskSet* row = context.row(set);
+    const bool stays = row == nullptr || std::find(row->target.begin(), row->target.end(), asked) !=
+                                             row->target.end();
+    leaving |= is_complete(asked) && !stays;
+    if (leaving) SP_PROBE(serve_block_waits_for_leaving_copy);
+  }
+
   // A member of base has every decided write, at times still as an undecided record.
   bool is_complete(DiskId id) const {
     const map::DiskSet* row = context.row(set);
@@ -166,7 +176,7 @@ struct CarefulRead : std::enable_shared_from_this<CarefulRead> {
   // The block may have been written anew meanwhile: then its new content is good.
   void again_or(const std::string& text) {
     if (++attempts < context.tuning.repair_attempts) return next_block();
-    if (changed() || (unasked && (lost == nullptr || lost->wait_for_absent)))
+    if (changed() || (unasked && (lost == nullptr || lost->wait_for_absent || leaving)))
       return finish(Error(Code::transient, block_text(object, first_block + index) +
                                                " is damaged here, and copies that may have it do "
                                                "not answer, or it keeps being written"));

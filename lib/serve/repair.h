@@ -16,7 +16,9 @@ using CarefulReadDone = Callback<void(Result<std::vector<store::BlockRead>>)>;
 
 // For a reader that goes on without blocks of which no copy has the content.
 struct LostBlocks {
-  bool wait_for_absent = true;   // a copy that does not answer may have it: Code::transient
+  // A copy that does not answer may have it: Code::transient. One that placement does not want any
+  // more is waited for always: once others are complete nobody would ask it.
+  bool wait_for_absent = true;
   std::vector<uint16_t> blocks;  // within the object, ascending; of these `into` says nothing
 };
 

@@ -172,5 +172,26 @@ TEST_CASE("a block that no copy had is mended by one that returns with it") {
   CHECK_EQ(*rig.read(2), 23);
 }
 
+// Once the new copies were complete, nobody would ask the old ones (sp-sim seed 50001202).
+TEST_CASE("a copy that is away and to leave its set is waited for when a block may be only there") {
+  Rig rig(quiet(5));
+  REQUIRE(rig.write(2, 22).ok());
+  REQUIRE(rig.write(3, 33).ok());
+  rig.world.run_for(seconds(1));
+  const auto& row = rig.control.map().sets.begin()->second;
+  REQUIRE_EQ(row.acting, std::vector<DiskId>{1, 2, 3});
+  for (size_t server : {1, 2}) rig.end_server(rig.servers[server], Death::power);
+  rig.world.run_for(seconds(2));
+  rig.corrupt(0, 3);
+  rig.control.retarget({rig.group, 0}, {1, 4, 5});
+  rig.world.run_for(seconds(30));
+  CHECK_EQ(row.acting, std::vector<DiskId>{1});
+  CHECK_EQ(*rig.read(2), 22);
+  rig.heal();
+  CHECK_EQ(row.acting, std::vector<DiskId>{1, 4, 5});
+  CHECK_EQ(*rig.read(3), 33);
+  rig.same_copies();
+}
+
 }  // namespace
 }  // namespace sp::sim
