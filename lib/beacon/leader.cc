@@ -60,6 +60,7 @@ void Leader::end() {
   held_.clear();
   primaries_.clear();
   dropped_.clear();
+  untold_.clear();
   members_changed_ = put_nodes_at_ = handed_over_ = {INT64_MIN};
 }
 

@@ -10,9 +10,9 @@
 //  - ServiceDown of a process that may still live, ServiceUp of its successor and NodeDown wait
 //  until every lease granted to it has ended.
 //  - A live server that ceases to be primary without staying a copy of the set (it was evicted, or
-//  placement moved on) gets no lease until it says that this change is in
-//    force there (fenced_index), and the set is activated under its next primary only when it has
-//    said so, or its lease has ended.
+//  placement moved on; at once, or before the copies of the new epoch have promised) gets no lease
+//    until it says that this change is in force there (fenced_index), and the set is activated
+//    under its next primary only when it has said so, or its lease has ended.
 //  - A server gets a lease only when what was confirmed to others is in force there; a new leader
 //  takes all that it found committed for confirmed.
 // Instants are of this beacon's clock; ends of leases are counted from the arrival of requests with
@@ -89,6 +89,11 @@ class Leader {
     uint64_t tag = 0;
   };
   enum class Verdict { proposed, refused, wait };
+  struct Holder {  // a primary, and where its disk is
+    DiskId disk = 0;
+    ServiceId server;
+    auto operator<=>(const Holder&) const = default;
+  };
   struct Dropped {  // a live server that is no primary of the set any more
     ServiceId server;
     uint64_t index = 0;
@@ -109,6 +114,7 @@ class Leader {
   void retry_held();
   void refuse(NodeId from, const wire::ForwardCommand& forward, Code code, std::string text);
   void note_primaries(uint64_t index, const std::vector<map::Change>& changes);
+  void drop(SetId set, ServiceId server, uint64_t index);
   // leader_leases.cc
   void start_round();
   void finish_round();
@@ -155,7 +161,9 @@ class Leader {
   std::map<CommandKey, Departing> departing_;
   std::deque<Held> held_;
   std::optional<CommandKey> leaving_;  // a voter's leave that is on its way through the log
-  std::map<SetId, std::pair<DiskId, ServiceId>> primaries_;
+  std::map<SetId, Holder> primaries_;
+  std::map<SetId, std::set<Holder>>
+      untold_;  // earlier ones that are copies of an epoch that is not activated
   std::map<SetId, std::vector<Dropped>> dropped_;
   io::Instant members_changed_{INT64_MIN};
   io::Instant handed_over_{INT64_MIN};

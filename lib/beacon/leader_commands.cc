@@ -197,7 +197,7 @@ void Leader::learn_primaries() {
   const map::Map& map = consensus_.state().map();
   for (const auto& [id, set] : map.sets) {
     const map::Service* server = map.server_of(set.acting.front());
-    primaries_[id] = {set.acting.front(), server != nullptr ? server->id : ServiceId{}};
+    primaries_[id] = Holder{set.acting.front(), server != nullptr ? server->id : ServiceId{}};
   }
 }
 
@@ -208,24 +208,31 @@ void Leader::note_primaries(uint64_t index, const std::vector<map::Change>& chan
     map::Map row;
     if (!map::apply(row, change) || row.sets.empty()) continue;
     const map::DiskSet& set = row.sets.begin()->second;
-    auto& [disk, server] = primaries_[set.id];
-    const ServiceId before = server;
     const map::Service* now = map.server_of(set.acting.front());
-    disk = set.acting.front();
-    server = now != nullptr ? now->id : ServiceId{};
-    if (before == ServiceId{} || before == server) continue;
-    // As a copy of the set it will be told by the new primary.
-    const bool stays = std::any_of(set.acting.begin(), set.acting.end(), [&](DiskId acting) {
-      const map::Service* holder = map.server_of(acting);
-      return holder != nullptr && holder->id == before;
+    const Holder holder{set.acting.front(), now != nullptr ? now->id : ServiceId{}};
+    const Holder before = std::exchange(primaries_[set.id], holder);
+    std::set<Holder>& untold = untold_[set.id];
+    if (before.server != ServiceId{} && before.server != holder.server) untold.insert(before);
+    if (set.activated) untold.clear();  // all copies have promised, those among them
+    std::erase_if(untold, [&](const Holder& old) {
+      const map::Service* const still = map.server_of(old.disk);
+      // As a copy of the set it is told by the new primary, if it stays one until the activation.
+      if (still != nullptr && still->id == old.server &&
+          std::find(set.acting.begin(), set.acting.end(), old.disk) != set.acting.end())
+        return false;
+      drop(set.id, old.server, index);
+      return true;
     });
-    const auto row_of_before = map.services.find(before);
-    if (stays || row_of_before == map.services.end() || !row_of_before->second.up) continue;
-    // With or without a lease now: it may ask for one before it knows of this.
-    dropped_[set.id].push_back({before, index});
-    uint64_t& floor = fence_floor_[before];
-    floor = std::max(floor, index);
   }
+}
+
+void Leader::drop(SetId set, ServiceId server, uint64_t index) {
+  const auto row = consensus_.state().map().services.find(server);
+  if (row == consensus_.state().map().services.end() || !row->second.up) return;
+  // With or without a lease now: it may ask for one before it knows of this.
+  dropped_[set].push_back({server, index});
+  uint64_t& floor = fence_floor_[server];
+  floor = std::max(floor, index);
 }
 
 }  // namespace sp::beacon

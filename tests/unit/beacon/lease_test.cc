@@ -79,6 +79,50 @@ TEST_CASE("a set is activated under its next primary only when the evicted one s
   }
 }
 
+// It knew nothing of the new epoch yet, so it did not count as a primary that was dropped (sp-sim
+// seed 60000625).
+TEST_CASE("a primary that became a copy, and is evicted before it promises, is waited for") {
+  for (uint64_t seed = 110; seed < 115; ++seed) {
+    CAPTURE(seed);
+    Sets c(seed);
+    const DiskId first = c.row().acting[0], old_disk = c.row().acting[1];
+    REQUIRE(c.command(c.server_of(old_disk), map::SetEvict{c.set, c.row().epoch, first}).ok());
+    REQUIRE(c.activate().ok());
+    REQUIRE_EQ(c.row().acting.front(), old_disk);
+    auto& old = c.server_of(old_disk);
+    old.fences = false;  // it goes on serving what it knows
+    map::SetPromote promote;
+    promote.set = c.set;
+    promote.revision = c.row().revision;
+    promote.disk = first;
+    REQUIRE(c.command(old, promote).ok());
+    REQUIRE(c.run_until([&] { return c.row().acting.front() == first; }, 1s));
+    REQUIRE_EQ(c.row().acting.size(), 3);
+    auto& next = c.server_of(first);
+    SUBCASE("it promises") {
+      REQUIRE(c.activate().ok());
+      CHECK(old.leased());
+    }
+    SUBCASE("it does not answer") {
+      REQUIRE(c.command(next, map::SetEvict{c.set, c.row().epoch, old_disk}).ok());
+      REQUIRE(old.leased());
+      bool answered = false, overlap = false;
+      next.member->command(map::SetActivated{c.set, c.row().epoch}, [&](Result<uint64_t> r) {
+        answered = true;
+        CHECK(r.ok());
+      });
+      const NodeId leader = c.leader();
+      REQUIRE(c.run_until(
+          [&] {
+            overlap = overlap || (c.row(leader).activated && old.leased());
+            return answered;
+          },
+          5s));
+      CHECK_FALSE(overlap);
+    }
+  }
+}
+
 TEST_CASE("an evicted primary that puts the change in force at once holds nobody up") {
   Sets c(120);
   const DiskId disk = c.row().acting.front();
