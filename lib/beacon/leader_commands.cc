@@ -213,7 +213,7 @@ void Leader::note_primaries(uint64_t index, const std::vector<map::Change>& chan
     const Holder before = std::exchange(primaries_[set.id], holder);
     std::set<Holder>& untold = untold_[set.id];
     if (before.server != ServiceId{} && before.server != holder.server) untold.insert(before);
-    if (set.activated) untold.clear();  // all copies have promised, those among them
+    if (set.activated) untold.clear();  // all copies have promised, these among them
     std::erase_if(untold, [&](const Holder& old) {
       const map::Service* const still = map.server_of(old.disk);
       // As a copy of the set it is told by the new primary, if it stays one until the activation.
@@ -223,6 +223,7 @@ void Leader::note_primaries(uint64_t index, const std::vector<map::Change>& chan
       drop(set.id, old.server, index);
       return true;
     });
+    if (SP_PLANTED_BUG(leader_forgets_untold_primaries)) untold.clear();
   }
 }
 

@@ -48,6 +48,27 @@ TEST_CASE("a write of a fenced client does not appear after a read, though the p
   if (early) CHECK_EQ(early_stamp, late);
 }
 
+TEST_CASE("a read after a fence waits for a write that the primary's own disk has not come to") {
+  Rig rig(quiet());
+  REQUIRE(rig.write(1, 11).ok());
+  rig.world.run_for(milliseconds(500));
+  rig.world.disks().stall(rig.servers[0].paths[0], milliseconds(900));
+  Buffer data = Buffer::allocate(limits::block_bytes);
+  encode_stamp(data.mutable_bytes(), {rig.clients[0].volume_id, 1}, 12);
+  rig.clients[0].volume->write(limits::block_bytes, data.bytes(), [](const Status&) {});
+  rig.world.run_for(milliseconds(20));
+  rig.end_client(rig.clients[0], Death::silent);
+  rig.start_client(rig.clients[0]);
+  REQUIRE(
+      rig.world.run_until([&] { return rig.clients[0].volume->size_bytes() > 0; }, seconds(10)));
+  OpenRead first(rig, 1, 0);
+  rig.world.run_for(milliseconds(200));
+  CHECK_FALSE(first.done);
+  REQUIRE(rig.world.run_until([&] { return first.done; }, seconds(10)));
+  CHECK_EQ(first.stamp(), 12);
+  CHECK_EQ(*rig.read(1), 12);
+}
+
 TEST_CASE(
     "below min_copies a volume that was written by its holder is read, also by a new primary") {
   Rig rig(quiet());
