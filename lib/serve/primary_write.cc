@@ -202,9 +202,9 @@ bool Primary::load(Write& write) {
   return false;
 }
 
-// What a copy cannot show it does not hold: it has to recover. When no other can show it either, and
-// a complete copy has never had the record, it was never decided, and goes with those that held it:
-// too few copies are better than a set that waits for it for ever.
+// What a copy cannot show it does not hold: it has to recover. When no other can show it either,
+// and a complete copy has never had the record, it was never decided, and goes with those that held
+// it: too few copies are better than a set that waits for it for ever.
 void Primary::holder_failed(Write& write, Copy& holder, const std::string& why) {
   if (context_.map().is_deleted(write.prepare.record.object.volume)) return;
   write.failed |= bit(holder);
