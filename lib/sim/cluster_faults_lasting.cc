@@ -186,13 +186,9 @@ void ClusterFaults::retire_old_ids() {
       cluster_.world.now() - retired_at_ < retire_interval)
     return;
   retired_at_ = cluster_.world.now();
-  for (auto retired = retired_.begin(); retired != retired_.end();) {
-    const auto [old_id, new_id] = *retired;
-    if (map->disks.count(old_id) == 0) {
-      retired = retired_.erase(retired);
-      continue;
-    }
-    ++retired;
+  for (const auto& [old_id, new_id] : retired_) {
+    // A registration that was on its way when it died may bring it back.
+    if (map->disks.count(old_id) == 0) continue;
     if (outside_ == old_id) outside_ = 0;
     // The new one may have left with a node meanwhile.
     const bool there = map->disks.count(new_id) != 0;
@@ -453,8 +449,10 @@ bool ClusterFaults::may_start(Cluster::Node& node) {
 std::string ClusterFaults::unsettled() const {
   if (!dead_.empty()) return "a dead disk is not replaced";
   if (!shelf_.empty()) return "a disk lies on a shelf";
-  if (!retired_.empty())
-    return "disk " + std::to_string(retired_.begin()->first) + " is not forgotten";
+  const map::Map* const map = cluster_.newest_map();
+  for (const auto& [old_id, new_id] : retired_)
+    if (map != nullptr && map->disks.count(old_id) != 0)
+      return "disk " + std::to_string(old_id) + " is not forgotten";
   return membership_.unsettled();
 }
 
