@@ -51,6 +51,7 @@ class Session {
   }
 
   Volume& volume() { return *volume_; }
+  uint32_t generation() const { return generation_; }
   member::Member& member() { return *member_; }
   Servers& servers() { return *servers_; }
 
@@ -178,6 +179,7 @@ class Session {
 class Attached final : public Standalone {
  public:
   explicit Attached(std::unique_ptr<Session> session) : session_(std::move(session)) {}
+  uint32_t generation() const override { return session_->generation(); }
   Volume& volume() override { return session_->volume(); }
   member::Member& member() override { return session_->member(); }
   Servers& servers() override { return session_->servers(); }

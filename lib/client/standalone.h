@@ -46,6 +46,7 @@ class Standalone {
                                                        Ready ready);
 
   virtual Volume& volume() = 0;
+  virtual uint32_t generation() const = 0;  // of the attachment; a higher one takes the volume
   virtual member::Member& member() = 0;
   virtual Servers& servers() = 0;
   virtual void detach(Callback<void(Status)> done) = 0;

@@ -261,14 +261,6 @@ void Cluster::attach(ClientProcess& process) {
       });
 }
 
-uint32_t Cluster::generation_of(const ClientProcess& process) const {
-  for (const auto& [key, row] : process.attached->member().map().attachments) {
-    if (row.volume == process.volume && row.rights == map::Rights::read_write)
-      return row.generation;
-  }
-  return 0;
-}
-
 void Cluster::attached(ClientProcess& process, Result<std::unique_ptr<client::Standalone>> result) {
   if (!result.ok()) {
     process.host->host().log.warning("not attached", {{"why", result.error().message()}});
@@ -276,11 +268,12 @@ void Cluster::attached(ClientProcess& process, Result<std::unique_ptr<client::St
     return;
   }
   process.attached = std::move(result).value();
-  // Confirmed: nothing of those who had the volume under another generation takes effect any more.
+  // Confirmed: nothing of those who had the volume under an earlier generation takes effect any more.
   const uint64_t now = history.next();
-  const uint32_t generation = generation_of(process);
+  const uint32_t generation = process.attached->generation();
   for (const Session& session : sessions_[process.volume]) {
-    if (session.generation != generation) history.session_fenced(session.number, now);
+    if (session.generation < generation) history.session_fenced(session.number, now);
+    if (session.generation > generation) history.session_fenced(process.session, now);
   }
   sessions_[process.volume].push_back({process.session, generation, now});
   process.host->host().log.info("attached",

@@ -134,7 +134,6 @@ class Cluster : public ClusterProcesses {
   std::string configure();
   void attach(ClientProcess& process);
   void attached(ClientProcess& process, Result<std::unique_ptr<client::Standalone>> result);
-  uint32_t generation_of(const ClientProcess& process) const;
   std::unique_ptr<Work> make_work(ClientProcess& process, uint32_t generation);
   io::SimOptions world_options();
   bool listens() const { return setup.keep_log || setup.line_sink || timeline; }
