@@ -56,8 +56,17 @@ bool StoreImpl::collect_operations(SetId id, SetState& set, uint32_t pages_limit
   return flush();
 }
 
-bool StoreImpl::collect_sets(uint32_t pages_limit) {
+bool StoreImpl::log_again(const WriteRecord& record, const SlotList& slots, uint32_t pages_limit,
+                          uint64_t& lsn) {
+  const auto view = slots.view();
+  if (builder_.pages_with(1, write_record_bytes(view.size())) > pages_limit) return false;
   std::vector<uint64_t> crcs;
+  for (const uint32_t slot : view) crcs.push_back(state_.table().descriptor(slot).crc);
+  log_write(record, flag_relogged, crcs, view, lsn);
+  return true;
+}
+
+bool StoreImpl::collect_sets(uint32_t pages_limit) {
   for (auto& [id, set] : state_.sets()) {
     for (auto* writes : {&set.dropping, &set.undecided}) {
       for (Undecided& write : *writes) {
@@ -67,12 +76,10 @@ bool StoreImpl::collect_sets(uint32_t pages_limit) {
           continue;
         }
         SP_PROBE(store_undecided_said_again);
-        const auto slots = write.slots.view();
-        if (builder_.pages_with(1, write_record_bytes(slots.size())) > pages_limit) return false;
-        crcs.clear();
-        for (const uint32_t slot : slots) crcs.push_back(state_.table().descriptor(slot).crc);
-        log_write(write.record, flag_relogged, crcs, slots, write.lsn);
-        if (!slots.empty()) set.said_again_lsn = write.lsn;
+        if (!log_again(write.record, write.slots, pages_limit, write.lsn)) return false;
+        write.overtaken = false;
+        const WriteRecord& record = write.record;
+        state_.overtake(id, record.object, record.first_block, record.block_count, record.version);
       }
     }
     if (set.record && set.record_lsn < reclaim_target_) {
@@ -173,6 +180,8 @@ bool StoreImpl::anything_before(uint64_t lsn) const {
   if (!state_.tombstones().empty() && state_.tombstones().begin()->first < lsn) return true;
   for (const Commit& commit : state_.commits())
     if (commit.lsn < lsn) return true;
+  for (const SayAgain& write : state_.say_again())
+    if (write.lsn < lsn) return true;
   for (const auto& [id, set] : state_.sets()) {
     if (set.record && set.record_lsn < lsn) return true;
     if (!set.decided.is_zero() && set.decided_lsn < lsn) return true;

@@ -462,6 +462,7 @@ void Recovery::replay() {
 
 void Recovery::finish() {
   store_->state().table().rebuild_free();
+  store_->state().say_again().clear();  // the log tells it as it did
   if (options_.verify_only) {
     start();
     return;

@@ -89,6 +89,7 @@ void StoreImpl::form_round() {
     return;
   }
   const uint32_t kept = std::min(limit - 1, pages_for_decides());
+  const bool all_said = say_again(limit - kept);
   if (reclaim_ == Reclaim::logging) collect(limit - kept);
   const uint64_t for_calls = free_pages > log_reserve_ ? free_pages - log_reserve_ : 0;
   if (for_calls == 0 && !queue_.empty()) SP_PROBE(store_calls_wait_for_reclaim);
@@ -105,10 +106,12 @@ void StoreImpl::form_round() {
       break;
     if (SP_BUGGIFY(store_round_of_one, host_)) break;
   }
-  log_decides();
-  std::swap(round_commits_, state_.commits());
+  if (all_said) {
+    log_decides();
+    std::swap(round_commits_, state_.commits());
+  }
   if (builder_.pages() == 0 && (want_round_ || !round_commits_.empty())) builder_.add_page();
-  want_round_ = false;
+  want_round_ = !all_said;
   if (builder_.pages() == 0) {
     // Nothing to write: refused or dropped calls only, or all wait for reclaim or for reads.
     if (!round_operations_.empty()) {
@@ -134,6 +137,7 @@ StoreImpl::Taken StoreImpl::take(Operation& operation, uint32_t pages_limit) {
       pages_limit)
     return Taken::wait;
   // A decision that came before a removal must not be replayed after it: the set would be back.
+  if (!state_.say_again().empty()) return Taken::wait;
   log_decides();
   operation.effective = true;
   if (operation.kind == Operation::Kind::put_set) {
@@ -227,6 +231,8 @@ StoreImpl::Taken StoreImpl::take_prepare(Operation& operation, uint32_t pages_li
     if (!operation.outcome.ok()) return Taken::yes;
     round_growth_ += growth;
   }
+  state_.overtake(record.set, record.object, record.first_block, record.block_count,
+                  record.version);
   for (size_t i = 0; i < blocks; i++) {
     state_.table().claim(
         operation.slots[i],
@@ -274,6 +280,7 @@ StoreImpl::Taken StoreImpl::take_recover(Operation& operation, uint32_t pages_li
         Error(Code::invalid, "the object belongs to another disk set here: remove that set first");
     return Taken::yes;
   }
+  if (!state_.say_again().empty()) return Taken::wait;
   log_decides();  // what was decided before has to be found decided when this is replayed
   operation.entries.clear();
   std::vector<const std::byte*> contents;
@@ -298,6 +305,7 @@ StoreImpl::Taken StoreImpl::take_recover(Operation& operation, uint32_t pages_li
   for (size_t i = 0; i < operation.entries.size(); i++) {
     RecoveredEntry& entry = operation.entries[i];
     entry.slot = operation.slots[i];
+    state_.overtake(source.set, source.object, entry.block, 1, Version::from_packed(entry.version));
     state_.table().claim(entry.slot, make_descriptor(source.object, source.set, entry.block,
                                                      Version::from_packed(entry.version), entry.crc,
                                                      i >= operation.entries_whole));
@@ -332,6 +340,7 @@ StoreImpl::Taken StoreImpl::take_repair(Operation& operation, uint32_t pages_lim
           pages_for_decides() >
       pages_limit)
     return Taken::wait;
+  if (!state_.say_again().empty()) return Taken::wait;
   log_decides();  // as for take_recover
   const WriteRecord& record = operation.record;
   const Object* object = state_.find(record.object);
@@ -343,6 +352,7 @@ StoreImpl::Taken StoreImpl::take_repair(Operation& operation, uint32_t pages_lim
   if (get_slots(1, operation.slots, operation.outcome) == Taken::wait) return Taken::wait;
   if (!operation.outcome.ok()) return Taken::yes;
   const uint32_t slot = operation.slots[0];
+  state_.overtake(object->set, record.object, record.first_block, 1, record.version);
   state_.table().claim(slot, make_descriptor(record.object, object->set, record.first_block,
                                              record.version, operation.crcs[0]));
   builder_.add_data(slot, operation.data.data());
@@ -355,6 +365,17 @@ StoreImpl::Taken StoreImpl::take_repair(Operation& operation, uint32_t pages_lim
                                   {struct_bytes(head), struct_bytes(operation.entries[0])});
   operation.effective = true;
   return Taken::yes;
+}
+
+// Before the decisions are logged. False when not all fitted: then the decisions wait, and nothing
+// is freed by them.
+bool StoreImpl::say_again(uint32_t pages_limit) {
+  auto& writes = state_.say_again();
+  for (; !writes.empty(); writes.pop_front()) {
+    uint64_t lsn = 0;
+    if (!log_again(writes.front().record, writes.front().slots, pages_limit, lsn)) return false;
+  }
+  return true;
 }
 
 void StoreImpl::log_decides() {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include "base/planted.h"
+#include "base/probe.h"
 
 namespace sp::store {
 
@@ -168,7 +169,10 @@ void State::add_write(const WriteRecord& record, std::span<const uint32_t> slots
   blocks_undecided_ += slots.size();
   undecided_growth_ += write.growth;
   undecided_log_bytes_ += write_record_bytes(slots.size());
+  const bool newest = place == state.undecided.end();
   state.undecided.insert(place, std::move(write));
+  if (!newest)
+    overtake(record.set, record.object, record.first_block, record.block_count, record.version);
   add_operation(record.set, record.operation, record.version, lsn);
   if (record.version <= state.decided) show_up_to(state, state.decided);
 }
@@ -218,8 +222,30 @@ void State::remove_block(Object& owner, uint32_t block, uint64_t lsn) {
   commits_.push_back({no_slot, old, lsn});
 }
 
+void State::overtake(SetId id, ObjectId object, uint32_t first, uint32_t count, Version than) {
+  SetState* state = find_set(id);
+  const Object* owner = find(object);
+  if (state == nullptr || owner == nullptr || owner->undecided == 0) return;
+  if (SP_PLANTED_BUG(store_replays_older_last)) return;
+  for (Undecided& write : state->undecided) {
+    const WriteRecord& record = write.record;
+    if (record.object == object && record.version > than && record.first_block < first + count &&
+        first < uint32_t{record.first_block} + record.block_count)
+      write.overtaken = true;
+  }
+}
+
+void State::drop_said_again(const std::function<bool(const WriteRecord&)>& gone) {
+  std::erase_if(say_again_, [&](const SayAgain& item) { return gone(item.record); });
+}
+
 void State::make_visible(Undecided& write) {
   const WriteRecord& record = write.record;
+  if (write.overtaken) {
+    SP_PROBE(store_overtaken_write_said_again);
+    say_again_.push_back({record, SlotList(write.slots.view()), write.lsn});
+    overtake(record.set, record.object, record.first_block, record.block_count, record.version);
+  }
   Object& owner = object(record.object, record.set);
   if (record.kind == WriteKind::data) {
     for (uint32_t i = 0; i < record.block_count; i++)
@@ -292,6 +318,7 @@ void State::erase_object(Object& owner, uint64_t lsn) {
 }
 
 void State::remove_set(SetId id, uint64_t lsn) {
+  drop_said_again([id](const WriteRecord& record) { return record.set == id; });
   SetState* state = find_set(id);
   if (state == nullptr) return;
   for (auto* writes : {&state->undecided, &state->dropping}) {
@@ -311,6 +338,7 @@ void State::remove_set(SetId id, uint64_t lsn) {
 }
 
 void State::remove_volume(VolumeId volume, uint64_t lsn) {
+  drop_said_again([volume](const WriteRecord& record) { return record.object.volume == volume; });
   for (auto& [id, state] : sets_) {
     for (auto* writes : {&state.undecided, &state.dropping}) {
       for (Undecided& write : *writes)
@@ -362,8 +390,10 @@ void State::add_tombstone(const ObjectBody& head, std::span<const RangeEntry> ra
 }
 
 void State::add_recovered(const ObjectBody& head, const RecoveredEntry& entry, uint64_t lsn) {
+  const Version version = Version::from_packed(entry.version);
   Object& owner = object({head.volume, head.object}, SetId::from_packed(head.set));
-  store_block(owner, entry.block, entry.slot, Version::from_packed(entry.version), lsn);
+  overtake(owner.set, owner.id, entry.block, 1, version);
+  store_block(owner, entry.block, entry.slot, version, lsn);
   erase_if_empty(owner);
 }
 
@@ -398,6 +428,8 @@ void State::add_repair(const ObjectBody& head, const RecoveredEntry& entry, bool
   const ObjectId id{head.volume, head.object};
   Object* owner = find(id);
   const uint32_t old = owner == nullptr ? no_slot : owner->slot(entry.block);
+  if (owner != nullptr)
+    overtake(owner->set, id, entry.block, 1, Version::from_packed(entry.version));
   if (old == no_slot && replaying) {
     // The table page may be of the time after the move, with the damaged slot's entry gone.
     store_block(object(id, SetId::from_packed(head.set)), entry.block, entry.slot,

@@ -9,6 +9,7 @@
 #pragma once
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <set>
@@ -38,9 +39,17 @@ class SlotList {
 
 struct Undecided {
   WriteRecord record;
-  SlotList slots;       // empty for a discard
-  uint64_t lsn = 0;     // of the newest log record that holds it
-  uint32_t growth = 0;  // blocks that hold nothing yet
+  SlotList slots;          // empty for a discard
+  uint64_t lsn = 0;        // of the newest log record that holds it
+  uint32_t growth = 0;     // blocks that hold nothing yet
+  bool overtaken = false;  // something older was logged behind it, see State::overtake
+};
+
+// A write that was decided though something older stands behind it in the log.
+struct SayAgain {
+  WriteRecord record;
+  SlotList slots;
+  uint64_t lsn = 0;  // of the record that holds it
 };
 
 struct KnownOperation {
@@ -58,8 +67,7 @@ struct SetState {
   bool decide_listed = false;   // and the store has noted so
   Version forget;
   bool forget_pending = false;
-  uint64_t said_again_lsn = 0;  // newest log record of a data write that was said again
-  uint32_t drops_queued = 0;    // while not 0, decide waits in deferred_decide
+  uint32_t drops_queued = 0;  // while not 0, decide waits in deferred_decide
   Version deferred_decide;
   std::deque<Undecided> undecided;        // ascending by version
   std::deque<Undecided> dropping;         // given to a drop that is not durable yet
@@ -121,6 +129,14 @@ class State {
                   uint64_t lsn);
   void add_operation(SetId set, const OperationId& id, Version version, uint64_t lsn);
 
+  // The log is replayed from where its tail is by then: it has to tell of a block in the order of
+  // versions, or what is older comes back when the newer record has left it. So whoever logs
+  // something of `than` for these blocks says so here, and what is newer and undecided is said
+  // again before its decision is logged.
+  void overtake(SetId set, ObjectId object, uint32_t first, uint32_t count, Version than);
+  std::deque<SayAgain>& say_again() { return say_again_; }  // decided, not said again yet
+  const std::deque<SayAgain>& say_again() const { return say_again_; }
+
   // commits
   std::vector<Commit>& commits() { return commits_; }
   const std::vector<Commit>& commits() const { return commits_; }
@@ -147,6 +163,7 @@ class State {
   void store_block(Object& object, uint32_t block, uint32_t slot, Version version, uint64_t lsn);
   void remove_block(Object& object, uint32_t block, uint64_t lsn);
   void make_visible(Undecided& write);
+  void drop_said_again(const std::function<bool(const WriteRecord&)>& gone);
   void show_up_to(SetState& state, Version up_to);
   void free_undecided(Undecided& write, uint64_t lsn);
   void forget_undecided(Undecided& write);
@@ -162,6 +179,7 @@ class State {
   std::map<SetId, SetState> sets_;
   std::map<VolumeId, uint32_t> volumes_;  // objects of each
   std::vector<Commit> commits_;
+  std::deque<SayAgain> say_again_;
   std::set<std::pair<uint64_t, ObjectId>> tombstones_;
   uint64_t blocks_decided_ = 0;
   uint64_t blocks_undecided_ = 0;

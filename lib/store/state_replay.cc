@@ -73,11 +73,11 @@ Status State::replay_write(const Record& record, uint64_t lsn) {
   }
   if ((record.flags & flag_relogged) != 0) {
     SP_PROBE(store_undecided_replayed_from_repetition);
-    SetState& state = set(write.set);
-    if (write.kind == WriteKind::data) state.said_again_lsn = lsn;
-    for (auto& known : state.undecided) {
+    for (auto& known : set(write.set).undecided) {
       if (known.record.version != write.version) continue;
       known.lsn = lsn;
+      known.overtaken = false;
+      overtake(write.set, write.object, write.first_block, write.block_count, write.version);
       return {};
     }
     // Said again, but known as decided already: its slots are its own.

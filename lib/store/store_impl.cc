@@ -316,9 +316,6 @@ void StoreImpl::forget_tombstones(SetId set, Version passed) {
   if (failure_ || options_.verify_only) return;
   SetState* state = state_.find_set(set);
   if (state == nullptr) return;
-  // A write that was said again may stand in the log behind the discard that ended it: while it
-  // does, replaying it needs the tombstone. The call comes again with later versions.
-  if (state->said_again_lsn >= stable_tail_) return;
   state_.forget(set, passed);
   if (!std::exchange(state->forget_pending, true)) forgets_pending_.push_back(set);
   arm_lazy();

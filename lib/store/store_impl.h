@@ -99,6 +99,7 @@ class StoreImpl final : public Store {
   Taken take_repair(Operation& operation, uint32_t pages_limit);
   Taken get_slots(size_t count, std::vector<uint32_t>& slots, Status& outcome);
   uint32_t pages_for_decides() const;
+  bool say_again(uint32_t pages_limit);
   void log_decides();
   void log_write(const WriteRecord& record, uint8_t flags, std::span<const uint64_t> crcs,
                  std::span<const uint32_t> slots, uint64_t& lsn);
@@ -128,6 +129,9 @@ class StoreImpl final : public Store {
   bool collect(uint32_t pages_limit);  // false: something is left for another round
   bool collect_homes(uint32_t pages_limit);
   bool collect_sets(uint32_t pages_limit);
+  // Logs a record once more; false when it does not fit.
+  bool log_again(const WriteRecord& record, const SlotList& slots, uint32_t pages_limit,
+                 uint64_t& lsn);
   bool collect_tombstones(uint32_t pages_limit);
   bool collect_operations(SetId id, SetState& set, uint32_t pages_limit);
   bool anything_before(uint64_t lsn) const;
