@@ -207,6 +207,15 @@ StoreImpl::Taken StoreImpl::take_prepare(Operation& operation, uint32_t pages_li
     state_.add_operation(record.set, record.operation, record.version, lsn);
     return Taken::yes;
   }
+  for (size_t i = 0; i < blocks; i++) {
+    if (State::stored_version(state_, object, record.first_block + static_cast<uint32_t>(i)) <
+        record.version)
+      continue;
+    // No copy is told of a decision before all that is older. The slots of such a part would be
+    // free at once, and the log would still tell of them.
+    operation.outcome = Error(Code::invalid, "a part of what is written is newer here already");
+    return Taken::yes;
+  }
   const uint64_t log_bytes = state_.undecided_log_bytes() + bytes;
   if (log_bytes > log_pages_ * page_bytes / (blocks > 0 ? 4 : 2)) {
     SP_PROBE(store_too_much_undecided);

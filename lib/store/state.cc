@@ -291,12 +291,10 @@ void State::finish_drop(SetId id, uint64_t lsn) {
   state.undecided.clear();
   std::deque<Undecided> dropping = std::move(state.dropping);
   state.dropping.clear();
-  for (Undecided& write : dropping) {
-    std::erase_if(state.operations, [&](const KnownOperation& known) {
-      return known.version == write.record.version;
-    });
-    free_undecided(write, lsn);
-  }
+  for (Undecided& write : dropping) free_undecided(write, lsn);
+  // Also when this is replayed, and the record of a write has left the log before its operation's.
+  std::erase_if(state.operations,
+                [&](const KnownOperation& known) { return known.version > state.decided; });
   if (state.drops_queued > 0 && --state.drops_queued == 0 && !state.deferred_decide.is_zero())
     decide(id, std::exchange(state.deferred_decide, Version{}));
 }

@@ -96,7 +96,7 @@ struct ModelSet {
     }
   }
   void drop() {
-    for (const auto& [version, write] : undecided) operations.erase(version);
+    operations.erase(operations.upper_bound(decided), operations.end());
     undecided.clear();
   }
   // An object of another copy that has only `block`.

@@ -129,3 +129,18 @@ TEST_CASE("a write that was said again after a newer one does not come back") {
 TEST_CASE("a block that was repaired after a newer undecided write does not come back") {
   check(Older::repaired);
 }
+
+TEST_CASE(
+    "a write of which a part is newer here already is refused, and one that is all old is not") {
+  FakeMedium medium = StoreRig::formatted(small_layout(128, 300));
+  StoreRig rig(medium);
+  REQUIRE(rig.open().ok());
+  REQUIRE(rig.write(object, block, 1, v(25), 25).ok());
+  rig.store->decide(set, v(25));
+  const Status partly = rig.write(object, block, 2, v(24), 24);
+  REQUIRE_FALSE(partly.ok());
+  CHECK_EQ(partly.error().code(), Code::invalid);
+  CHECK(rig.write(object, block, 1, v(24), 24).ok());
+  CHECK(rig.read(object, block).holds(25));
+  CHECK(rig.read(object, block + 1).zero());
+}
