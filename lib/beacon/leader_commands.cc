@@ -212,7 +212,8 @@ void Leader::note_primaries(uint64_t index, const std::vector<map::Change>& chan
     const Holder holder{set.acting.front(), now != nullptr ? now->id : ServiceId{}};
     const Holder before = std::exchange(primaries_[set.id], holder);
     std::set<Holder>& untold = untold_[set.id];
-    if (before.server != ServiceId{} && before.server != holder.server) untold.insert(before);
+    // Also of the same server: the promise that binds it is that of its very disk.
+    if (before.server != ServiceId{} && before != holder) untold.insert(before);
     if (set.activated) untold.clear();  // all copies have promised, these among them
     std::erase_if(untold, [&](const Holder& old) {
       const map::Service* const still = map.server_of(old.disk);
@@ -228,12 +229,12 @@ void Leader::note_primaries(uint64_t index, const std::vector<map::Change>& chan
 }
 
 void Leader::drop(SetId set, ServiceId server, uint64_t index) {
-  const auto row = consensus_.state().map().services.find(server);
-  if (row == consensus_.state().map().services.end() || !row->second.up) return;
-  // With or without a lease now: it may ask for one before it knows of this.
-  dropped_[set].push_back({server, index});
+  // Up or down, with or without a lease now: it may ask for one before it knows of this.
   uint64_t& floor = fence_floor_[server];
   floor = std::max(floor, index);
+  const auto row = consensus_.state().map().services.find(server);
+  if (row != consensus_.state().map().services.end() && row->second.up)
+    dropped_[set].push_back({server, index});
 }
 
 }  // namespace sp::beacon

@@ -9,6 +9,10 @@ namespace sp::beacon {
 
 using wire::MessageType;
 
+namespace {
+constexpr auto client_report_kept = std::chrono::milliseconds(1500);
+}  // namespace
+
 void Leader::lease_request(NodeId from, wire::NodeLeaseRequest request) {
   if (!leading()) return;
   const io::Instant now = host_.clock.now();
@@ -21,6 +25,10 @@ void Leader::lease_request(NodeId from, wire::NodeLeaseRequest request) {
     if (service.wants_lease) ask.services.emplace_back(service.service, service.start_id);
     services[service.service] = {service.start_id, std::move(service.report), now};
   }
+  // One request does not take all clients of a node that has many: they come in turns.
+  for (auto& [id, service] : watch.services)
+    if (id.kind == ServiceKind::client && now - service.reported < client_report_kept)
+      services.try_emplace(id, std::move(service));
   watch.services = std::move(services);
   if (charged_) raise_confirmed();
   if (!held_.empty()) retry_held();

@@ -60,7 +60,8 @@ bool Peers::ready(LinkId id, const wire::Identity& identity) {
     links_.close(peer.link);
   }
   // Dialled as another one, whose address this is no more.
-  if (const auto dialled = by_link_.find(id); dialled != by_link_.end() && dialled->second != node) {
+  if (const auto dialled = by_link_.find(id);
+      dialled != by_link_.end() && dialled->second != node) {
     Peer& other = peers_.at(dialled->second);
     if (other.link == id) closed(id);
   }

@@ -1,6 +1,7 @@
 #include "beacon/sessions.h"
 
 #include <algorithm>
+#include <tuple>
 
 #include "base/client_id.h"
 #include "base/probe.h"
@@ -461,6 +462,23 @@ uint32_t Sessions::feature_level(uint32_t newest) const {
   return level;
 }
 
+// As many as one request takes: first those that others need, then who has waited longest.
+std::vector<LinkId> Sessions::asked_for() const {
+  std::vector<LinkId> ids;
+  for (const auto& [id, session] : sessions_)
+    if (session.registration) ids.push_back(id);
+  if (ids.size() <= services_asked_max) return ids;
+  SP_PROBE(session_leases_in_turns);
+  const auto rank = [this](LinkId id) {
+    const Session& session = sessions_.at(id);
+    const bool client = session.identity.service.kind == ServiceKind::client;
+    return std::tuple(client, client ? session.asked_at : io::Instant{}, id);
+  };
+  std::sort(ids.begin(), ids.end(), [&](LinkId a, LinkId b) { return rank(a) < rank(b); });
+  ids.resize(services_asked_max);
+  return ids;
+}
+
 void Sessions::ask_leases() {
   ask_timer_.cancel();
   asked_at_ = host_.clock.now();
@@ -470,8 +488,9 @@ void Sessions::ask_leases() {
   wire::NodeLeaseRequest request;
   request.sent_ns = asked.sent_ns;
   size_t bytes = 0;
-  for (auto& [id, session] : sessions_) {
-    if (!session.registration || request.services.size() == services_asked_max) continue;
+  for (const LinkId id : asked_for()) {
+    Session& session = sessions_.at(id);
+    session.asked_at = asked_at_;
     const ServiceId service = session.identity.service;
     // One whose end is being made known gets none until that is settled.
     const bool wants = std::exchange(session.wants_lease, false) && departing_.count(service) == 0;

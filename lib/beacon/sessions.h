@@ -61,6 +61,7 @@ class Sessions {
     io::Instant heard;
     io::Instant said;
     bool wants_lease = false;
+    io::Instant asked_at;              // a lease for it, last
     uint64_t lease_sent_ns = 0;        // of its newest request, its clock
     io::Instant lease_arrived;         // of that, our clock
     io::Instant lease_end{INT64_MIN};  // of what was granted here
@@ -99,6 +100,7 @@ class Sessions {
   bool may_double_come_in(const Session& session) const;
   bool lacks_disk(const Session& session) const;
   void propose(ServiceId service, const map::Command& command, bool gone);
+  std::vector<LinkId> asked_for() const;
   void ask_leases();
 
   io::Host& host_;

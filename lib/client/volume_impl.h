@@ -91,6 +91,7 @@ class VolumeImpl final : public Volume, public std::enable_shared_from_this<Volu
   void replied(uint64_t id, Result<wire::Message> message);
   void outcome(Piece& piece, wire::DataStatus status, const std::optional<map::DiskSet>& current,
                const std::string& text);
+  bool is_beyond_end(const Piece& piece) const;
   bool take_read(Piece& piece, const wire::ReadReply& reply, const Buffer& data);
   void finish(Piece& piece, std::optional<Error> error);
   void check_attachment();

@@ -54,6 +54,9 @@ void VolumeImpl::outcome(Piece& piece, wire::DataStatus status,
       if (SP_PLANTED_BUG(client_forgets_refused_request)) return;
       return rest(piece, piece.attempts == 0, text);
     case wire::DataStatus::not_ready:
+      if (is_beyond_end(piece))
+        return finish(piece, Error(Code::invalid, "the range ends beyond the end of the volume"));
+      return rest(piece, false, text);
     case wire::DataStatus::busy: return rest(piece, false, text);
     case wire::DataStatus::fenced: return fence(text);
     case wire::DataStatus::damaged: return finish(piece, Error(Code::damaged, text));
@@ -62,6 +65,16 @@ void VolumeImpl::outcome(Piece& piece, wire::DataStatus status,
     case wire::DataStatus::ok: break;
   }
   SP_UNREACHABLE();
+}
+
+// The volume has become smaller since the request came.
+bool VolumeImpl::is_beyond_end(const Piece& piece) const {
+  const auto row = member_.map().volumes.find(options_.volume);
+  const uint64_t end = uint64_t{piece.object.index} * limits::object_bytes +
+                       (uint64_t{piece.first_block} + piece.block_count) * limits::block_bytes;
+  return row != member_.map().volumes.end() &&
+         end > (row->second.size_bytes + limits::block_bytes - 1) / limits::block_bytes *
+                   limits::block_bytes;
 }
 
 // Into the caller's memory if every block is what its writer made it.

@@ -110,6 +110,8 @@ void BeaconMember::on_ready() {
 // The beacon is gone, or ended the connection: map and lease grow old, commands under way have an
 // unknown outcome.
 void BeaconMember::on_closed(const Error& why) {
+  // Our end closed it, which the beacon takes for the end of this process: serving stops first.
+  if (why.code() != Code::closed) lease_until_ = {INT64_MIN};
   const bool was_ready = connection_->ready() || !lease_requests_.empty();
   if (was_ready && !std::exchange(told_unreachable_, true))
     host_.log.warning("beacon lost", {{"why", why.message()}});

@@ -14,6 +14,7 @@ namespace sp::serve {
 namespace {
 constexpr io::Duration pause_min = std::chrono::milliseconds(100);
 constexpr io::Duration pause_max = std::chrono::seconds(5);
+constexpr int object_patience = 10;  // times limits::copy_timeout; these are large
 constexpr io::Duration interrupted_below =
     std::chrono::milliseconds(400);  // buggify; well within what liveness allows
 // Copies that do not answer may hold a block that is damaged here: so long they are waited for.
@@ -56,7 +57,25 @@ Joiner* Joiner::find(const std::weak_ptr<Primary>& weak, DiskId disk, uint32_t r
 void Joiner::tick() {
   const io::Instant now = primary_.context_.now();
   if (step_ == Step::resting && now >= next_) begin();
+  if (stands_still()) fail("does not answer");
   if (step_ == Step::promoting && !command_open_ && now >= next_) promote();
+}
+
+// A server may answer for all but one disk. The copy of that one holds a place that others wait
+// for, and from draining on the writes of the set. (In the map it acts once it is promoted, and is
+// evicted.)
+bool Joiner::stands_still() const {
+  const io::Duration waited = primary_.context_.now() - moved_;
+  switch (step_) {
+    case Step::beginning:
+    case Step::draining:
+    case Step::finishing: return waited >= limits::copy_timeout;
+    case Step::sending: return waited >= limits::copy_timeout * object_patience;
+    case Step::resting:
+    case Step::promoting:
+    case Step::stopped: break;
+  }
+  return false;
 }
 
 // Never the number of another joiner of this leadership: what a stopped one has on its way finds
@@ -98,6 +117,7 @@ void Joiner::begin() {
   if (context.recoveries >= context.tuning.recoveries || !context.map().disk_serves(disk_)) return;
   ++context.recoveries;
   holds_place_ = true;
+  moved_ = context.now();
   step_ = Step::beginning;
   next_round();
   objects_.clear();
@@ -177,6 +197,7 @@ void Joiner::began(Result<wire::BeginEpochReply> reply, bool cleared) {
   primary_.context_.space.told(disk_, reply->blocks_free, primary_.context_.now());
   after_ = reply->complete_to;
   step_ = Step::sending;
+  moved_ = primary_.context_.now();
   primary_.pump(*copy);
   send_more();
 }
@@ -365,6 +386,7 @@ void Joiner::chunk_applied(std::shared_ptr<Chunk> chunk, Result<wire::RecoverObj
   // Not again and again: a recovery of many small steps would never end.
   if (pause_ < interrupted_below && SP_BUGGIFY(serve_recovery_interrupted, primary_.context_.host))
     return fail("interrupted");
+  moved_ = primary_.context_.now();
   chunk->first += chunk->count;
   if (chunk->first < chunk->wanted.size()) return read_chunk(std::move(chunk));
   --objects_in_flight_;
@@ -379,6 +401,7 @@ void Joiner::drain() {
   Primary::Copy* const copy = primary_.find_copy(disk_);
   if (copy == nullptr) return fail("the copy is gone");
   step_ = Step::draining;
+  moved_ = primary_.context_.now();
   copy->counted = !SP_PLANTED_BUG(serve_promotes_uncounted);
   // All that was ordered until now: what was decided without it, and what waits.
   drain_to_ = copy->sent_to;
@@ -390,13 +413,16 @@ void Joiner::drain() {
 void Joiner::progress() {
   if (step_ != Step::draining) return;
   const Primary::Copy* const copy = primary_.find_copy(disk_);
-  if (copy == nullptr || copy->acked_to < drain_to_) return;
-  finish();
+  if (copy == nullptr) return;
+  if (copy->acked_to != std::exchange(acked_seen_, copy->acked_to))
+    moved_ = primary_.context_.now();
+  if (copy->acked_to >= drain_to_) finish();
 }
 
 void Joiner::finish() {
   if (source_failed()) return;
   step_ = Step::finishing;
+  moved_ = primary_.context_.now();
   wire::RecoverObject request;
   request.set = primary_.set();
   request.disk = disk_;

@@ -61,6 +61,7 @@ class Joiner {
   void finish();
   bool told_old_row() const;
   bool source_failed();
+  bool stands_still() const;
   void promote();
   void start_promotion();
   void promoted(Status status);
@@ -74,6 +75,8 @@ class Joiner {
   bool command_open_ = false;
   io::Instant next_;
   io::Duration pause_{};
+  io::Instant moved_;  // last answer or acknowledgement of the copy
+  Version acked_seen_;
   Version after_;
   std::vector<ObjectId> objects_;  // still to be sent, a batch at a time
   size_t object_next_ = 0;

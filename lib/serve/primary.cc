@@ -186,6 +186,10 @@ void Primary::fence(VolumeId volume) {
   if (phase_ != Phase::active || !may_decide()) fenced_volumes_.insert(volume);
 }
 
+void Primary::fence_unknown() {
+  if (phase_ != Phase::active || !may_decide()) knows_fences_ = false;
+}
+
 void Primary::attachments_changed() {
   fenced_records_ = !SP_PLANTED_BUG(serve_shows_fenced_writes) &&
                     std::any_of(undecided_.begin(), undecided_.end(), [&](const Write* write) {

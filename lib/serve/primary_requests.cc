@@ -49,7 +49,10 @@ bool Primary::refuse_bad(ClientRequest& request) {
     return refuse(DataStatus::invalid, "the blocks are not within an object");
   const uint64_t size = (volume->second.size_bytes + limits::block_bytes - 1) /
                         limits::block_bytes * limits::block_bytes;
-  if (end > size) return refuse(DataStatus::invalid, "the range ends beyond the end of the volume");
+  // The client keeps to the size that it knows, which may be newer; it looks again.
+  if (end > size)
+    return refuse(DataStatus::not_ready,
+                  "the range ends beyond the end of the volume, as far as this server knows");
   if (map::set_of(map, volume->second, object.index) != set())
     return refuse(DataStatus::invalid, "the object is not placed on this set");
   if (!request.is_write || request.verified) return false;

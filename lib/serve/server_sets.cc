@@ -1,6 +1,7 @@
 // What a server makes of the map: peers, leaderships, fences.
 #include <algorithm>
 
+#include "base/probe.h"
 #include "serve/joiner.h"
 #include "serve/server_impl.h"
 
@@ -13,8 +14,8 @@ void ServerImpl::map_changed(const std::vector<map::Change>& changes) {
     switch (change.table) {
       case map::Table::service:
       case map::Table::disk: peers = all_sets = true; break;
-      case map::Table::cluster: break;
       case map::Table::group: all_sets = true; break;
+      case map::Table::cluster:
       case map::Table::volume:
       case map::Table::attachment: fences = true; break;
       case map::Table::set: all_sets = true; break;
@@ -39,12 +40,22 @@ void ServerImpl::map_changed(const std::vector<map::Change>& changes) {
 // elsewhere wait for it.
 void ServerImpl::fence() {
   std::map<std::pair<VolumeId, ClientId>, std::pair<uint32_t, bool>> seen;
-  for (const auto& [key, row] : context_.map().attachments)
-    seen[key] = {row.generation, row.rights == map::Rights::read_write &&
-                                     row.state != map::AttachmentState::detaching};
+  std::set<uint32_t> newer;  // generations
+  for (const auto& [key, row] : context_.map().attachments) {
+    seen[key] = {row.generation, row.rights == map::Rights::read_write};
+    if (row.generation > generation_seen_) newer.insert(row.generation);
+  }
+  // Some came and went between two maps: who they were, and what they wrote, is not known here.
+  const uint32_t newest = context_.map().cluster.generation_last;
+  if (newest - std::exchange(generation_seen_, newest) != newer.size()) {
+    SP_PROBE(serve_fence_not_seen);
+    for (auto& [set, primary] : primaries_) primary->fence_unknown();
+    for (auto& [set, memory] : memory_) memory.knows_fences = false;
+  }
   for (const auto& [key, before] : attachments_) {
     const auto now = seen.find(key);
-    // A client that gives the volume back itself has nothing open.
+    // Also one that was being detached: whether its client had ended all its writes, or was lost
+    // meanwhile, nobody says.
     const bool lost = before.second && (now == seen.end() || now->second.first != before.first);
     if (!lost) continue;
     for (auto& [set, primary] : primaries_) primary->fence(key.first);

@@ -108,6 +108,13 @@ VolumeId FakeControl::add_volume(GroupId group, uint64_t size_bytes) {
   return volume.id;
 }
 
+void FakeControl::resize_volume(VolumeId volume, uint64_t size_bytes) {
+  map::Volume row = map_.volumes.at(volume);
+  row.size_bytes = size_bytes;
+  change(map::to_change(row));
+  publish();
+}
+
 void FakeControl::remove_volume(VolumeId volume) {
   change(map::to_removal<map::Volume>(volume));
   publish();
@@ -133,6 +140,13 @@ uint32_t FakeControl::attach(VolumeId volume, ClientId client, map::Rights right
   return row.generation;
 }
 
+void FakeControl::begin_detach(VolumeId volume, ClientId client) {
+  map::Attachment row = *map_.attachment(volume, client);
+  row.state = map::AttachmentState::detaching;
+  change(map::to_change(row));
+  publish();
+}
+
 void FakeControl::detach(VolumeId volume, ClientId client) {
   change(map::to_removal<map::Attachment>({volume, client}));
   publish();
@@ -142,9 +156,15 @@ void FakeControl::put_set(const map::SetEvent& event) {
   if (!event.changed) return;
   const map::DiskSet before = map_.sets.at(event.set.id);
   const auto& acting = event.set.acting;
-  const DiskId primary = before.acting.front();
-  if (std::find(acting.begin(), acting.end(), primary) == acting.end() && disk_up(primary))
-    dropped_[before.id][map_.disks.at(primary).server] = map_.index + 1;
+  // Earlier primaries that are copies of an epoch that is not activated: nobody has told them yet.
+  std::set<DiskId>& untold = untold_[before.id];
+  if (before.activated) untold.clear();
+  untold.insert(before.acting.front());
+  std::erase_if(untold, [&](DiskId primary) {
+    if (std::find(acting.begin(), acting.end(), primary) != acting.end()) return false;
+    if (disk_up(primary)) dropped_[before.id][map_.disks.at(primary).server] = map_.index + 1;
+    return true;
+  });
   change(map::to_change(event.set));
 }
 

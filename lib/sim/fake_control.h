@@ -11,6 +11,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -40,9 +41,11 @@ class FakeControl {
   GroupId add_group(uint8_t copies, uint8_t min_copies,
                     const std::vector<std::vector<DiskId>>& sets);
   VolumeId add_volume(GroupId group, uint64_t size_bytes);
+  void resize_volume(VolumeId volume, uint64_t size_bytes);
   void remove_volume(VolumeId volume);
   // A new generation. Takes read-write away from others, unless the volume is `shared` on purpose.
   uint32_t attach(VolumeId volume, ClientId client, map::Rights rights, bool shared = false);
+  void begin_detach(VolumeId volume, ClientId client);
   void detach(VolumeId volume, ClientId client);
   void retarget(SetId set, std::vector<DiskId> target);
 
@@ -89,6 +92,7 @@ class FakeControl {
   map::Map map_;
   std::vector<map::Change> pending_;
   std::map<ServiceId, std::shared_ptr<Session>> sessions_;
+  std::map<SetId, std::set<DiskId>> untold_;  // see put_set
   std::map<SetId, std::map<ServiceId, uint64_t>>
       dropped_;  // live primaries that are copies no more: until they say so, the set is not
                  // activated

@@ -131,7 +131,8 @@ void ConnectionImpl::close(Error why) {
 void ConnectionImpl::send(Message message) {
   if (state_ == State::closed) return;
   if (queue_.size() >= limits::send_queue_messages_max) {
-    close(Error(Code::closed, "the peer takes no messages: the send queue is full"));
+    // Not Code::closed: that is the peer's end, and says that its process is gone.
+    close(Error(Code::unreachable, "the peer takes no messages: the send queue is full"));
     return;
   }
   if (peer_known_)

@@ -48,6 +48,52 @@ TEST_CASE("a write of a fenced client does not appear after a read, though the p
   if (early) CHECK_EQ(early_stamp, late);
 }
 
+// The second server has led before, so that it remembers all fences, and is alone with the map
+// while the two others have a write of the client.
+void lose_while_second_is_alone(Rig& rig, const std::function<void()>& lose_client) {
+  REQUIRE(rig.write(1, 11).ok());
+  const auto& row = rig.control.map().sets.begin()->second;
+  rig.end_server(rig.servers[0], Death::process);
+  REQUIRE(
+      rig.world.run_until([&] { return row.activated && row.acting.front() == 2; }, seconds(5)));
+  rig.world.run_for(milliseconds(500));
+  rig.heal();
+  REQUIRE_EQ(row.acting.front(), 1);
+  rig.world.run_for(milliseconds(500));
+  rig.world.net().set_link(rig.servers[0].ip, rig.servers[1].ip, false);
+  Buffer data = Buffer::allocate(limits::block_bytes);
+  encode_stamp(data.mutable_bytes(), {rig.clients[0].volume_id, 1}, 12);
+  rig.clients[0].volume->write(limits::block_bytes, data.bytes(), [](const Status&) {});
+  rig.world.run_for(milliseconds(20));
+  for (const size_t server : {0, 2}) rig.end_server(rig.servers[server], Death::power);
+  rig.world.net().heal();
+  REQUIRE(rig.world.run_until([&] { return row.activated && row.acting == std::vector<DiskId>{2}; },
+                              seconds(10)));
+  REQUIRE_EQ(row.base.size(), 3);
+  lose_client();
+  rig.start_client(rig.clients[0]);
+  REQUIRE(
+      rig.world.run_until([&] { return rig.clients[0].volume->size_bytes() > 0; }, seconds(10)));
+  OpenRead first(rig, 1, 0);
+  rig.world.run_for(seconds(3));
+  const bool early = first.done;
+  const uint64_t early_stamp = first.stamp();
+  rig.heal();
+  REQUIRE(rig.world.run_until([&] { return first.done; }, seconds(30)));
+  rig.world.run_for(seconds(2));
+  CHECK_EQ(*rig.read(1), 12);
+  if (early) CHECK_EQ(early_stamp, 12);
+}
+
+TEST_CASE("a client that is lost while it gives its volume back is fenced like any other") {
+  Rig rig(quiet());
+  lose_while_second_is_alone(rig, [&] {
+    rig.control.begin_detach(rig.clients[0].volume_id, rig.clients[0].id);
+    rig.world.run_for(milliseconds(200));
+    rig.end_client(rig.clients[0], Death::silent);
+  });
+}
+
 TEST_CASE("a read after a fence waits for a write that the primary's own disk has not come to") {
   Rig rig(quiet());
   REQUIRE(rig.write(1, 11).ok());

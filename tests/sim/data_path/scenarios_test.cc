@@ -247,6 +247,32 @@ TEST_CASE("of two open writes of a client to one block the second is not sent be
   CHECK_EQ(*rig.read(2), 13);
 }
 
+TEST_CASE("a write into what a volume has grown by waits for a server that has not heard of it") {
+  Rig rig(quiet());
+  REQUIRE(rig.write(1, 11).ok());
+  const VolumeId volume = rig.clients[0].volume_id;
+  const uint64_t blocks = rig.options.volume_bytes / limits::block_bytes;
+  rig.control.set_reachable(rig.servers[0].id, false);
+  rig.control.resize_volume(volume, 2 * rig.options.volume_bytes);
+  REQUIRE(rig.world.run_until(
+      [&] { return rig.clients[0].volume->size_bytes() == 2 * rig.options.volume_bytes; },
+      seconds(5)));
+  rig.world.at(milliseconds(100), [&] { rig.control.set_reachable(rig.servers[0].id, true); });
+  const Status status = rig.write(blocks + 1, 12);
+  REQUIRE_EQ(status.ok() ? "" : status.error().message(), "");
+  CHECK_EQ(*rig.read(blocks + 1), 12);
+  // Smaller again: a request beyond the end is an error, not asked again for ever.
+  rig.control.set_reachable(rig.servers[0].id, false);
+  rig.world.run_for(milliseconds(50));
+  Status late;
+  bool done = false;
+  Buffer data = Buffer::zeroed(limits::block_bytes);
+  rig.clients[0].volume->write((blocks + 1) * limits::block_bytes, data.bytes(),
+                               [&](Status outcome) { late = std::move(outcome), done = true; });
+  rig.control.resize_volume(volume, rig.options.volume_bytes);
+  REQUIRE(rig.world.run_until([&] { return done; }, seconds(20)));
+}
+
 TEST_CASE("a disk that comes back empty is filled again, not believed") {
   Rig rig(quiet());
   for (uint64_t block = 0; block < 8; ++block) REQUIRE(rig.write(block, 100 + block).ok());

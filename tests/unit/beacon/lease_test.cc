@@ -221,6 +221,27 @@ TEST_CASE(
   CHECK(c.run_until([&] { return slow.leased(); }, 5s));
 }
 
+// One request for leases takes 64 services; those with the newest links were left out for good.
+TEST_CASE("on a node with more services than one request takes all get leases and keep them") {
+  Cluster c(1, 140);
+  c.form();
+  for (uint8_t instance = 1; instance <= 62; ++instance)
+    c.add_service(ServiceKind::client, 1, instance);
+  for (uint8_t instance = 1; instance <= 10; ++instance)
+    c.add_service(ServiceKind::server, 1, instance);
+  const auto all = [&] {
+    return std::all_of(c.services.begin(), c.services.end(),
+                       [](const auto& entry) { return entry.second->leased(); });
+  };
+  REQUIRE(c.run_until(all, 10s));
+  auto& last = *c.services.at({ServiceKind::server, 1, 10});
+  c.kill_service(last);
+  last.host->restart();
+  c.start_service(last);
+  REQUIRE(c.run_until(all, 3s));
+  CHECK_FALSE(c.run_until([&] { return !all(); }, 5s));
+}
+
 TEST_CASE("reports of all services can be asked for anywhere") {
   Sets c(125);
   c.server_of(21).report.tasks = {{21, 10, 4, 1, 4096}};
