@@ -222,7 +222,7 @@ bool VolumeImpl::route(const Piece& piece, Route& route) const {
 
 void VolumeImpl::send(Piece& piece) {
   Route to;
-  if (!route(piece, to)) return rest(piece, false, "no server leads the set");
+  if (!route(piece, to)) return rest(piece, Pause::grows, "no server leads the set");
   piece.state = PieceState::sent;
   if (host_.log.enabled(LogLevel::debug))
     trace(piece, piece.attempts == 0 ? "sent" : "sent again",
@@ -290,13 +290,13 @@ void VolumeImpl::trace(const Piece& piece, std::string_view event, std::string_v
                    {"text", text}});
 }
 
-// Tries again later: `soon` when the answer says where or why, else with a growing pause.
-void VolumeImpl::rest(Piece& piece, bool soon, std::string why) {
+// Tries again later, with a pause that grows as far as `how` says.
+void VolumeImpl::rest(Piece& piece, Pause how, std::string why) {
   piece.refusal = std::move(why);
   trace(piece, "not answered", piece.refusal);
   ++counters_.retries;
   ++piece.attempts;
-  const uint32_t doublings = std::min<uint32_t>(soon ? 0 : piece.attempts, 8);
+  const uint32_t doublings = std::min(piece.attempts, static_cast<uint32_t>(how));
   const io::Duration pause = std::min<io::Duration>(limits::retry_backoff_min * (1 << doublings),
                                                     limits::retry_backoff_max);
   piece.state = PieceState::resting;

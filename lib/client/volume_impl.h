@@ -41,6 +41,9 @@ class VolumeImpl final : public Volume, public std::enable_shared_from_this<Volu
 
  private:
   enum class Kind : uint8_t { read, write, discard };
+  // Doublings of the shortest pause, at most. The answer said where to ask; the server lives, and
+  // what it has too much of may be what waits here for this piece's place; nothing is known.
+  enum class Pause : uint32_t { none = 0, short_ = 2, grows = 8 };
   enum class PieceState : uint8_t { held, waiting, resting, sent };
   struct Operation {
     Kind kind = Kind::read;
@@ -83,7 +86,7 @@ class VolumeImpl final : public Volume, public std::enable_shared_from_this<Volu
   void send(Piece& piece);
   uint64_t oldest_open_of(const Piece& piece, SetId set) const;
   wire::Message make_request(Piece& piece, const Route& route);
-  void rest(Piece& piece, bool soon, std::string why);
+  void rest(Piece& piece, Pause how, std::string why);
   // What becomes of a request, as a debug line.
   void trace(const Piece& piece, std::string_view event, std::string_view text);
   void wake();

@@ -51,7 +51,7 @@ class Primary : public std::enable_shared_from_this<Primary> {
   // A client has lost the volume by force. While the set may not decide, a copy that is away may
   // bring back a write of that client: the volume is not read till then.
   void fence(VolumeId volume);
-  void fence_unknown();  // of volumes that nobody can name
+  void fence_unknown();        // of volumes that nobody can name
   void attachments_changed();  // fences: from the return on no write of an invalid attachment is
                                // taken or will be seen to appear
   void admit(ClientRequest request);

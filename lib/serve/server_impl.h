@@ -74,7 +74,7 @@ class ServerImpl final : public Server {
   bool registered_ = false;
   uint64_t fenced_index_ = 0;
   std::map<std::pair<VolumeId, ClientId>, std::pair<uint32_t, bool>>
-      attachments_;  // as last seen: generation, and whether losing it fences
+      attachments_;               // as last seen: generation, and whether losing it fences
   uint32_t generation_seen_ = 0;  // newest attachment generation given out, by the last map
   uint32_t ticks_ = 0;
   std::set<std::pair<DiskId, VolumeId>> removing_volumes_;

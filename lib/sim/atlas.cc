@@ -90,6 +90,15 @@ bool Atlas::may_lose(DiskId disk) const {
   return true;
 }
 
+bool Atlas::some_block_is_bare() const {
+  for (const auto& [disk, marks] : marks_) {
+    for (const Mark& mark : marks) {
+      if (sets_.contains(mark.set) && !may_spoil(0, mark.set, mark.object, mark.block)) return true;
+    }
+  }
+  return false;
+}
+
 bool Atlas::may_doubt(DiskId disk) const {
   return may_lose(disk) && std::all_of(sets_.begin(), sets_.end(), [&](const auto& entry) {
            const map::DiskSet& set = entry.second;

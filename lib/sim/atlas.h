@@ -35,6 +35,9 @@ class Atlas {
   bool is_only_copy(DiskId disk) const;
   // All of its sets are led by others, complete and sound.
   bool has_company(DiskId disk) const;
+  // Some block is spoiled on all that are complete and sound: the one with a valid copy was away
+  // for so long that the set went on without it, and left it. Nobody promises that block then.
+  bool some_block_is_bare() const;
   bool may_lose_log(NodeId node) const;
   bool is_lost(DiskId disk) const { return lost_.contains(disk); }
   bool has_lost_log(NodeId node) const { return logs_.contains(node); }

@@ -268,7 +268,8 @@ void Cluster::attached(ClientProcess& process, Result<std::unique_ptr<client::St
     return;
   }
   process.attached = std::move(result).value();
-  // Confirmed: nothing of those who had the volume under an earlier generation takes effect any more.
+  // Confirmed: nothing of those who had the volume under an earlier generation takes effect any
+  // more.
   const uint64_t now = history.next();
   const uint32_t generation = process.attached->generation();
   for (const Session& session : sessions_[process.volume]) {

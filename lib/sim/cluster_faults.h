@@ -38,6 +38,8 @@ class ClusterFaults {
   // After heal: what is lost and not replaced yet, or nothing.
   std::string unsettled() const;
   // Blocks, by disk; not all that are mended are taken out at once.
+  // Whether a block that is reported as damaged on every copy may rightly be so.
+  bool some_block_is_bare() { return observe() && atlas_.some_block_is_bare(); }
   const std::map<DiskId, std::set<Atlas::Mark>>& spoiled() const { return atlas_.all_marks(); }
   // What must not be said of nodes, versions and levels, or nothing.
   std::string check() { return membership_.check(); }

@@ -50,6 +50,14 @@ void StoreImpl::start(const LogPosition& position, Done started,
   submit_round();
 }
 
+uint64_t StoreImpl::user_slots() const {
+  return uint64_t{state_.table().slot_count()} * share_for_users_percent / 100;
+}
+
+uint64_t StoreImpl::object_limit() const {
+  return std::max(objects_min, state_.table().slot_count() / slots_per_object_least);
+}
+
 Operation* StoreImpl::new_operation(Operation::Kind kind, Done done) {
   if (operations_free_.empty()) {
     operations_.push_back(std::make_unique<Operation>());

@@ -81,12 +81,8 @@ class StoreImpl final : public Store {
   void refuse(Done done, Error error);
   Status check_write(const WriteRecord& record, std::span<const uint64_t> crcs, const Buffer& data,
                      size_t data_offset) const;
-  uint64_t user_slots() const {
-    return uint64_t{state_.table().slot_count()} * share_for_users_percent / 100;
-  }
-  uint64_t object_limit() const {
-    return std::max(objects_min, state_.table().slot_count() / slots_per_object_least);
-  }
+  uint64_t user_slots() const;
+  uint64_t object_limit() const;
 
   // rounds
   enum class Taken : uint8_t { yes, wait };
@@ -129,9 +125,7 @@ class StoreImpl final : public Store {
   bool collect(uint32_t pages_limit);  // false: something is left for another round
   bool collect_homes(uint32_t pages_limit);
   bool collect_sets(uint32_t pages_limit);
-  // Logs a record once more; false when it does not fit.
-  bool log_again(const WriteRecord& record, const SlotList& slots, uint32_t pages_limit,
-                 uint64_t& lsn);
+  bool log_again(const WriteRecord&, const SlotList&, uint32_t pages_limit, uint64_t& lsn);
   bool collect_tombstones(uint32_t pages_limit);
   bool collect_operations(SetId id, SetState& set, uint32_t pages_limit);
   bool anything_before(uint64_t lsn) const;

@@ -122,6 +122,18 @@ TEST_CASE("a disk that left a set may have the only valid copy of a block") {
   CHECK_FALSE(scene.atlas.may_lose(3));
 }
 
+TEST_CASE("a block is bare when all that are complete are spoiled there") {
+  Scene scene;
+  scene.spoil(1, 7);
+  scene.spoil(2, 7);
+  CHECK_FALSE(scene.atlas.some_block_is_bare());
+  scene.map.sets[set_id].base = {1, 2};
+  scene.agree();
+  CHECK(scene.atlas.some_block_is_bare());
+  scene.atlas.mend(2, {set_id, object, 7, 4096u * 7});
+  CHECK_FALSE(scene.atlas.some_block_is_bare());
+}
+
 TEST_CASE("marks of another set bind nobody here") {
   Scene scene;
   scene.spoil(2, 7, other_set);

@@ -446,7 +446,7 @@ TEST_CASE("a send queue that overflows ends the connection instead of growing") 
   REQUIRE(pair.world.run_until(
       [&] { return pair.a.closed.size() == 1 && pair.b.closed.size() == 1; }, 1s));
   CHECK(pair.a.closed[0].find("send queue") != std::string::npos);
-  CHECK(pair.a.codes[0] == Code::unreachable);  // closed would say that the peer is gone
+  CHECK(pair.a.codes[0] == Code::unreachable);             // closed would say that the peer is gone
   pair.a.connection->send(message(MessageType::ping, 1));  // dropped
   CHECK(pair.a.connection->queued_bytes() == 0);
 }
