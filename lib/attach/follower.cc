@@ -176,7 +176,7 @@ void Follower::open(const map::Attachment& row, const map::Volume& volume) {
   auto opened = client::Volume::open(
       host_, *member_, servers_,
       {.volume = volume.id, .generation = row.generation, .read_only = entry.item.read_only});
-  opened->on_fenced() = [this, alive = alive_, id = volume.id] {
+  opened->on_fenced([this, alive = alive_, id = volume.id] {
     if (!*alive) return;
     const auto at = entries_.find(id);
     if (at == entries_.end()) return;
@@ -185,7 +185,7 @@ void Follower::open(const map::Attachment& row, const map::Volume& volume) {
     host_.reactor.post([this, alive, id] {
       if (*alive) look(id);
     });
-  };
+  });
   presenter_.present(
       entry.item, std::make_unique<Guard>(std::move(opened), made),
       [this, alive = alive_, id = volume.id](Result<std::string> path) {

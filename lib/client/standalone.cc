@@ -63,7 +63,7 @@ class Session {
       detached_.call_once(result.ok() ? Status() : Status(std::move(result).error()));
     });
   }
-  void on_fenced(Callback<void()> fenced) { volume_->on_fenced() = std::move(fenced); }
+  void on_fenced(Callback<void()> fenced) { volume_->on_fenced(std::move(fenced)); }
 
   std::string waits_for() const {
     const std::string more = member_ == nullptr ? "" : member_->waits_for();

@@ -39,7 +39,7 @@ class VolumeHandle final : public Volume {
   void detaching() override { engine_->detaching(); }
   VolumeCounters counters() const override { return engine_->counters(); }
   std::string waits_for() const override { return engine_->waits_for(); }
-  Callback<void()>& on_fenced() override { return engine_->on_fenced(); }
+  void on_fenced(Callback<void()> fenced) override { engine_->on_fenced(std::move(fenced)); }
 
  private:
   std::shared_ptr<VolumeImpl> engine_;
@@ -222,7 +222,7 @@ bool VolumeImpl::route(const Piece& piece, Route& route) const {
 
 void VolumeImpl::send(Piece& piece) {
   Route to;
-  if (!route(piece, to)) return rest(piece, Pause::grows, "no server leads the set");
+  if (!route(piece, to)) return rest(piece, false, "no server leads the set");
   piece.state = PieceState::sent;
   if (host_.log.enabled(LogLevel::debug))
     trace(piece, piece.attempts == 0 ? "sent" : "sent again",
@@ -290,19 +290,41 @@ void VolumeImpl::trace(const Piece& piece, std::string_view event, std::string_v
                    {"text", text}});
 }
 
-// Tries again later, with a pause that grows as far as `how` says.
-void VolumeImpl::rest(Piece& piece, Pause how, std::string why) {
+// Tries again later: `soon` when the answer says where or why, else with a growing pause.
+void VolumeImpl::rest(Piece& piece, bool soon, std::string why) {
   piece.refusal = std::move(why);
   trace(piece, "not answered", piece.refusal);
   ++counters_.retries;
   ++piece.attempts;
-  const uint32_t doublings = std::min(piece.attempts, static_cast<uint32_t>(how));
+  const uint32_t doublings = std::min<uint32_t>(soon ? 0 : piece.attempts, 8);
   const io::Duration pause = std::min<io::Duration>(limits::retry_backoff_min * (1 << doublings),
                                                     limits::retry_backoff_max);
   piece.state = PieceState::resting;
   piece.due = host_.clock.now() + pause / 2 +
               io::Duration(host_.random.below(static_cast<uint64_t>(pause.count() / 2 + 1)));
   arm();
+}
+
+// A server that remembers as many operations as it may takes the oldest one of the set: that one
+// gets the place of this one, where it waits for one. False: it does not.
+bool VolumeImpl::let_oldest_go(Piece& piece) {
+  const map::Map& map = member_.map();
+  const auto volume = map.volumes.find(options_.volume);
+  if (piece.number == 0 || volume == map.volumes.end()) return false;
+  const SetId set = map::set_of(map, volume->second, piece.object.index);
+  for (auto& [id, other] : pieces_) {
+    if (other.number == 0 || map::set_of(map, volume->second, other.object.index) != set) continue;
+    if (other.state != PieceState::waiting) return false;
+    waiting_.erase(std::find(waiting_.begin(), waiting_.end(), id));
+    waiting_.push_front(id);
+    ++piece.attempts;
+    --started_;
+    piece.state = PieceState::waiting;
+    waiting_.push_back(piece.id);
+    start_waiting();
+    return true;
+  }
+  return false;
 }
 
 void VolumeImpl::arm() {

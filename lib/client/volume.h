@@ -60,8 +60,8 @@ class Volume : public BlockDevice {
   virtual VolumeCounters counters() const = 0;
   // Who lets the oldest request wait: server, set, epoch and the last answer. Empty: none is open.
   virtual std::string waits_for() const = 0;
-  virtual Callback<void()>&
-  on_fenced() = 0;  // set by the owner; called once when the attachment is gone
+  // Runs once, in a later turn, when the attachment is gone, also when that is so already.
+  virtual void on_fenced(Callback<void()> fenced) = 0;
 };
 
 }  // namespace sp::client

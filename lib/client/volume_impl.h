@@ -36,14 +36,11 @@ class VolumeImpl final : public Volume, public std::enable_shared_from_this<Volu
   void detaching() override { detaching_ = true; }
   VolumeCounters counters() const override;
   std::string waits_for() const override;
-  Callback<void()>& on_fenced() override { return on_fenced_; }
+  void on_fenced(Callback<void()> fenced) override;
   void close();  // no completion runs any more
 
  private:
   enum class Kind : uint8_t { read, write, discard };
-  // Doublings of the shortest pause, at most. The answer said where to ask; the server lives, and
-  // what it has too much of may be what waits here for this piece's place; nothing is known.
-  enum class Pause : uint32_t { none = 0, short_ = 2, grows = 8 };
   enum class PieceState : uint8_t { held, waiting, resting, sent };
   struct Operation {
     Kind kind = Kind::read;
@@ -86,7 +83,8 @@ class VolumeImpl final : public Volume, public std::enable_shared_from_this<Volu
   void send(Piece& piece);
   uint64_t oldest_open_of(const Piece& piece, SetId set) const;
   wire::Message make_request(Piece& piece, const Route& route);
-  void rest(Piece& piece, Pause how, std::string why);
+  void rest(Piece& piece, bool soon, std::string why);
+  bool let_oldest_go(Piece& piece);
   // What becomes of a request, as a debug line.
   void trace(const Piece& piece, std::string_view event, std::string_view text);
   void wake();

@@ -16,12 +16,12 @@ void VolumeImpl::replied(uint64_t id, Result<wire::Message> message) {
   Piece& piece = found->second;
   if (!message.ok()) {
     SP_PROBE(client_loses_connection_with_requests_open);
-    return rest(piece, piece.attempts == 0 ? Pause::none : Pause::grows, message.error().message());
+    return rest(piece, piece.attempts == 0, message.error().message());
   }
   if (piece.operation->kind == Kind::read) {
     const auto reply = wire::decode<wire::ReadReply>(message->body);
     if (message->type != wire::MessageType::read_reply || !reply)
-      return rest(piece, Pause::grows, "an answer without sense");
+      return rest(piece, false, "an answer without sense");
     if (reply->status != wire::DataStatus::ok)
       return outcome(piece, reply->status, reply->current, reply->text);
     if (take_read(piece, *reply, message->data)) return finish(piece, std::nullopt);
@@ -30,11 +30,11 @@ void VolumeImpl::replied(uint64_t id, Result<wire::Message> message) {
     host_.log.warning("a read did not match its checksum", {{"volume", piece.object.volume},
                                                             {"object", piece.object.index},
                                                             {"block", piece.first_block}});
-    return rest(piece, Pause::grows, "the content did not match its checksum");
+    return rest(piece, false, "the content did not match its checksum");
   }
   const auto reply = wire::decode<wire::WriteReply>(message->body);
   if (message->type != wire::MessageType::write_reply || !reply)
-    return rest(piece, Pause::grows, "an answer without sense");
+    return rest(piece, false, "an answer without sense");
   if (reply->status == wire::DataStatus::ok) return finish(piece, std::nullopt);
   outcome(piece, reply->status, reply->current, reply->text);
 }
@@ -52,12 +52,14 @@ void VolumeImpl::outcome(Piece& piece, wire::DataStatus status,
           known = *current;
       }
       if (SP_PLANTED_BUG(client_forgets_refused_request)) return;
-      return rest(piece, piece.attempts == 0 ? Pause::none : Pause::grows, text);
+      return rest(piece, piece.attempts == 0, text);
     case wire::DataStatus::not_ready:
       if (is_beyond_end(piece))
         return finish(piece, Error(Code::invalid, "the range ends beyond the end of the volume"));
-      return rest(piece, Pause::grows, text);
-    case wire::DataStatus::busy: return rest(piece, Pause::short_, text);
+      return rest(piece, false, text);
+    case wire::DataStatus::busy:
+      if (!let_oldest_go(piece)) rest(piece, false, text);
+      return;
     case wire::DataStatus::fenced: return fence(text);
     case wire::DataStatus::damaged: return finish(piece, Error(Code::damaged, text));
     case wire::DataStatus::no_space: return finish(piece, Error(Code::no_space, text));
@@ -151,6 +153,14 @@ void VolumeImpl::fence(const std::string& why) {
     self->timer_.cancel();
     while (!self->pieces_.empty() && !self->closed_)
       self->finish(self->pieces_.begin()->second, Error(Code::closed, self->fenced_why_));
+    if (!self->closed_ && self->on_fenced_) self->on_fenced_.call_once();
+  });
+}
+
+void VolumeImpl::on_fenced(Callback<void()> fenced) {
+  on_fenced_ = std::move(fenced);
+  if (!fenced_) return;
+  host_.reactor.post([self = shared_from_this()] {
     if (!self->closed_ && self->on_fenced_) self->on_fenced_.call_once();
   });
 }

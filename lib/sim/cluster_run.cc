@@ -248,7 +248,8 @@ class Run {
         idle_limit);
     if (!wrong_.empty()) return wrong_;
     if (!works)
-      return "liveness: operations do not go on though everything is well" + cluster_.waiting();
+      return "liveness: operations do not go on though everything is well" + cluster_.waiting() +
+             "; " + cluster_.leaks();
     cluster_.stop_work();
     const auto idle = [&] {
       return std::all_of(cluster_.clients.begin(), cluster_.clients.end(),

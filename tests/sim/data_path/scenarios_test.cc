@@ -335,6 +335,11 @@ TEST_CASE("a client whose volume was taken away is told so, and writes no more")
   const Status status = rig.write(1, 12);
   REQUIRE_FALSE(status.ok());
   CHECK_EQ(status.error().code(), Code::closed);
+  bool told = false;  // also who asks only now (sp-sim seed 110000599)
+  rig.clients[0].volume->on_fenced([&told] { told = true; });
+  CHECK_FALSE(told);
+  rig.world.run_for(milliseconds(1));
+  CHECK(told);
 }
 
 TEST_CASE("a disk that a set has left is cleared") {
