@@ -203,6 +203,9 @@ void Recovery::verify_data_step(Status status) {
       superblock_.layout.data_offset + uint64_t{expected_[expected_at_].slot} * page_bytes;
   device_->read(offset, chunk_.mutable_bytes().first(count * page_bytes),
                 [self = shared_from_this(), count](Status read) {
+                  if (!read.ok() && read.error().code() == Code::io)
+                    return self->verify_unreadable(std::move(read));
+                  self->unreadable_ = false;
                   for (size_t i = 0; i < count && read.ok(); i++) {
                     if (crc64(self->chunk_.bytes().subspan(i * page_bytes, page_bytes)) ==
                             self->expected_[self->expected_at_ + i].crc ||
@@ -213,6 +216,26 @@ void Recovery::verify_data_step(Status status) {
                   }
                   self->expected_at_ += count;
                   self->verify_data_step(std::move(read));
+                });
+}
+
+// A sector that cannot be read was not written by this round: that would have cured it. But a
+// device that fails may say so of any sector: it has to read another one, and fail this one again.
+void Recovery::verify_unreadable(Status read) {
+  if (std::exchange(unreadable_, true)) {
+    SP_PROBE(store_round_torn_before_unreadable_sector);
+    return round_is_void();
+  }
+  auto error = std::make_shared<Status>(std::move(read));
+  device_->read(0, even_homes_.mutable_bytes().first(page_bytes),
+                [self = shared_from_this(), error](Status first) {
+                  if (first.ok()) return self->verify_data_step({});
+                  self->device_->read(
+                      self->superblock_.layout.device_bytes - page_bytes,
+                      self->even_homes_.mutable_bytes().first(page_bytes),
+                      [self, error](const Status& last) {
+                        self->verify_data_step(last.ok() ? Status() : std::move(*error));
+                      });
                 });
 }
 

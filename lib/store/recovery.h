@@ -57,6 +57,7 @@ class Recovery : public std::enable_shared_from_this<Recovery> {
   void verify_round();
   void verify_data();
   void verify_data_step(Status status);
+  void verify_unreadable(Status read);
   void accept_round();
   void round_is_void();
   Status check_chain() const;
@@ -97,6 +98,7 @@ class Recovery : public std::enable_shared_from_this<Recovery> {
   };
   std::vector<Expected> expected_;
   size_t expected_at_ = 0;
+  bool unreadable_ = false;    // what is read now could not be read once
   std::vector<bool> claimed_;  // slots of which the log's window tells the owner
   std::vector<HomeExpected> homes_;
   uint64_t tail_ = 1;

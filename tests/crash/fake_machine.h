@@ -81,7 +81,8 @@ struct BasicMedium {
   uint64_t stop_at = ~uint64_t{0};   // from this operation on nothing completes
   bool hold_reads = false;           // reads wait, and see what is there when they are let go
   std::deque<std::function<void()>> held_reads;
-  uint64_t fail_at = ~uint64_t{0};  // this operation is refused with Code::io
+  uint64_t fail_at = ~uint64_t{0};                  // this operation is refused with Code::io
+  uint64_t unreadable_from = 0, unreadable_to = 0;  // reads that touch these bytes fail
 
   bool stopped() const { return operations >= stop_at; }
   void apply(const Unflushed& write, size_t first, size_t size) {
@@ -115,6 +116,8 @@ class BasicDisk final : public io::Disk {
     read_now(offset, into, std::move(done));
   }
   void read_now(uint64_t offset, MutableBytes into, io::DiskDone done) {
+    if (offset < medium_.unreadable_to && medium_.unreadable_from < offset + into.size())
+      return finish(std::move(done), Error(Code::io, "the device cannot read this"));
     copy_out(medium_.bytes, offset, into);
     for (const auto& write : medium_.unflushed) {
       const uint64_t begin = std::max(offset, write.offset);

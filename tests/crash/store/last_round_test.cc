@@ -193,6 +193,41 @@ TEST_CASE("a round is proven soon after its acknowledgement, and the store knows
   CHECK(proven(30));
 }
 
+// The disk could not be opened (sp-sim seed 110002270).
+TEST_CASE("a last round that did not reach a sector which cannot be read is void") {
+  Scene scene = scene_at(0, false);
+  FakeMedium medium = after_fate(scene.medium, 0);
+  medium.unreadable_from = scene.data[1] + 512;
+  medium.unreadable_to = scene.data[1] + 1024;
+  CHECK(outcome_of(medium) == Outcome::gone);
+}
+
+TEST_CASE("a device that reads nothing any more loses no round") {
+  size_t refused = 0;
+  for (int steps = 0; steps < 40; ++steps) {
+    CAPTURE(steps);
+    Scene scene = scene_at(0, false);
+    FakeMedium medium = after_fate(scene.medium, 0);
+    {
+      StoreRig rig(medium);
+      std::optional<Status> outcome;
+      store::Store::open(rig.machine().host, rig.new_disk(), {},
+                         [&](Result<std::unique_ptr<store::Store>> opened) {
+                           outcome = opened.ok() ? Status{} : Status(opened.error());
+                         });
+      for (int i = 0; i < steps && !outcome; ++i) rig.machine().reactor.step();
+      medium.unreadable_to = medium.bytes.size();  // dead from here on
+      while (!outcome && rig.machine().reactor.step()) {
+      }
+      REQUIRE(outcome.has_value());
+      refused += outcome->ok() ? 0 : 1;
+      medium.unreadable_to = 0;
+    }
+    CHECK(outcome_of(medium) == Outcome::there);
+  }
+  CHECK(refused > 5);
+}
+
 TEST_CASE("the offline check says that a last round does not count") {
   Scene scene = scene_at(0, false);
   FakeMedium medium = after_fate(scene.medium, 0);
