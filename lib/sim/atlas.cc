@@ -8,8 +8,18 @@ void Atlas::observe(const map::Map& map) {
   if (map.index <= index_) return;
   index_ = map.index;
   for (const auto& [id, set] : map.sets) {
-    if (const auto before = sets_.find(id); before != sets_.end())
-      doubt_newcomers(before->second, set);
+    const auto before = sets_.find(id);
+    if (before == sets_.end()) continue;
+    std::vector<DiskId> filled = set.base;
+    std::erase_if(filled, [&](DiskId disk) {
+      const auto lost = lost_.find(disk);
+      const auto row = map.disks.find(disk);
+      const bool anew = lost != lost_.end() && lost->second != 0 && row != map.disks.end() &&
+                        row->second.uuid == lost->second;
+      const auto& base = before->second.base;
+      return !anew && std::find(base.begin(), base.end(), disk) != base.end();
+    });
+    doubt_newcomers(filled, id);
   }
   sets_ = map.sets;
   min_copies_.clear();
@@ -29,14 +39,13 @@ void Atlas::observe(const map::Map& map) {
 }
 
 // A copy that was filled while others were damaged may have got those blocks without content.
-void Atlas::doubt_newcomers(const map::DiskSet& before, const map::DiskSet& now) {
-  for (const DiskId disk : now.base) {
-    if (std::find(before.base.begin(), before.base.end(), disk) != before.base.end()) continue;
+void Atlas::doubt_newcomers(const std::vector<DiskId>& newcomers, SetId set) {
+  for (const DiskId disk : newcomers) {
     std::set<Mark> doubts;
     for (const auto& [other, marks] : marks_) {
       for (Mark mark : marks) {
         mark.device_offset = 0;
-        if (other != disk && mark.set == now.id) doubts.insert(mark);
+        if (other != disk && mark.set == set) doubts.insert(mark);
       }
     }
     if (!doubts.empty()) marks_[disk].merge(doubts);

@@ -56,7 +56,7 @@ class Atlas {
 
  private:
   using Block = std::pair<ObjectId, uint16_t>;
-  void doubt_newcomers(const map::DiskSet& before, const map::DiskSet& now);
+  void doubt_newcomers(const std::vector<DiskId>& newcomers, SetId set);
   std::vector<DiskId> sound(const map::DiskSet& set, DiskId but) const;
   bool spoiled(DiskId disk, SetId set, const Block& block) const;
 

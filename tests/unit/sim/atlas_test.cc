@@ -90,6 +90,18 @@ TEST_CASE("a copy that was filled beside damaged ones may have got the damage") 
   CHECK_FALSE(scene.may_spoil(2, 7));
 }
 
+TEST_CASE("a disk that was replaced, and filled between two looks, may have got the damage") {
+  Scene scene;
+  scene.spoil(1, 7);
+  scene.atlas.lose(2);
+  scene.atlas.replace(2, 999);
+  scene.map.disks[2].uuid = 999;
+  scene.agree();
+  CHECK_FALSE(scene.atlas.is_lost(2));
+  CHECK(scene.atlas.marks(2).contains({set_id, object, 7, 0}));
+  CHECK(scene.atlas.marks(3).empty());
+}
+
 TEST_CASE("a disk may be lost as long as others have all of it") {
   Scene scene;
   CHECK(scene.atlas.may_lose(2));
