@@ -242,6 +242,8 @@ std::string Cluster::check_disks() {
     for (size_t i = 0; i < node.server->paths.size(); ++i) {
       const std::string& path = node.server->paths[i];
       auto wrong = check_disk(node.server->disks[i], path);
+      // One that left with a copy that waited for content gets it no more.
+      if (!node.belongs && wrong.find("no copy had its content") != std::string::npos) continue;
       if (!wrong.empty()) return path + ": " + wrong;
     }
   }
