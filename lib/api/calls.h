@@ -59,6 +59,7 @@ class Context : public std::enable_shared_from_this<Context> {
   void fail(const Error& error) { fail(error_kind(error.code()), error.message()); }
   void fail(std::string_view name, std::string_view description);
   void fail(const ErrorKind& kind, std::string_view description, std::string_view active = {});
+  void fail_command(const Error& error);
 
   // Runs `work` when earlier changes given to in_turn are agreed or refused (their command() has
   // completed).

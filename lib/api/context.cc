@@ -86,9 +86,20 @@ void Context::command(const map::Command& command, std::function<void(uint64_t)>
         self->end_turn();
         if (SP_PLANTED_BUG(api_calls_unknown_refused) && !result.ok())
           return self->fail(names::refused, result.error().message());
-        if (!result.ok()) return self->fail(result.error());
+        if (!result.ok()) return self->fail_command(result.error());
         then(*result);
       });
+}
+
+// A refusal tells of the state, which whoever came after us may not have heard of yet.
+void Context::fail_command(const Error& error) {
+  const bool tells = error.code() != Code::transient && error.code() != Code::unreachable &&
+                     error.code() != Code::timed_out;
+  if (tells && !in_place() && !from_anyone_ && !SP_PLANTED_BUG(api_answers_while_not_active))
+    return fail(names::try_again,
+                "this management service has ceased to be the active one meanwhile, and the change "
+                "was refused: nothing was changed");
+  fail(error);
 }
 
 void Context::confirm(uint64_t index, std::function<void()> then) {

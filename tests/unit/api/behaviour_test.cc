@@ -404,6 +404,24 @@ TEST_CASE("who is not the active one any more does not say that a change was mad
   CHECK((*parse_json((*answer)->body))["error"]["name"].text_or_empty() == "tryAgain");
 }
 
+// Whoever was asked next did not know of it yet (sp-sim seed 110017504).
+TEST_CASE("who is not the active one any more does not say why a change was refused") {
+  for (const bool active : {true, false}) {
+    Bench bench;
+    bench.member.hold_commands = true;
+    bench.member.refuse_next = Error(Code::stale, "bucket 'conf' is at version 4, not 77");
+    const auto answer =
+        bench.start("POST", "KV/Set/conf", R"({"set":{"k":"1"},"runIfVersionIs":77})");
+    bench.settle();
+    if (!active) bench.member.row.cluster.active_mgmt = ServiceId{ServiceKind::mgmt, 3, 1};
+    bench.member.release();
+    bench.settle();
+    REQUIRE(answer->has_value());
+    CHECK((*parse_json((*answer)->body))["error"]["name"].text_or_empty() ==
+          (active ? "versionMismatch" : "tryAgain"));
+  }
+}
+
 TEST_CASE("what was looked up is not told after the lease is over") {
   Bench bench;
   const auto answer = bench.start("GET", "DisksList");
