@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <unordered_map>
 
 #include "io/counted_disk.h"
 #include "member/member.h"
@@ -48,7 +49,7 @@ struct LocalDisk {
   uint32_t lost_slot_next = 0;  // where mending of blocks that came as lost goes on
   bool failed = false;          // nothing is asked of it any more; it stays until the server ends
   bool failure_in_flight = false;
-  std::map<SetId, std::unique_ptr<Replica>> replicas;
+  std::unordered_map<SetId, std::unique_ptr<Replica>> replicas;
 
   Replica& replica(io::Host& host, SetId set) {
     auto& place = replicas[set];

@@ -11,6 +11,7 @@ constexpr uint32_t round_blocks_max = 2048;  // calls are taken into a round unt
 constexpr auto lazy_delay = std::chrono::milliseconds(20);
 constexpr uint32_t home_batch_pages = 256;  // table pages written home at a time
 constexpr uint32_t share_for_users_percent = 95;
+constexpr uint32_t operations_share_of_log = 32;  // client operations, remembered: a 32nd
 constexpr uint64_t objects_min = 4096;
 constexpr uint64_t slots_per_object_least = 64;
 

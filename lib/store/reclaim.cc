@@ -31,29 +31,21 @@ bool StoreImpl::collect(uint32_t pages_limit) {
 }
 
 bool StoreImpl::collect_operations(SetId id, SetState& set, uint32_t pages_limit) {
-  std::vector<OperationEntry> entries;
-  std::vector<KnownOperation*> known;
-  const auto flush = [&] {
-    if (entries.empty()) return true;
+  for (;;) {
+    const auto due = set.operations.logged_before(reclaim_target_, entries_per_record);
+    if (due.empty()) return true;
     const size_t bytes =
-        sizeof(RecordHeader) + sizeof(SetVersionBody) + entries.size() * sizeof(OperationEntry);
+        sizeof(RecordHeader) + sizeof(SetVersionBody) + due.size() * sizeof(OperationEntry);
     if (builder_.pages_with(1, bytes) > pages_limit) return false;
+    std::vector<OperationEntry> entries;
+    for (const KnownOperation* known : due)
+      entries.push_back(
+          {known->version.packed(), known->id.number, known->id.generation, known->id.client, 0});
     const SetVersionBody head{0, id.packed(), static_cast<uint32_t>(entries.size())};
     const uint64_t lsn = builder_.append(RecordKind::operations, 0,
                                          {struct_bytes(head), std::as_bytes(std::span(entries))});
-    for (KnownOperation* operation : known) operation->lsn = lsn;
-    entries.clear();
-    known.clear();
-    return true;
-  };
-  for (KnownOperation& operation : set.operations) {
-    if (operation.lsn >= reclaim_target_) continue;
-    entries.push_back({operation.version.packed(), operation.id.number, operation.id.generation,
-                       operation.id.client, 0});
-    known.push_back(&operation);
-    if (entries.size() == entries_per_record && !flush()) return false;
+    set.operations.logged_again(due, lsn);
   }
-  return flush();
 }
 
 bool StoreImpl::log_again(const WriteRecord& record, const SlotList& slots, uint32_t pages_limit,
@@ -188,7 +180,7 @@ bool StoreImpl::anything_before(uint64_t lsn) const {
     const auto older = [lsn](const auto& item) { return item.lsn < lsn; };
     if (std::any_of(set.undecided.begin(), set.undecided.end(), older)) return true;
     if (std::any_of(set.dropping.begin(), set.dropping.end(), older)) return true;
-    if (std::any_of(set.operations.begin(), set.operations.end(), older)) return true;
+    if (set.operations.any_logged_before(lsn)) return true;
   }
   return false;
 }

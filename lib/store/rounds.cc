@@ -195,9 +195,8 @@ StoreImpl::Taken StoreImpl::take_prepare(Operation& operation, uint32_t pages_li
   if (state_.is_known(record)) {
     // Nothing to store, but a retry of the client must still find its operation.
     const SetState* set = state_.find_set(record.set);
-    const auto same = [&](const KnownOperation& known) { return known.version == record.version; };
     if (record.operation.client == 0 ||
-        (set != nullptr && std::any_of(set->operations.begin(), set->operations.end(), same)))
+        (set != nullptr && set->operations.find(record.version) != nullptr))
       return Taken::yes;
     const SetVersionBody head{0, record.set.packed(), 1};
     const OperationEntry entry{record.version.packed(), record.operation.number,
@@ -207,7 +206,7 @@ StoreImpl::Taken StoreImpl::take_prepare(Operation& operation, uint32_t pages_li
     state_.add_operation(record.set, record.operation, record.version, lsn);
     return Taken::yes;
   }
-  for (size_t i = 0; i < blocks; i++) {
+  for (size_t i = 0; object != nullptr && object->changed >= record.version && i < blocks; i++) {
     if (State::stored_version(state_, object, record.first_block + static_cast<uint32_t>(i)) <
         record.version)
       continue;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include "base/planted.h"
 #include "base/probe.h"
+#include "store/bounds.h"
 
 namespace sp::store {
 
@@ -37,15 +38,21 @@ Object* State::find(ObjectId id) {
 }
 
 const SetState* State::find_set(SetId id) const {
-  const auto it = sets_.find(id);
-  return it == sets_.end() ? nullptr : &it->second;
+  const auto it = sets_by_id_.find(id);
+  return it == sets_by_id_.end() ? nullptr : it->second;
+}
+
+SetState& State::set(SetId id) {
+  SetState*& place = sets_by_id_[id];
+  if (place == nullptr) place = &sets_[id];
+  return *place;
 }
 
 Object& State::object(ObjectId id, SetId set) {
   auto& place = objects_[id];
   if (!place) {
     place = std::make_unique<Object>(id, set);
-    sets_[set].objects.emplace(id, place.get());
+    this->set(set).objects.emplace(id, place.get());
     volumes_[id.volume]++;
   }
   SP_ASSERT(place->set == set);
@@ -56,7 +63,7 @@ void State::erase_if_empty(Object& object) {
   if (!object.is_empty()) return;
   set_tombstone_lsn(object, 0);
   const ObjectId id = object.id;
-  sets_[object.set].objects.erase(id);
+  set(object.set).objects.erase(id);
   if (--volumes_[id.volume] == 0) volumes_.erase(id.volume);
   objects_.erase(id);
 }
@@ -87,7 +94,7 @@ const Undecided* State::find_undecided(SetId id, Version version) const {
 bool State::is_known(const WriteRecord& record) const {
   if (find_undecided(record.set, record.version) != nullptr) return true;
   const Object* object = find(record.object);
-  if (object == nullptr) return false;
+  if (object == nullptr || object->changed < record.version) return false;
   for (uint32_t i = 0; i < record.block_count; i++)
     if (stored_version(*this, object, record.first_block + i) < record.version) return false;
   return true;
@@ -118,7 +125,7 @@ uint64_t State::memory_bytes() const {
       table_.memory_bytes() + commits_.capacity() * sizeof(Commit) + tombstones_.size() * 64;
   for (const auto& [id, set] : sets_) {
     bytes += sizeof(SetState) + (set.undecided.size() + set.dropping.size()) * sizeof(Undecided) +
-             set.operations.size() * sizeof(KnownOperation);
+             set.operations.memory_bytes();
     for (const auto& [object_id, object] : set.objects)
       bytes += object->memory_bytes() + 48 + 32;  // and the nodes of both maps
   }
@@ -128,26 +135,14 @@ uint64_t State::memory_bytes() const {
 // writes
 
 size_t State::operations_kept() const {
-  const uint64_t fit =
-      superblock_.layout.log_bytes / 4 / sizeof(OperationEntry) / std::max<size_t>(sets_.size(), 1);
+  const uint64_t fit = superblock_.layout.log_bytes / operations_share_of_log /
+                       sizeof(OperationEntry) / std::max<size_t>(sets_.size(), 1);
   return static_cast<size_t>(std::min<uint64_t>(fit, operations_kept_max_));
 }
 
 void State::add_operation(SetId id, const OperationId& operation, Version version, uint64_t lsn) {
   if (operation.client == 0) return;
-  auto& known = set(id).operations;
-  // Mostly the newest; a replay tells again of all of them.
-  auto place = known.end();
-  if (!known.empty() && known.back().version >= version)
-    place = std::lower_bound(
-        known.begin(), known.end(), version,
-        [](const KnownOperation& entry, Version wanted) { return entry.version < wanted; });
-  if (place != known.end() && place->version == version) {
-    place->lsn = std::max(place->lsn, lsn);
-    return;
-  }
-  known.insert(place, {operation, version, lsn});
-  while (known.size() > operations_kept()) known.pop_front();
+  set(id).operations.add(operation, version, lsn, operations_kept());
 }
 
 void State::add_write(const WriteRecord& record, std::span<const uint32_t> slots, uint64_t lsn) {
@@ -203,7 +198,7 @@ void State::free_undecided(Undecided& write, uint64_t lsn) {
 
 void State::store_block(Object& owner, uint32_t block, uint32_t slot, Version version,
                         uint64_t lsn) {
-  if (stored_version(*this, &owner, block) >= version) {
+  if (owner.changed >= version && stored_version(*this, &owner, block) >= version) {
     commits_.push_back({no_slot, slot, lsn});
     return;
   }
@@ -293,8 +288,7 @@ void State::finish_drop(SetId id, uint64_t lsn) {
   state.dropping.clear();
   for (Undecided& write : dropping) free_undecided(write, lsn);
   // Also when this is replayed, and the record of a write has left the log before its operation's.
-  std::erase_if(state.operations,
-                [&](const KnownOperation& known) { return known.version > state.decided; });
+  state.operations.forget_after(state.decided);
   if (state.drops_queued > 0 && --state.drops_queued == 0 && !state.deferred_decide.is_zero())
     decide(id, std::exchange(state.deferred_decide, Version{}));
 }
@@ -332,6 +326,7 @@ void State::remove_set(SetId id, uint64_t lsn) {
     state->decide_pending = state->forget_pending = false;
     return;
   }
+  sets_by_id_.erase(id);
   sets_.erase(id);
 }
 

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "store/index.h"
+#include "store/known_operations.h"
 #include "store/records.h"
 #include "store/slot_table.h"
 #include "store/store.h"
@@ -52,12 +53,6 @@ struct SayAgain {
   uint64_t lsn = 0;  // of the record that holds it
 };
 
-struct KnownOperation {
-  OperationId id;
-  Version version;
-  uint64_t lsn = 0;
-};
-
 struct SetState {
   std::optional<SetRecord> record;
   uint64_t record_lsn = 0;
@@ -69,9 +64,9 @@ struct SetState {
   bool forget_pending = false;
   uint32_t drops_queued = 0;  // while not 0, decide waits in deferred_decide
   Version deferred_decide;
-  std::deque<Undecided> undecided;        // ascending by version
-  std::deque<Undecided> dropping;         // given to a drop that is not durable yet
-  std::deque<KnownOperation> operations;  // ascending by version
+  std::deque<Undecided> undecided;  // ascending by version
+  std::deque<Undecided> dropping;   // given to a drop that is not durable yet
+  KnownOperations operations;
   std::map<ObjectId, Object*> objects;
 };
 
@@ -89,7 +84,7 @@ class State {
   const SlotTable& table() const { return table_; }
   Object* find(ObjectId id);
   const Object* find(ObjectId id) const { return const_cast<State*>(this)->find(id); }
-  SetState& set(SetId id) { return sets_[id]; }
+  SetState& set(SetId id);
   const SetState* find_set(SetId id) const;
   SetState* find_set(SetId id) { return const_cast<SetState*>(std::as_const(*this).find_set(id)); }
   std::map<SetId, SetState>& sets() { return sets_; }
@@ -146,8 +141,8 @@ class State {
   // sticky state, ascending by the lsn that must stay in the log
   const std::set<std::pair<uint64_t, ObjectId>>& tombstones() const { return tombstones_; }
   void set_tombstone_lsn(Object& object, uint64_t lsn);
-  // Operations kept per set: limits::set_undecided_max, fewer where so many sets would fill a
-  // quarter of the log with them.
+  // Operations kept per set: limits::set_undecided_max, fewer where those of all sets would fill
+  // more than their share of the log: they are said again each time that it goes round.
   size_t operations_kept() const;
 
   // recovery
@@ -177,7 +172,8 @@ class State {
   SlotTable table_;
   std::unordered_map<ObjectId, std::unique_ptr<Object>> objects_;  // never iterated
   std::map<SetId, SetState> sets_;
-  std::map<VolumeId, uint32_t> volumes_;  // objects of each
+  std::unordered_map<SetId, SetState*> sets_by_id_;  // the same, found in one step
+  std::map<VolumeId, uint32_t> volumes_;             // objects of each
   std::vector<Commit> commits_;
   std::deque<SayAgain> say_again_;
   std::set<std::pair<uint64_t, ObjectId>> tombstones_;

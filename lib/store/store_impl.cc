@@ -156,7 +156,7 @@ void StoreImpl::drop_undecided(SetId set, Done done) {
 std::vector<std::pair<OperationId, Version>> StoreImpl::operations(SetId set) const {
   std::vector<std::pair<OperationId, Version>> known;
   if (const SetState* state = state_.find_set(set); state != nullptr)
-    for (const KnownOperation& operation : state->operations)
+    for (const KnownOperation& operation : state->operations.all())
       known.emplace_back(operation.id, operation.version);
   return known;
 }

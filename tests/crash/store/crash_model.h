@@ -70,6 +70,7 @@ struct ModelWrite {
   uint16_t first = 0, count = 0;
   uint64_t stamp = 0;  // 0: a discard
 };
+constexpr size_t operations_kept = 256;  // of each of two sets, on a log of 128 pages
 struct ModelSet {
   std::map<std::pair<ObjectId, uint16_t>, ModelBlock> blocks;
   std::map<Version, ModelWrite> undecided;
@@ -87,6 +88,7 @@ struct ModelSet {
   void prepare(Version version, const ModelWrite& write) {
     undecided[version] = write;
     operations.insert(version);
+    if (operations.size() > operations_kept) operations.erase(operations.begin());
   }
   void decide(Version up_to) {
     decided = std::max(decided, up_to);
