@@ -120,6 +120,7 @@ class Leader {
   void finish_round();
   bool may_serve(ServiceId service, uint64_t start_id) const;
   const Service* watched(ServiceId service) const;
+  uint64_t fenced_index(ServiceId service) const;
   void raise_confirmed();
   // leader_members.cc
   void watch_nodes();

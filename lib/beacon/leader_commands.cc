@@ -69,7 +69,6 @@ Leader::Verdict Leader::admit(Held& held) {
     const auto watch = nodes_.find(down->node);
     if (watch != nodes_.end() &&
         host_.clock.now() - watch->second.heard < limits::node_silent_after) {
-      taken_.erase(key);
       refuse(held.from, held.forward, Code::refused, "the node is heard again");
       return Verdict::refused;
     }
@@ -77,7 +76,7 @@ Leader::Verdict Leader::admit(Held& held) {
   std::string why;
   if (const auto verdict = admit_node_command(held, why)) {
     if (*verdict == Verdict::wait) return Verdict::wait;
-    taken_.erase(key);
+    // It stays taken: a copy of it that is still on its way must not be made after all.
     refuse(held.from, held.forward, Code::refused, std::move(why));
     return Verdict::refused;
   }
@@ -119,9 +118,7 @@ bool Leader::must_wait(const Held& held) {
     const auto dropped = dropped_.find(activated->set);
     if (dropped == dropped_.end()) return false;
     std::erase_if(dropped->second, [&](const Dropped& old) {
-      const Service* service = watched(old.server);
-      return lease_over(old.server) ||
-             (service != nullptr && service->report.fenced_index >= old.index);
+      return lease_over(old.server) || fenced_index(old.server) >= old.index;
     });
     if (!dropped->second.empty()) {
       SP_PROBE(leader_holds_activation_back);

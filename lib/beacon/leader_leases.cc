@@ -118,6 +118,16 @@ const Leader::Service* Leader::watched(ServiceId id) const {
   return found == watch->second.services.end() ? nullptr : &found->second;
 }
 
+// What the process that is up has put in force; another one of the same number does not speak for
+// it.
+uint64_t Leader::fenced_index(ServiceId id) const {
+  const Service* const service = watched(id);
+  const auto row = consensus_.state().map().services.find(id);
+  const bool same = service != nullptr && row != consensus_.state().map().services.end() &&
+                    row->second.start_id == service->start_id;
+  return same ? service->report.fenced_index : 0;
+}
+
 // Everything that may be serving has put the map up to here in force.
 void Leader::raise_confirmed() {
   if (!in_charge()) return;
@@ -125,9 +135,8 @@ void Leader::raise_confirmed() {
   uint64_t least = map.index;
   for (const auto& [id, end] : lease_end_) {
     if (id.kind != ServiceKind::server || end <= host_.clock.now()) continue;
-    const Service* service = watched(id);
     if (SP_PLANTED_BUG(leader_confirms_unfenced)) continue;
-    least = std::min(least, service != nullptr ? service->report.fenced_index : 0);
+    least = std::min(least, fenced_index(id));
   }
   if (least <= confirmed_) return;
   confirmed_ = least;

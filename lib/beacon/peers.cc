@@ -50,6 +50,7 @@ bool Peers::ready(LinkId id, const wire::Identity& identity) {
   const NodeId node = identity.service.node;
   if (node == options_.self) {
     host_.log.warning("another beacon has the number of this node", {{"node", node}});
+    closed(id);  // whom it was dialled as is dialled again
     return false;
   }
   const auto [it, unknown] = peers_.try_emplace(node);

@@ -122,7 +122,9 @@ void Raft::on_append_answer(const Message& m) {
 void Raft::on_heartbeat(const Message& m) {
   if (role_ == Role::leader || (leader_ != 0 && leader_ != m.from)) return;
   hear_leader(m);
-  commit_to(std::min(m.commit, log_.last_index()));
+  // The leader means what it believes to be here. What an abstaining member has may be what an
+  // entry that it lost had replaced.
+  if (!abstain_) commit_to(std::min(m.commit, log_.last_index()));
   Message answer{.type = MessageType::heartbeat_answer,
                  .to_log = m.from_log,
                  .term = hard_.term,

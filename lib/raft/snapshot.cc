@@ -32,7 +32,7 @@ void Raft::send_snapshot(NodeId node, Progress& p) {
     p.chunk_sent = false;
   }
   if (!snapshot_) {
-    out_.snapshot_wanted = snapshot_asked_round_ != round_;
+    out_.snapshot_wanted |= snapshot_asked_round_ != round_;
     snapshot_asked_round_ = round_;
     return;
   }

@@ -30,7 +30,7 @@ struct LocalDisk {
   uint64_t blocks_free = 0;
   io::Instant counted;
   void count_space(io::Instant now) {
-    const auto stats = store->stats();
+    const auto stats = store->space();
     const uint64_t share = stats.blocks_total * store::share_for_users_percent / 100;
     const uint64_t taken = stats.blocks_used + share / limits::space_reserve_divisor;
     blocks_free = share - std::min(taken, share);

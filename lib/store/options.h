@@ -9,6 +9,10 @@
 
 namespace sp::store {
 
+struct Space {
+  uint64_t blocks_total = 0, blocks_used = 0;
+};
+
 struct Stats {
   uint64_t blocks_total = 0;  // data slots for users and reserve together
   uint64_t blocks_used = 0;

@@ -24,6 +24,7 @@ void StoreImpl::consider_reclaim() {
     return;
   }
   reclaim_ = Reclaim::logging;
+  want_round_ = true;  // also when there is nothing to say again
 }
 
 bool StoreImpl::collect(uint32_t pages_limit) {
@@ -128,14 +129,15 @@ bool StoreImpl::collect_homes(uint32_t pages_limit) {
   };
   std::vector<Item> items;
   std::vector<HomeEntry> entries;
+  const size_t fit = size_t{pages_limit} * entries_per_record;  // more than do
   for (const auto& [lsn, page] : table.dirty()) {
-    if (lsn >= reclaim_target_) break;
+    if (lsn >= reclaim_target_ || items.size() == fit) break;
     if (table.state(page).intent_open) continue;
     items.push_back({page, true});
     entries.push_back({table.next_sequence(page), lsn, page, 0});
   }
   for (const auto& [lsn, page] : table.intents()) {
-    if (lsn >= reclaim_target_) break;
+    if (lsn >= reclaim_target_ || items.size() == fit) break;
     const auto& state = table.state(page);
     if (state.intent_open || (state.dirty_since != 0 && state.dirty_since < reclaim_target_))
       continue;
@@ -154,7 +156,7 @@ bool StoreImpl::collect_homes(uint32_t pages_limit) {
     }
     at += count;
   }
-  return true;
+  return items.size() < fit;
 }
 
 // Whether something still needs log pages below lsn, apart from table pages whose images are

@@ -79,6 +79,7 @@ void StoreImpl::form_round() {
   }
   round_blocks_ = 0;
   round_growth_ = 0;
+  round_newest_.clear();
   round_tail_ = tail_;
   const uint64_t free_pages = log_pages_ - log_used();
   const auto limit = static_cast<uint32_t>(std::min<uint64_t>(builder_.pages_max(), free_pages));
@@ -90,7 +91,8 @@ void StoreImpl::form_round() {
   }
   const uint32_t kept = std::min(limit - 1, pages_for_decides());
   const bool all_said = say_again(limit - kept);
-  if (reclaim_ == Reclaim::logging) collect(limit - kept);
+  // It says decisions, too: after what they wait for.
+  if (all_said && reclaim_ == Reclaim::logging) collect(limit - kept);
   const uint64_t for_calls = free_pages > log_reserve_ ? free_pages - log_reserve_ : 0;
   if (for_calls == 0 && !queue_.empty()) SP_PROBE(store_calls_wait_for_reclaim);
   const bool tight = SP_BUGGIFY(store_log_nearly_full, host_) != 0;
@@ -206,6 +208,16 @@ StoreImpl::Taken StoreImpl::take_prepare(Operation& operation, uint32_t pages_li
     state_.add_operation(record.set, record.operation, record.version, lsn);
     return Taken::yes;
   }
+  // Sent again behind itself: two records of one version must not stand in the log, which may lose
+  // the first of them alone.
+  Version& newest = round_newest_[record.set];
+  const auto taken = [&](const Operation* other) {
+    return other->kind == Operation::Kind::prepare && other->effective &&
+           other->record.set == record.set && other->record.version == record.version;
+  };
+  if (record.version <= newest &&
+      std::any_of(round_operations_.begin(), round_operations_.end(), taken))
+    return Taken::yes;
   for (size_t i = 0; object != nullptr && object->changed >= record.version && i < blocks; i++) {
     if (State::stored_version(state_, object, record.first_block + static_cast<uint32_t>(i)) <
         record.version)
@@ -250,6 +262,7 @@ StoreImpl::Taken StoreImpl::take_prepare(Operation& operation, uint32_t pages_li
                       operation.data.data() + operation.data_offset + i * page_bytes);
   }
   round_blocks_ += static_cast<uint32_t>(blocks);
+  newest = std::max(newest, record.version);
   log_write(record, 0, operation.crcs, operation.slots, operation.lsn);
   operation.effective = true;
   return Taken::yes;

@@ -29,6 +29,15 @@ Descriptor make_descriptor(ObjectId object, SetId set, uint32_t block, Version v
   return descriptor;
 }
 
+namespace {
+
+bool touches(const WriteRecord& record, ObjectId object, uint32_t first, uint32_t count) {
+  return record.object == object && record.first_block < first + count &&
+         first < uint32_t{record.first_block} + record.block_count;
+}
+
+}  // namespace
+
 State::State(const disk::Superblock& superblock, size_t operations_kept_max)
     : superblock_(superblock), operations_kept_max_(operations_kept_max), table_(superblock) {}
 
@@ -113,11 +122,9 @@ bool State::has_undecided(ObjectId id, uint32_t first, uint32_t count) const {
   const Object* object = find(id);
   if (object == nullptr || object->undecided == 0) return false;
   const SetState* state = find_set(object->set);
-  const auto touches = [&](const Undecided& u) {
-    return u.record.object == id && u.record.first_block < first + count &&
-           first < uint32_t{u.record.first_block} + u.record.block_count;
-  };
-  return std::any_of(state->undecided.begin(), state->undecided.end(), touches);
+  return std::any_of(state->undecided.begin(), state->undecided.end(), [&](const Undecided& write) {
+    return touches(write.record, id, first, count);
+  });
 }
 
 uint64_t State::memory_bytes() const {
@@ -160,6 +167,11 @@ void State::add_write(const WriteRecord& record, std::span<const uint32_t> slots
   write.slots = SlotList(slots);
   write.lsn = lsn;
   write.growth = growth_of(record);
+  // What is decided, and waits to be said again, will stand behind this.
+  write.overtaken = std::any_of(say_again_.begin(), say_again_.end(), [&](const SayAgain& item) {
+    return touches(item.record, record.object, record.first_block, record.block_count) &&
+           item.record.version < record.version && !SP_PLANTED_BUG(store_replays_older_last);
+  });
   object(record.object, record.set).undecided++;
   blocks_undecided_ += slots.size();
   undecided_growth_ += write.growth;
@@ -222,11 +234,9 @@ void State::overtake(SetId id, ObjectId object, uint32_t first, uint32_t count, 
   const Object* owner = find(object);
   if (state == nullptr || owner == nullptr || owner->undecided == 0) return;
   if (SP_PLANTED_BUG(store_replays_older_last)) return;
-  for (Undecided& write : state->undecided) {
-    const WriteRecord& record = write.record;
-    if (record.object == object && record.version > than && record.first_block < first + count &&
-        first < uint32_t{record.first_block} + record.block_count)
-      write.overtaken = true;
+  for (auto write = state->undecided.rbegin(); write != state->undecided.rend(); ++write) {
+    if (write->record.version <= than) break;
+    if (touches(write->record, object, first, count)) write->overtaken = true;
   }
 }
 

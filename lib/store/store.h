@@ -177,6 +177,7 @@ class Store {
   // Writes all that is pending in memory to its home and completes with everything durable. For
   // orderly stop, and for tests.
   virtual void checkpoint(Done durable) = 0;
+  virtual Space space() const = 0;  // at no cost; stats() looks at every object
   virtual Stats stats() const = 0;
   virtual std::optional<Error> failure() const = 0;
 };

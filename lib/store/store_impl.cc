@@ -42,6 +42,15 @@ void StoreImpl::start(const LogPosition& position, Done started,
       state_.decide(id, set.undecided.back().record.version);
     decided(id);
   }
+  if (log_used() >= log_pages_) {
+    host_.reactor.post([keeper, alive = alive_, call = std::make_unique<Done>(std::move(started))] {
+      if (*alive)
+        call->call_once(Error(Code::no_space,
+                              "the log is full to its last page: this disk cannot be opened for "
+                              "writing; format it, its content is on the other copies"));
+    });
+    return;
+  }
   builder_.begin(next_lsn_);
   const OpenedBody body{host_.clock.wall_ms()};
   builder_.append(RecordKind::opened, 0, {struct_bytes(body)});
@@ -334,6 +343,10 @@ void StoreImpl::checkpoint(Done durable) {
   if (options_.verify_only)
     return refuse(std::move(durable), Error(Code::refused, "the store is open for reading only"));
   enqueue(new_operation(Operation::Kind::checkpoint, std::move(durable)));
+}
+
+Space StoreImpl::space() const {
+  return {state_.table().slot_count(), state_.blocks_decided() + state_.blocks_undecided()};
 }
 
 Stats StoreImpl::stats() const {

@@ -7,10 +7,10 @@
 #include <deque>
 #include <memory>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "io/host.h"
-#include "store/bounds.h"
 #include "store/calls.h"
 #include "store/round.h"
 #include "store/state.h"
@@ -52,6 +52,7 @@ class StoreImpl final : public Store {
               Done durable) override;
   void forget_tombstones(SetId set, Version passed) override;
   void checkpoint(Done durable) override;
+  Space space() const override;
   Stats stats() const override;
   std::optional<Error> failure() const override { return failure_; }
 
@@ -154,6 +155,7 @@ class StoreImpl final : public Store {
   std::vector<Operation*> operations_free_;
   RoundBuilder builder_;
   bool round_active_ = false, round_flushing_ = false, waking_ = false, want_round_ = false;
+  std::unordered_map<SetId, Version> round_newest_;  // of the prepares taken into it
   uint32_t round_outstanding_ = 0, round_blocks_ = 0, round_growth_ = 0;
   uint64_t round_tail_ = 0;
   std::vector<Operation*> round_operations_;

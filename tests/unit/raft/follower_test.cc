@@ -43,6 +43,23 @@ TEST_CASE(
   CHECK(raft.commit_index() == 1);
 }
 
+// What it has may be what an entry had replaced that it lost; the leader still means that one.
+TEST_CASE("a heartbeat commits nothing at a voter that lost entries, an append what it proves") {
+  for (const bool abstains : {false, true}) {
+    Raft raft = follower(abstains);
+    Message m = from_leader(MessageType::heartbeat);
+    m.commit = 2;
+    raft.step(ms, Receive{m});
+    CHECK(raft.commit_index() == (abstains ? 0 : 2));
+    m = from_leader(MessageType::append);
+    m.index = 2;
+    m.log_term = 1;
+    m.commit = 2;
+    raft.step(2 * ms, Receive{m});
+    CHECK(raft.commit_index() == 2);
+  }
+}
+
 TEST_CASE(
     "a snapshot is acknowledged only when it is durable, and entries written before it count no "
     "more") {

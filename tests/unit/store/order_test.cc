@@ -144,3 +144,101 @@ TEST_CASE(
   CHECK(rig.read(object, block).holds(25));
   CHECK(rig.read(object, block + 1).zero());
 }
+// The newer one was taken into a round that was not durable yet when its elder was decided.
+TEST_CASE("a write in flight while an overtaken one is decided does not come back either") {
+  for (int lead = 0; lead < 16; ++lead) {
+    for (const uint64_t superseded_at : {1u, 8u}) {
+      CAPTURE(lead);
+      CAPTURE(superseded_at);
+      FakeMedium medium = StoreRig::formatted(small_layout(128, 300));
+      StoreRig rig(medium);
+      REQUIRE(rig.open().ok());
+      uint64_t steps = 0;
+      const auto step = [&] {
+        REQUIRE(rig.write(other, 0, 24, Version(1, 1 + steps), steps, {2, 0}).ok());
+        rig.store->decide({2, 0}, Version(1, 1 + steps));
+        ++steps;
+      };
+      for (int i = 0; i < lead; ++i) step();
+      REQUIRE(rig.put_set({set, 1, false, Version()}).ok());
+      REQUIRE(rig.write(object, block, 1, v(25), 25).ok());
+      for (int i = 0; i < 6; ++i) step();
+      REQUIRE(rig.write(object, block, 1, v(24), 24).ok());  // late, behind it
+      const Buffer data = block_of(26);
+      const auto crcs = crcs_of(data);
+      std::optional<Status> newest;
+      rig.store->prepare(StoreRig::record(store::WriteKind::data, object, block, 1, v(26), set),
+                         crcs, data, 0, [&](Status status) { newest = std::move(status); });
+      while (rig.medium().unflushed.empty() && rig.machine().reactor.step()) {
+      }
+      REQUIRE_FALSE(newest.has_value());
+      rig.store->decide(set, v(25));
+      REQUIRE(rig.wait(newest).ok());
+      for (int i = 0; i < 4; ++i) step();
+      rig.store->decide(set, v(26));
+      for (uint64_t at = 0; at < 160; ++at) {
+        CAPTURE(at);
+        if (at == superseded_at) {
+          REQUIRE(rig.discard(object, block, 1, v(27)).ok());
+          rig.store->decide(set, v(27));
+          rig.store->forget_tombstones(set, v(27));
+        }
+        step();
+        FakeMedium after_crash = medium;
+        StoreRig again(after_crash);
+        const Status opened = again.open();
+        REQUIRE_EQ(opened.ok() ? "" : opened.error().message(), "");
+        const auto read = again.read(object, block);
+        REQUIRE(read.status.ok());
+        if (at >= superseded_at) REQUIRE(read.zero());
+        if (at < superseded_at) REQUIRE(read.holds(26));
+      }
+    }
+  }
+}
+
+TEST_CASE("a write that is given twice within one round is logged once") {
+  for (int lead = 0; lead < 16; lead += 3) {
+    CAPTURE(lead);
+    FakeMedium medium = StoreRig::formatted(small_layout(128, 300));
+    StoreRig rig(medium);
+    REQUIRE(rig.open().ok());
+    uint64_t steps = 0;
+    const auto step = [&] {
+      REQUIRE(rig.write(other, 0, 24, Version(1, 1 + steps), steps, {2, 0}).ok());
+      rig.store->decide({2, 0}, Version(1, 1 + steps));
+      ++steps;
+    };
+    for (int i = 0; i < lead; ++i) step();
+    const Buffer data = block_of(25);
+    const auto crcs = crcs_of(data);
+    size_t done = 0;
+    const auto prepare = [&](uint16_t at, Version version) {
+      rig.store->prepare(StoreRig::record(store::WriteKind::data, object, at, 1, version, set),
+                         crcs, data, 0, [&done](const Status& status) { done += status.ok(); });
+    };
+    prepare(block, v(25));
+    for (uint16_t i = 0; i < 100; ++i) prepare(static_cast<uint16_t>(100 + i), v(30 + i));
+    prepare(block, v(25));
+    rig.settle();
+    REQUIRE_EQ(done, 102);
+    rig.store->decide(set, v(200));
+    for (uint64_t at = 0; at < 160; ++at) {
+      CAPTURE(at);
+      step();
+      FakeMedium after_crash = medium;
+      StoreRig again(after_crash);
+      const Status opened = again.open();
+      REQUIRE_EQ(opened.ok() ? "" : opened.error().message(), "");
+      REQUIRE(again.read(object, block).holds(25));
+    }
+  }
+}
+
+TEST_CASE("a checkpoint of a disk without content ends") {
+  FakeMedium medium = StoreRig::formatted(small_layout());
+  StoreRig rig(medium);
+  REQUIRE(rig.open().ok());
+  CHECK(rig.checkpoint().ok());
+  CHECK(rig.checkpoint().ok());
+}
