@@ -35,7 +35,7 @@ struct Reading {
   Buffer first;
   Buffer last;
   int left = 2;
-  Status status;
+  Status first_read, last_read;
   Callback<void(Result<SuperblockCopies>)> done;
 };
 
@@ -97,26 +97,38 @@ void read_superblock_copies(io::Disk& disk, Callback<void(Result<SuperblockCopie
   reading->first = Buffer::zeroed(superblock_bytes);
   reading->last = Buffer::zeroed(superblock_bytes);
   reading->done = std::move(done);
-  const auto finished = [reading](Status status) {
-    if (!status.ok()) reading->status = std::move(status);
+  // A copy that cannot be read is as good as a damaged one, as long as the other one can.
+  const auto finish = [reading](Status& mine, Status status) {
+    mine = std::move(status);
     if (--reading->left > 0) return;
-    if (!reading->status.ok()) {
-      reading->done.call_once(std::move(reading->status).error().with("reading the superblocks"));
+    const auto decoded = [](const Status& read, const Buffer& page) -> Result<Superblock> {
+      if (!read.ok()) return Error(read.error()).with("reading a superblock");
+      return decode_superblock(page.bytes());
+    };
+    if (!reading->first_read.ok() && !reading->last_read.ok()) {
+      reading->done.call_once(
+          std::move(reading->first_read).error().with("reading the superblocks"));
       return;
     }
-    reading->done.call_once(SuperblockCopies{decode_superblock(reading->first.bytes()),
-                                             decode_superblock(reading->last.bytes())});
+    reading->done.call_once(SuperblockCopies{decoded(reading->first_read, reading->first),
+                                             decoded(reading->last_read, reading->last)});
+  };
+  const auto first = [reading, finish](Status status) {
+    finish(reading->first_read, std::move(status));
+  };
+  const auto last = [reading, finish](Status status) {
+    finish(reading->last_read, std::move(status));
   };
   const uint64_t size = disk.size_bytes() / superblock_bytes * superblock_bytes;
   if (size < 2 * superblock_bytes) {
     // Too small for anything: the first copy stands for both, and is read twice so that completion
     // is the same.
-    disk.read(0, reading->first.mutable_bytes().first(size == 0 ? 0 : superblock_bytes), finished);
-    disk.read(0, reading->last.mutable_bytes().first(size == 0 ? 0 : superblock_bytes), finished);
+    disk.read(0, reading->first.mutable_bytes().first(size == 0 ? 0 : superblock_bytes), first);
+    disk.read(0, reading->last.mutable_bytes().first(size == 0 ? 0 : superblock_bytes), last);
     return;
   }
-  disk.read(0, reading->first.mutable_bytes(), finished);
-  disk.read(size - superblock_bytes, reading->last.mutable_bytes(), finished);
+  disk.read(0, reading->first.mutable_bytes(), first);
+  disk.read(size - superblock_bytes, reading->last.mutable_bytes(), last);
 }
 
 Result<Superblock> choose_superblock(const SuperblockCopies& copies, uint64_t device_bytes) {

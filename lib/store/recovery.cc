@@ -4,6 +4,7 @@
 
 #include "base/planted.h"
 #include "base/probe.h"
+#include "store/salvage.h"
 
 namespace sp::store {
 
@@ -86,17 +87,17 @@ void Recovery::read_chunk() {
     return;
   }
   const uint64_t size = std::min(chunk_bytes, range_end_ - range_at_);
-  device_->read(range_at_, chunk_.mutable_bytes().first(size),
-                [self = shared_from_this(), size](Status status) {
-                  if (status.ok())
-                    status = self->range_chunk_(self->range_at_, self->chunk_.bytes().first(size));
-                  if (!status.ok()) {
-                    self->fail(std::move(status).error().with("opening the disk"));
-                    return;
-                  }
-                  self->range_at_ += size;
-                  self->read_chunk();
-                });
+  salvage(*device_, range_at_, chunk_.mutable_bytes().first(size),
+          [self = shared_from_this(), size](Status status) {
+            if (status.ok())
+              status = self->range_chunk_(self->range_at_, self->chunk_.bytes().first(size));
+            if (!status.ok()) {
+              self->fail(std::move(status).error().with("opening the disk"));
+              return;
+            }
+            self->range_at_ += size;
+            self->read_chunk();
+          });
 }
 
 void Recovery::scan_log() {
@@ -399,10 +400,10 @@ void Recovery::load_tables() {
     }
     if (--self->table_reads_ == 0) self->load_table_group();
   };
-  device_->read(table_home_offset(superblock_.layout, table_at_, 0),
-                even_homes_.mutable_bytes().first(size_t{count} * page_bytes), read);
-  device_->read(table_home_offset(superblock_.layout, table_at_, 1),
-                odd_homes_.mutable_bytes().first(size_t{count} * page_bytes), read);
+  salvage(*device_, table_home_offset(superblock_.layout, table_at_, 0),
+          even_homes_.mutable_bytes().first(size_t{count} * page_bytes), read);
+  salvage(*device_, table_home_offset(superblock_.layout, table_at_, 1),
+          odd_homes_.mutable_bytes().first(size_t{count} * page_bytes), read);
 }
 
 void Recovery::load_table_group() {

@@ -239,3 +239,45 @@ TEST_CASE("the offline check says that a last round does not count") {
   CHECK(report.findings[0].place == "log page " + std::to_string(scene.page.header.lsn));
   CHECK(report.findings[0].severity == store::Severity::note);
 }
+
+// An unreadable sector anywhere in log or tables kept the disk from being opened.
+TEST_CASE("a page that cannot be read keeps a disk from opening only where it is needed") {
+  Scene scene = scene_at(0, true);
+  scene.medium.settle();
+  scene.medium.stop_at = ~uint64_t{0};
+  {
+    StoreRig rig(scene.medium);
+    REQUIRE(rig.open().ok());
+    REQUIRE(rig.checkpoint().ok());
+    REQUIRE(rig.write(the_object, 40, 1, Version(1, 60), 60).ok());
+    rig.store->decide(the_set, Version(1, 60));
+    rig.settle();
+  }
+  const disk::Layout layout = small_layout();
+  size_t opened = 0, refused = 0;
+  for (uint64_t at = 0; at < layout.data_offset; at += 4096) {
+    CAPTURE(at);
+    FakeMedium medium = scene.medium;
+    medium.unreadable_from = at + 512;
+    medium.unreadable_to = at + 1024;
+    FakeMedium rotten = scene.medium;  // a page that is damaged is treated alike
+    std::fill_n(rotten.bytes.begin() + static_cast<ptrdiff_t>(at), 4096, std::byte{0});
+    StoreRig rig(medium), other(rotten);
+    const Status status = rig.open();
+    CHECK_EQ(status.ok(), other.open().ok());
+    (status.ok() ? opened : refused)++;
+    if (!status.ok()) {
+      CHECK(status.error().code() == Code::damaged);
+      continue;
+    }
+    CHECK(rig.read(the_object, 1).holds(1));
+    CHECK(rig.read(the_object, first_block).holds(the_stamp));
+  }
+  CHECK(opened > layout.log_bytes / 4096 - 20);
+  CHECK(refused > 0);
+  FakeMedium last = scene.medium;
+  last.unreadable_from = layout.device_bytes - 4096;
+  last.unreadable_to = layout.device_bytes;
+  StoreRig rig(last);
+  CHECK(rig.open().ok());
+}
