@@ -457,7 +457,11 @@ void BeaconMember::on_lease_grant(const Message& message) {
 void BeaconMember::on_command_reply(const Message& message) {
   auto reply = wire::decode<wire::CommandReply>(message.body);
   if (!reply) return drop_connection("malformed message");
-  if (SP_BUGGIFY(member_loses_answer, host_)) return drop_connection("simulated");
+  // Not again and again: each loss makes new epochs, for which everybody asks again.
+  if (SP_BUGGIFY(member_loses_answer, host_) && host_.clock.now() >= loses_answer_next_) {
+    loses_answer_next_ = host_.clock.now() + std::chrono::seconds(2);
+    return drop_connection("simulated");
+  }
   const auto it = commands_.find(message.request);
   if (it == commands_.end()) return;
   if (reply->ok) {

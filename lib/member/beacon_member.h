@@ -96,8 +96,9 @@ class BeaconMember final : public Member {
   io::Timer tick_timer_;
   io::Timer fencing_timer_;
   io::Duration fencing_delay_{};
-  uint64_t told_index_ = 0;   // of the newest map_changed
-  uint64_t fenced_sent_ = 0;  // fenced_index of the newest report that went out
+  uint64_t told_index_ = 0;        // of the newest map_changed
+  io::Instant loses_answer_next_;  // see on_command_reply
+  uint64_t fenced_sent_ = 0;       // fenced_index of the newest report that went out
 
   io::Instant lease_until_{INT64_MIN};
   std::deque<int64_t> lease_requests_;  // times of sending, oldest first

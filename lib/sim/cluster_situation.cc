@@ -1,6 +1,7 @@
 // What recoverable() has to know of a simulated cluster, and what is open in it.
 #include <algorithm>
 
+#include "disk/superblock.h"
 #include "sim/cluster.h"
 
 namespace sp::sim {
@@ -27,11 +28,23 @@ NodeFacts node_facts(const Cluster::Node& node, io::SimWorld& world) {
   return facts;
 }
 
-Health disk_health(const Cluster::ServerProcess& process, size_t place, io::SimWorld& world) {
+// What the cluster does not take for the disk whose id it has.
+bool is_another(const map::Map* map, DiskId disk, const std::string& path, io::SimWorld& world) {
+  if (map == nullptr || map->disks.count(disk) == 0) return false;
+  Buffer page = Buffer::allocate(disk::superblock_bytes);
+  world.disks().peek(path, 0, page.mutable_bytes());
+  const auto superblock = disk::decode_superblock(page.bytes());
+  return superblock.ok() && superblock->uuid != map->disks.at(disk).uuid;
+}
+
+Health disk_health(const Cluster::ServerProcess& process, size_t place, io::SimWorld& world,
+                   const map::Map* map) {
   if (!process.up || !process.server) return Health::gone;
   if (process.host->paused() || world.disks().hampered(process.paths[place])) return Health::ailing;
+  const DiskId disk = process.disks[place];
   const auto held = process.server->disks();
-  if (std::find(held.begin(), held.end(), process.disks[place]) != held.end()) return Health::well;
+  if (std::find(held.begin(), held.end(), disk) != held.end())
+    return is_another(map, disk, process.paths[place], world) ? Health::gone : Health::well;
   return process.server->all_opened() ? Health::gone : Health::ailing;
 }
 
@@ -50,7 +63,7 @@ Situation Cluster::situation() {
       row[to] = world.net().flows(from.ip, nodes[to].ip);
     if (!from.server) continue;
     for (size_t i = 0; i < from.server->disks.size(); ++i)
-      out.disks[from.server->disks[i]] = {from.id, disk_health(*from.server, i, world)};
+      out.disks[from.server->disks[i]] = {from.id, disk_health(*from.server, i, world, out.map)};
   }
   for (const VolumeId volume : volumes) {
     const ClientProcess* const process = holder_of(volume);
