@@ -24,10 +24,16 @@ void Atlas::observe(const map::Map& map) {
   sets_ = map.sets;
   min_copies_.clear();
   for (const auto& [id, group] : map.groups) min_copies_[id] = group.min_copies;
+  for (const auto& [id, disk] : map.disks) known_.insert(id);
   voters_ = 0;
   for (const auto& [id, node] : map.nodes) voters_ += node.voting ? 1 : 0;
   for (auto lost = lost_.begin(); lost != lost_.end();) {
     const auto row = map.disks.find(lost->first);
+    // One that has never been there may have been hit before it was registered.
+    if (row == map.disks.end() && !known_.contains(lost->first)) {
+      ++lost;
+      continue;
+    }
     const bool forgotten = row == map.disks.end();
     if (!forgotten && (lost->second == 0 || row->second.uuid != lost->second)) {
       ++lost;

@@ -66,6 +66,7 @@ class Atlas {
   uint32_t voters_ = 0;
   std::map<DiskId, std::set<Mark>> marks_;
   std::map<DiskId, uint64_t> lost_;  // and the uuid of what is under its id now, 0: itself
+  std::set<DiskId> known_;           // were in the map at some time
   std::set<NodeId> logs_;
 };
 

@@ -159,6 +159,19 @@ TEST_CASE("a disk of no set may be lost") {
   CHECK(scene.atlas.may_lose(9));
 }
 
+TEST_CASE("a disk that is hit before the map has it is lost, and no more when it is forgotten") {
+  Scene scene;
+  scene.atlas.lose(8);
+  scene.agree();
+  CHECK(scene.atlas.is_lost(8));
+  scene.map.disks[8].uuid = 108;
+  scene.agree();
+  CHECK(scene.atlas.is_lost(8));
+  scene.map.disks.erase(8);
+  scene.agree();
+  CHECK_FALSE(scene.atlas.is_lost(8));
+}
+
 TEST_CASE("a disk that was replaced is lost until the map knows the new one") {
   Scene scene;
   scene.spoil(1, 7);
