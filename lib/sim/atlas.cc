@@ -64,9 +64,15 @@ void Atlas::replace(DiskId disk, uint64_t uuid) {
 }
 
 std::vector<DiskId> Atlas::sound(const map::DiskSet& set, DiskId but) const {
+  // The activation that cuts base down to those that act may be on its way.
+  const auto least = min_copies_.find(set.id.group);
+  const bool changes =
+      !set.activated && least != min_copies_.end() && set.acting.size() >= least->second;
   std::vector<DiskId> disks;
   for (const DiskId disk : set.base) {
-    if (disk != but && !is_lost(disk)) disks.push_back(disk);
+    const bool stays =
+        !changes || std::find(set.acting.begin(), set.acting.end(), disk) != set.acting.end();
+    if (disk != but && !is_lost(disk) && stays) disks.push_back(disk);
   }
   return disks;
 }

@@ -115,6 +115,21 @@ TEST_CASE("a disk may be lost as long as others have all of it") {
   CHECK_FALSE(scene.may_spoil(1, 7));
 }
 
+TEST_CASE("while an activation may be on its way only those that act are counted on") {
+  Scene scene;
+  scene.map.groups[1].min_copies = 2;
+  scene.map.sets[set_id].acting = {1, 2};
+  scene.agree();
+  scene.atlas.lose(2);
+  CHECK(scene.atlas.may_lose(1));  // disk 3 is sound, and stays
+  scene.map.sets[set_id].activated = false;
+  scene.agree();
+  CHECK_FALSE(scene.atlas.may_lose(1));
+  scene.map.groups[1].min_copies = 3;  // too few act: it does not change what is complete
+  scene.agree();
+  CHECK(scene.atlas.may_lose(1));
+}
+
 TEST_CASE("a disk is not lost that has the only valid copy of a block") {
   Scene scene;
   scene.spoil(1, 7);
