@@ -74,9 +74,7 @@ bool VolumeImpl::is_beyond_end(const Piece& piece) const {
   const auto row = member_.map().volumes.find(options_.volume);
   const uint64_t end = uint64_t{piece.object.index} * limits::object_bytes +
                        (uint64_t{piece.first_block} + piece.block_count) * limits::block_bytes;
-  return row != member_.map().volumes.end() &&
-         end > (row->second.size_bytes + limits::block_bytes - 1) / limits::block_bytes *
-                   limits::block_bytes;
+  return row != member_.map().volumes.end() && end > row->second.end();
 }
 
 // Into the caller's memory if every block is what its writer made it.

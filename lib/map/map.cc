@@ -7,6 +7,10 @@
 
 namespace sp::map {
 
+uint64_t Volume::end() const {
+  return (size_bytes + limits::block_bytes - 1) / limits::block_bytes * limits::block_bytes;
+}
+
 const Volume* Map::find_volume(std::string_view name) const {
   if (name.starts_with('~')) {
     VolumeId id = 0;

@@ -93,6 +93,7 @@ struct Volume {
   VolumeId id = 0;
   std::string name;
   uint64_t size_bytes = 0;
+  uint64_t end() const;  // in bytes, of its last block
   std::string template_name;
   GroupId group = 0;
   VolumeId root = 0;  // the volume whose id places the objects: itself, or the root of its clones

@@ -47,10 +47,8 @@ bool Primary::refuse_bad(ClientRequest& request) {
       request.is_write && request.write.discard ? limits::blocks_per_object : limits::io_blocks_max;
   if (count == 0 || count > count_max || first + count > limits::blocks_per_object)
     return refuse(DataStatus::invalid, "the blocks are not within an object");
-  const uint64_t size = (volume->second.size_bytes + limits::block_bytes - 1) /
-                        limits::block_bytes * limits::block_bytes;
   // The client keeps to the size that it knows, which may be newer; it looks again.
-  if (end > size)
+  if (end > volume->second.end())
     return refuse(DataStatus::not_ready,
                   "the range ends beyond the end of the volume, as far as this server knows");
   if (map::set_of(map, volume->second, object.index) != set())

@@ -228,16 +228,9 @@ void Recovery::verify_unreadable(Status read) {
     return round_is_void();
   }
   auto error = std::make_shared<Status>(std::move(read));
-  device_->read(0, even_homes_.mutable_bytes().first(page_bytes),
-                [self = shared_from_this(), error](Status first) {
-                  if (first.ok()) return self->verify_data_step({});
-                  self->device_->read(
-                      self->superblock_.layout.device_bytes - page_bytes,
-                      self->even_homes_.mutable_bytes().first(page_bytes),
-                      [self, error](const Status& last) {
-                        self->verify_data_step(last.ok() ? Status() : std::move(*error));
-                      });
-                });
+  reads_at_all(*device_, [self = shared_from_this(), error](bool reads) {
+    self->verify_data_step(reads ? Status() : std::move(*error));
+  });
 }
 
 void Recovery::round_is_void() {

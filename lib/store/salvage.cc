@@ -20,17 +20,10 @@ struct Salvage : std::enable_shared_from_this<Salvage> {
       if (status.ok() || status.error().code() != Code::io)
         return self->done.call_once(std::move(status));
       self->failure = std::move(status);
-      self->probe(0);
-    });
-  }
-  // The first page of the device, then the last one.
-  void probe(uint64_t at) {
-    if (!page) page = Buffer::allocate(page_bytes);
-    disk.read(at, page.mutable_bytes(), [self = shared_from_this(), at](const Status& status) {
-      if (status.ok()) return self->next();
-      const uint64_t last = self->disk.size_bytes() / page_bytes * page_bytes - page_bytes;
-      if (at != last) return self->probe(last);
-      self->done.call_once(std::move(self->failure));
+      reads_at_all(self->disk, [self](bool reads) {
+        if (reads) return self->next();
+        self->done.call_once(std::move(self->failure));
+      });
     });
   }
   void next() {
@@ -54,7 +47,6 @@ struct Salvage : std::enable_shared_from_this<Salvage> {
   MutableBytes into;
   io::DiskDone done;
   Status failure;
-  Buffer page;
   size_t pages_done = 0;
   bool again = false;  // this page has failed once
 };
@@ -63,6 +55,21 @@ struct Salvage : std::enable_shared_from_this<Salvage> {
 
 void salvage(io::Disk& disk, uint64_t offset, MutableBytes into, io::DiskDone done) {
   std::make_shared<Salvage>(disk, offset, into, std::move(done))->start();
+}
+
+void reads_at_all(io::Disk& disk, Callback<void(bool)> done) {
+  struct Attempt {
+    Buffer page = Buffer::allocate(page_bytes);
+    Callback<void(bool)> done;
+  };
+  auto attempt = std::make_shared<Attempt>();
+  attempt->done = std::move(done);
+  const uint64_t last = disk.size_bytes() / page_bytes * page_bytes - page_bytes;
+  disk.read(0, attempt->page.mutable_bytes(), [&disk, attempt, last](const Status& status) {
+    if (status.ok()) return attempt->done.call_once(true);
+    disk.read(last, attempt->page.mutable_bytes(),
+              [attempt](const Status& second) { attempt->done.call_once(second.ok()); });
+  });
 }
 
 }  // namespace sp::store

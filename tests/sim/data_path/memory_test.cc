@@ -17,6 +17,35 @@ struct OpenRead {
   bool done = false;
 };
 
+// Nobody waits for its end.
+void begin_write(Rig& rig, uint64_t block, uint64_t stamp) {
+  Buffer data = Buffer::allocate(limits::block_bytes);
+  encode_stamp(data.mutable_bytes(), {rig.clients[0].volume_id, block}, stamp);
+  rig.clients[0].volume->write(block * limits::block_bytes, data.bytes(), [](const Status&) {});
+  rig.world.run_for(milliseconds(20));
+}
+
+void await_volume(Rig& rig) {
+  REQUIRE(
+      rig.world.run_until([&] { return rig.clients[0].volume->size_bytes() > 0; }, seconds(10)));
+}
+
+// Reads block 1 for the new holder while copies are away, and again after `rejoin`: what was seen
+// while they were is what stays. Returns it.
+uint64_t read_before_and_after(Rig& rig, const std::function<void()>& rejoin) {
+  await_volume(rig);
+  OpenRead first(rig, 1, 0);
+  rig.world.run_for(seconds(3));
+  const bool early = first.done;
+  const uint64_t early_stamp = first.stamp();
+  rejoin();
+  REQUIRE(rig.world.run_until([&] { return first.done; }, seconds(30)));
+  rig.world.run_for(seconds(2));
+  const uint64_t late = *rig.read(1);
+  if (early) CHECK_EQ(early_stamp, late);
+  return late;
+}
+
 TEST_CASE("a write of a fenced client does not appear after a read, though the primary forgot") {
   Rig rig(quiet());
   REQUIRE(rig.write(1, 11).ok());
@@ -24,28 +53,15 @@ TEST_CASE("a write of a fenced client does not appear after a read, though the p
   // A second write reaches only the disk of server 2: all others stand still, then power fails.
   for (const size_t server : {0, 2})
     rig.world.disks().stall(rig.servers[server].paths[0], seconds(5));
-  Buffer data = Buffer::allocate(limits::block_bytes);
-  encode_stamp(data.mutable_bytes(), {rig.clients[0].volume_id, 1}, 12);
-  rig.clients[0].volume->write(limits::block_bytes, data.bytes(), [](const Status&) {});
-  rig.world.run_for(milliseconds(20));
+  begin_write(rig, 1, 12);
   for (auto& process : rig.servers) rig.end_server(process, Death::power);
   rig.end_client(rig.clients[0], Death::silent);
   rig.world.run_for(seconds(6));
   // The volume is taken by force while nobody serves; then the first server is there alone.
   rig.start_client(rig.clients[0]);
   rig.start_server(rig.servers[0]);
-  REQUIRE(
-      rig.world.run_until([&] { return rig.clients[0].volume->size_bytes() > 0; }, seconds(10)));
-  OpenRead first(rig, 1, 0);
-  rig.world.run_for(seconds(3));
-  const bool early = first.done;
-  const uint64_t early_stamp = first.stamp();
-  rig.start_server(rig.servers[1]);
-  REQUIRE(rig.world.run_until([&] { return first.done; }, seconds(30)));
-  rig.world.run_for(seconds(2));
-  const uint64_t late = *rig.read(1);
+  const uint64_t late = read_before_and_after(rig, [&] { rig.start_server(rig.servers[1]); });
   CHECK(((late == 11) || (late == 12)));
-  if (early) CHECK_EQ(early_stamp, late);
 }
 
 // The second server has led before, so that it remembers all fences, and is alone with the map
@@ -61,10 +77,7 @@ void lose_while_second_is_alone(Rig& rig, const std::function<void()>& lose_clie
   REQUIRE_EQ(row.acting.front(), 1);
   rig.world.run_for(milliseconds(500));
   rig.world.net().set_link(rig.servers[0].ip, rig.servers[1].ip, false);
-  Buffer data = Buffer::allocate(limits::block_bytes);
-  encode_stamp(data.mutable_bytes(), {rig.clients[0].volume_id, 1}, 12);
-  rig.clients[0].volume->write(limits::block_bytes, data.bytes(), [](const Status&) {});
-  rig.world.run_for(milliseconds(20));
+  begin_write(rig, 1, 12);
   for (const size_t server : {0, 2}) rig.end_server(rig.servers[server], Death::power);
   rig.world.net().heal();
   REQUIRE(rig.world.run_until([&] { return row.activated && row.acting == std::vector<DiskId>{2}; },
@@ -72,17 +85,7 @@ void lose_while_second_is_alone(Rig& rig, const std::function<void()>& lose_clie
   REQUIRE_EQ(row.base.size(), 3);
   lose_client();
   rig.start_client(rig.clients[0]);
-  REQUIRE(
-      rig.world.run_until([&] { return rig.clients[0].volume->size_bytes() > 0; }, seconds(10)));
-  OpenRead first(rig, 1, 0);
-  rig.world.run_for(seconds(3));
-  const bool early = first.done;
-  const uint64_t early_stamp = first.stamp();
-  rig.heal();
-  REQUIRE(rig.world.run_until([&] { return first.done; }, seconds(30)));
-  rig.world.run_for(seconds(2));
-  CHECK_EQ(*rig.read(1), 12);
-  if (early) CHECK_EQ(early_stamp, 12);
+  CHECK_EQ(read_before_and_after(rig, [&] { rig.heal(); }), 12);
 }
 
 TEST_CASE("a client that is lost while it gives its volume back is fenced like any other") {
@@ -99,14 +102,10 @@ TEST_CASE("a read after a fence waits for a write that the primary's own disk ha
   REQUIRE(rig.write(1, 11).ok());
   rig.world.run_for(milliseconds(500));
   rig.world.disks().stall(rig.servers[0].paths[0], milliseconds(900));
-  Buffer data = Buffer::allocate(limits::block_bytes);
-  encode_stamp(data.mutable_bytes(), {rig.clients[0].volume_id, 1}, 12);
-  rig.clients[0].volume->write(limits::block_bytes, data.bytes(), [](const Status&) {});
-  rig.world.run_for(milliseconds(20));
+  begin_write(rig, 1, 12);
   rig.end_client(rig.clients[0], Death::silent);
   rig.start_client(rig.clients[0]);
-  REQUIRE(
-      rig.world.run_until([&] { return rig.clients[0].volume->size_bytes() > 0; }, seconds(10)));
+  await_volume(rig);
   OpenRead first(rig, 1, 0);
   rig.world.run_for(milliseconds(200));
   CHECK_FALSE(first.done);

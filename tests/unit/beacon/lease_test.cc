@@ -38,6 +38,22 @@ struct Sets : Cluster {
   }
   Service& primary() { return server_of(row().acting.front()); }
   Result<uint64_t> activate() { return command(primary(), map::SetActivated{set, row().epoch}); }
+  // Activated at last, and never while `old` has a lease.
+  void activate_beside(Service& next, const Service& old) {
+    bool answered = false, overlap = false;
+    next.member->command(map::SetActivated{set, row().epoch}, [&](Result<uint64_t> r) {
+      answered = true;
+      CHECK(r.ok());
+    });
+    const NodeId watched = leader();
+    REQUIRE(run_until(
+        [&] {
+          overlap = overlap || (row(watched).activated && old.leased());
+          return answered;
+        },
+        5s));
+    CHECK_FALSE(overlap);
+  }
 
   Service* mgmt = nullptr;
   SetId set;
@@ -56,20 +72,7 @@ TEST_CASE("a set is activated under its next primary only when the evicted one s
         c.command(c.server_of(c.row().acting[1]), map::SetEvict{c.set, c.row().epoch, disk});
     REQUIRE(evicted.ok());
     REQUIRE(c.run_until([&] { return c.row().acting.front() != disk; }, 5s));
-    bool answered = false;
-    c.primary().member->command(map::SetActivated{c.set, c.row().epoch}, [&](Result<uint64_t> r) {
-      answered = true;
-      CHECK(r.ok());
-    });
-    const NodeId leader = c.leader();
-    bool overlap = false;
-    REQUIRE(c.run_until(
-        [&] {
-          overlap = overlap || (c.row(leader).activated && old.leased());
-          return answered;
-        },
-        5s));
-    CHECK_FALSE(overlap);
+    c.activate_beside(c.primary(), old);
     CHECK_FALSE(old.leased());
     // It gets a lease again when the change is in force there, not before.
     CHECK_FALSE(c.run_until([&] { return old.leased(); }, 3s));
@@ -106,19 +109,7 @@ TEST_CASE("a primary that became a copy, and is evicted before it promises, is w
     SUBCASE("it does not answer") {
       REQUIRE(c.command(next, map::SetEvict{c.set, c.row().epoch, old_disk}).ok());
       REQUIRE(old.leased());
-      bool answered = false, overlap = false;
-      next.member->command(map::SetActivated{c.set, c.row().epoch}, [&](Result<uint64_t> r) {
-        answered = true;
-        CHECK(r.ok());
-      });
-      const NodeId leader = c.leader();
-      REQUIRE(c.run_until(
-          [&] {
-            overlap = overlap || (c.row(leader).activated && old.leased());
-            return answered;
-          },
-          5s));
-      CHECK_FALSE(overlap);
+      c.activate_beside(next, old);
     }
   }
 }

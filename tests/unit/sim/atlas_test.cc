@@ -38,6 +38,13 @@ struct Scene {
   }
 };
 
+Scene spoiled_but_on_third() {
+  Scene scene;
+  scene.spoil(1, 7);
+  scene.spoil(2, 7);
+  return scene;
+}
+
 TEST_CASE("all copies of a block but one may be spoiled") {
   Scene scene;
   CHECK(scene.may_spoil(1, 7));
@@ -50,9 +57,7 @@ TEST_CASE("all copies of a block but one may be spoiled") {
 }
 
 TEST_CASE("a block that was mended counts again") {
-  Scene scene;
-  scene.spoil(1, 7);
-  scene.spoil(2, 7);
+  Scene scene = spoiled_but_on_third();
   scene.atlas.mend(1, {set_id, object, 7, 4096u * 7});
   CHECK(scene.may_spoil(3, 7));
 }
@@ -131,9 +136,7 @@ TEST_CASE("while an activation may be on its way only those that act are counted
 }
 
 TEST_CASE("a disk is not lost that has the only valid copy of a block") {
-  Scene scene;
-  scene.spoil(1, 7);
-  scene.spoil(2, 7);
+  Scene scene = spoiled_but_on_third();
   CHECK_FALSE(scene.atlas.may_lose(3));
   CHECK(scene.atlas.may_lose(1));
   scene.atlas.mend(1, {set_id, object, 7, 4096u * 7});
@@ -141,18 +144,14 @@ TEST_CASE("a disk is not lost that has the only valid copy of a block") {
 }
 
 TEST_CASE("a disk that left a set may have the only valid copy of a block") {
-  Scene scene;
-  scene.spoil(1, 7);
-  scene.spoil(2, 7);
+  Scene scene = spoiled_but_on_third();
   scene.map.sets[set_id].base = {1, 2};
   scene.agree();
   CHECK_FALSE(scene.atlas.may_lose(3));
 }
 
 TEST_CASE("a block is bare when all that are complete are spoiled there") {
-  Scene scene;
-  scene.spoil(1, 7);
-  scene.spoil(2, 7);
+  Scene scene = spoiled_but_on_third();
   CHECK_FALSE(scene.atlas.some_block_is_bare());
   scene.map.sets[set_id].base = {1, 2};
   scene.agree();

@@ -26,12 +26,49 @@ store::ObjectState state_with(Version version, const Buffer& data) {
   return state;
 }
 
-// A disk with few slots, so that each is used again soon, after each further write.
-struct Story {
-  Story(Older older, Newer newer, uint64_t log_pages, int lead)
-      : medium(StoreRig::formatted(small_layout(log_pages, 300))), rig(medium) {
+// A disk with few slots, so that each is used again soon, after each further write; those go round
+// `places` first blocks of another object.
+struct Laps {
+  Laps(int lead, uint64_t places_in, uint64_t log_pages = 128)
+      : medium(StoreRig::formatted(small_layout(log_pages, 300))), rig(medium), places(places_in) {
     REQUIRE(rig.open().ok());
     fill(lead);
+  }
+  void fill(int count) {
+    for (int i = 0; i < count; ++i) step();
+  }
+  void step() {
+    const SetId foreign{2, 0};
+    const auto first = static_cast<uint16_t>(steps % places);
+    REQUIRE(rig.write(other, first, 24, Version(1, 1 + steps), steps, foreign).ok());
+    rig.store->decide(foreign, Version(1, 1 + steps));
+    ++steps;
+  }
+  void supersede() {
+    REQUIRE(rig.discard(object, block, 1, v(27)).ok());
+    rig.store->decide(set, v(27));
+    rig.store->forget_tombstones(set, v(27));
+  }
+  // The block if power failed now; stamp 0: zeros.
+  void check_after_crash(uint64_t stamp) const {
+    FakeMedium after_crash = medium;
+    StoreRig again(after_crash);
+    const Status opened = again.open();
+    REQUIRE_EQ(opened.ok() ? "" : opened.error().message(), "");
+    const auto read = again.read(object, block);
+    REQUIRE(read.status.ok());
+    if (stamp == 0)
+      REQUIRE(read.zero());
+    else
+      REQUIRE(read.holds(stamp));
+  }
+  FakeMedium medium;
+  StoreRig rig;
+  uint64_t places, steps = 0;
+};
+
+struct Story : Laps {
+  Story(Older older, Newer newer, uint64_t log_pages, int lead) : Laps(lead, 5, log_pages) {
     REQUIRE(rig.put_set({set, 1, older == Older::recovered, Version()}).ok());
     if (older == Older::repaired) {
       REQUIRE(rig.write(object, block, 1, v(24), 24).ok());
@@ -59,19 +96,6 @@ struct Story {
     REQUIRE(first.ok());
     if (newer == Newer::two_data) REQUIRE(rig.write(object, block, 1, v(26), 26).ok());
   }
-  void fill(int steps) {
-    for (int i = 0; i < steps; ++i) step();
-  }
-  void step() {
-    const SetId foreign{2, 0};
-    const auto block_at = static_cast<uint16_t>(steps % 5);
-    REQUIRE(rig.write(other, block_at, 24, Version(1, 1 + steps), steps, foreign).ok());
-    rig.store->decide(foreign, Version(1, 1 + steps));
-    ++steps;
-  }
-  FakeMedium medium;
-  StoreRig rig;
-  uint64_t steps = 0;
 };
 
 void check(Older older, Newer newer, int lead, uint64_t superseded_at) {
@@ -83,22 +107,12 @@ void check(Older older, Newer newer, int lead, uint64_t superseded_at) {
   for (uint64_t step = 0; step < 2 * log_pages; ++step) {
     CAPTURE(step);
     if (!gone && step == superseded_at) {
-      REQUIRE(story.rig.discard(object, block, 1, v(27)).ok());
-      story.rig.store->decide(set, v(27));
-      story.rig.store->forget_tombstones(set, v(27));
+      story.supersede();
       gone = true;
     }
     story.step();
-    FakeMedium after_crash = story.medium;
-    StoreRig again(after_crash);
-    const Status opened = again.open();
-    REQUIRE_EQ(opened.ok() ? "" : opened.error().message(), "");
-    const auto read = again.read(object, block);
-    REQUIRE(read.status.ok());
-    if (gone)
-      REQUIRE(read.zero());
-    else
-      REQUIRE(read.holds(newer == Newer::data ? 25 : 26));
+    const uint64_t newest = newer == Newer::data ? 25 : 26;
+    story.check_after_crash(gone ? 0 : newest);
   }
 }
 
@@ -150,19 +164,11 @@ TEST_CASE("a write in flight while an overtaken one is decided does not come bac
     for (const uint64_t superseded_at : {1u, 8u}) {
       CAPTURE(lead);
       CAPTURE(superseded_at);
-      FakeMedium medium = StoreRig::formatted(small_layout(128, 300));
-      StoreRig rig(medium);
-      REQUIRE(rig.open().ok());
-      uint64_t steps = 0;
-      const auto step = [&] {
-        REQUIRE(rig.write(other, 0, 24, Version(1, 1 + steps), steps, {2, 0}).ok());
-        rig.store->decide({2, 0}, Version(1, 1 + steps));
-        ++steps;
-      };
-      for (int i = 0; i < lead; ++i) step();
+      Laps laps(lead, 1);
+      StoreRig& rig = laps.rig;
       REQUIRE(rig.put_set({set, 1, false, Version()}).ok());
       REQUIRE(rig.write(object, block, 1, v(25), 25).ok());
-      for (int i = 0; i < 6; ++i) step();
+      laps.fill(6);
       REQUIRE(rig.write(object, block, 1, v(24), 24).ok());  // late, behind it
       const Buffer data = block_of(26);
       const auto crcs = crcs_of(data);
@@ -174,24 +180,13 @@ TEST_CASE("a write in flight while an overtaken one is decided does not come bac
       REQUIRE_FALSE(newest.has_value());
       rig.store->decide(set, v(25));
       REQUIRE(rig.wait(newest).ok());
-      for (int i = 0; i < 4; ++i) step();
+      laps.fill(4);
       rig.store->decide(set, v(26));
       for (uint64_t at = 0; at < 160; ++at) {
         CAPTURE(at);
-        if (at == superseded_at) {
-          REQUIRE(rig.discard(object, block, 1, v(27)).ok());
-          rig.store->decide(set, v(27));
-          rig.store->forget_tombstones(set, v(27));
-        }
-        step();
-        FakeMedium after_crash = medium;
-        StoreRig again(after_crash);
-        const Status opened = again.open();
-        REQUIRE_EQ(opened.ok() ? "" : opened.error().message(), "");
-        const auto read = again.read(object, block);
-        REQUIRE(read.status.ok());
-        if (at >= superseded_at) REQUIRE(read.zero());
-        if (at < superseded_at) REQUIRE(read.holds(26));
+        if (at == superseded_at) laps.supersede();
+        laps.step();
+        laps.check_after_crash(at >= superseded_at ? 0 : 26);
       }
     }
   }
@@ -200,16 +195,8 @@ TEST_CASE("a write in flight while an overtaken one is decided does not come bac
 TEST_CASE("a write that is given twice within one round is logged once") {
   for (int lead = 0; lead < 16; lead += 3) {
     CAPTURE(lead);
-    FakeMedium medium = StoreRig::formatted(small_layout(128, 300));
-    StoreRig rig(medium);
-    REQUIRE(rig.open().ok());
-    uint64_t steps = 0;
-    const auto step = [&] {
-      REQUIRE(rig.write(other, 0, 24, Version(1, 1 + steps), steps, {2, 0}).ok());
-      rig.store->decide({2, 0}, Version(1, 1 + steps));
-      ++steps;
-    };
-    for (int i = 0; i < lead; ++i) step();
+    Laps laps(lead, 1);
+    StoreRig& rig = laps.rig;
     const Buffer data = block_of(25);
     const auto crcs = crcs_of(data);
     size_t done = 0;
@@ -225,12 +212,8 @@ TEST_CASE("a write that is given twice within one round is logged once") {
     rig.store->decide(set, v(200));
     for (uint64_t at = 0; at < 160; ++at) {
       CAPTURE(at);
-      step();
-      FakeMedium after_crash = medium;
-      StoreRig again(after_crash);
-      const Status opened = again.open();
-      REQUIRE_EQ(opened.ok() ? "" : opened.error().message(), "");
-      REQUIRE(again.read(object, block).holds(25));
+      laps.step();
+      laps.check_after_crash(25);
     }
   }
 }
