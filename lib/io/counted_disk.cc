@@ -29,6 +29,7 @@ class CountedDisk final : public Disk {
     ++counts_->discards;
     disk_->discard(offset, size, std::move(done));
   }
+  bool peek(uint64_t offset, MutableBytes into) const override { return disk_->peek(offset, into); }
 
  private:
   std::unique_ptr<Disk> disk_;

@@ -36,6 +36,9 @@ class Disk {
   // A hint that the range holds nothing any more; its content afterwards is undefined. Never an
   // error when not supported.
   virtual void discard(uint64_t offset, uint64_t size, DiskDone done) = 0;
+  // What is there now, at once and without an operation of its own. For checkers: false on disks
+  // that are not simulated.
+  virtual bool peek(uint64_t /*offset*/, MutableBytes /*into*/) const { return false; }
 };
 
 struct OpenOptions {

@@ -148,6 +148,10 @@ class SimDisk final : public Disk {
     check(offset, size, nullptr);
     state_.issue(start(Kind::discard, offset, size, std::move(done)));
   }
+  bool peek(uint64_t offset, MutableBytes into) const override {
+    medium_->content.read(offset, into);
+    return true;
+  }
 
   SimDisks::Medium& medium() { return *medium_; }
   uint32_t host() const { return host_; }

@@ -239,15 +239,26 @@ void Joiner::send_more() {
 }
 
 void Joiner::start_object(ObjectId object) {
-  auto chunk = std::make_shared<Chunk>();
-  chunk->state = primary_.disk_.store->object_state(object);
-  chunk->state.object = object;
+  primary_.disk_.store->object_state(
+      object, [weak = primary_.weak_from_this(), disk = disk_, round = round_,
+               object](Result<store::ObjectState> state) {
+        SP_JOINER_OR_RETURN(joiner);
+        if (joiner->source_failed()) return;
+        if (!state.ok()) return joiner->fail(state.error().message());
+        auto chunk = std::make_shared<Chunk>();
+        chunk->state = std::move(state).value();
+        chunk->state.object = object;
+        joiner->send_object(std::move(chunk));
+      });
+}
+
+void Joiner::send_object(std::shared_ptr<Chunk> chunk) {
   for (size_t i = 0; i < chunk->state.blocks.size(); ++i) {
     if (chunk->state.blocks[i].version > after_) chunk->wanted.push_back(static_cast<uint16_t>(i));
   }
   if (chunk->wanted.empty() && SP_PLANTED_BUG(serve_recovers_content_only)) {
     --objects_in_flight_;
-    return;
+    return send_more();
   }
   read_chunk(std::move(chunk));
 }
@@ -321,14 +332,26 @@ void Joiner::read_run(std::shared_ptr<Chunk> chunk) {
                lost, std::move(done));
 }
 
+// With the state of the object as it is now.
 void Joiner::send_chunk(std::shared_ptr<Chunk> chunk) {
+  const ObjectId object = chunk->state.object;
+  if (source_failed()) return;
+  primary_.disk_.store->object_state(
+      object, [weak = primary_.weak_from_this(), disk = disk_, round = round_,
+               chunk = std::move(chunk)](Result<store::ObjectState> now) {
+        SP_JOINER_OR_RETURN(joiner);
+        if (joiner->source_failed()) return;
+        if (!now.ok()) return joiner->fail(now.error().message());
+        joiner->send_chunk_as(std::move(chunk), *now);
+      });
+}
+
+void Joiner::send_chunk_as(std::shared_ptr<Chunk> chunk, const store::ObjectState& now) {
   Primary::Copy* const copy = primary_.find_copy(disk_);
   if (copy == nullptr) return fail("the copy is gone");
   primary_.tell_decided(*copy);  // it must have decided whatever it is sent
-  // The state as it is now. A block that was written or discarded since it was read is named and
-  // not carried: that write has been decided after the copy joined, so it has its own way there.
-  if (source_failed()) return;
-  const store::ObjectState now = primary_.disk_.store->object_state(chunk->state.object);
+  // A block that was written or discarded since it was read is named and not carried: that write
+  // has been decided after the copy joined, so it has its own way there.
   wire::RecoverObject request;
   request.set = primary_.set();
   request.disk = disk_;

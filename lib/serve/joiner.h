@@ -55,7 +55,9 @@ class Joiner {
   void start_object(ObjectId object);
   void read_chunk(std::shared_ptr<Chunk> chunk);
   void read_run(std::shared_ptr<Chunk> chunk);
+  void send_object(std::shared_ptr<Chunk> chunk);
   void send_chunk(std::shared_ptr<Chunk> chunk);
+  void send_chunk_as(std::shared_ptr<Chunk> chunk, const store::ObjectState& now);
   void chunk_applied(std::shared_ptr<Chunk> chunk, Result<wire::RecoverObjectReply> reply);
   void drain();
   void finish();

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cstring>
+#include <functional>
+#include <optional>
 
 #include "base/checksum.h"
 #include "base/probe.h"
@@ -77,12 +79,22 @@ struct CarefulRead : std::enable_shared_from_this<CarefulRead> {
     if (read.error().code() != Code::damaged || disk.failed)
       return done.call_once(std::move(read).error());
     why = read.error().message();
-    const auto state = disk.store->object_state(object);
-    const auto found = std::find_if(state.blocks.begin(), state.blocks.end(),
-                                    [&](const auto& b) { return b.block == first_block + index; });
-    if (found == state.blocks.end()) return again_or("the block vanished while it was repaired");
-    wanted = *found;
-    ask_others();
+    stored_block([self = shared_from_this()](std::optional<store::BlockState> stored) {
+      if (!stored) return self->again_or("the block vanished while it was repaired");
+      self->wanted = *stored;
+      self->ask_others();
+    });
+  }
+
+  // The block at work as it is now, if it holds anything.
+  void stored_block(std::function<void(std::optional<store::BlockState>)> then) {
+    disk.store->object_state(object, [self = shared_from_this(),
+                                      then = std::move(then)](Result<store::ObjectState> state) {
+      if (!state.ok()) return self->finish(std::move(state).error());
+      for (const store::BlockState& block : state->blocks)
+        if (block.block == self->first_block + self->index) return then(block);
+      then(std::nullopt);
+    });
   }
 
   void ask_others() {
@@ -165,18 +177,17 @@ struct CarefulRead : std::enable_shared_from_this<CarefulRead> {
     return row != nullptr && std::find(row->base.begin(), row->base.end(), id) != row->base.end();
   }
 
-  // Since it was asked for.
-  bool changed() const {
-    const auto state = disk.store->object_state(object);
-    return std::none_of(state.blocks.begin(), state.blocks.end(), [&](const auto& block) {
-      return block.block == first_block + index && block.version == wanted.version;
-    });
-  }
-
   // The block may have been written anew meanwhile: then its new content is good.
   void again_or(const std::string& text) {
     if (++attempts < context.tuning.repair_attempts) return next_block();
-    if (changed() || (unasked && (lost == nullptr || lost->wait_for_absent || leaving)))
+    stored_block([self = shared_from_this(), text](std::optional<store::BlockState> stored) {
+      self->give_up(text, !stored || stored->version != self->wanted.version);
+    });
+  }
+
+  // `changed`: since it was asked for.
+  void give_up(const std::string& text, bool changed) {
+    if (changed || (unasked && (lost == nullptr || lost->wait_for_absent || leaving)))
       return finish(Error(Code::transient, block_text(object, first_block + index) +
                                                " is damaged here, and copies that may have it do "
                                                "not answer, or it keeps being written"));

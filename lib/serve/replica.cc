@@ -368,18 +368,20 @@ void Replica::digest(Callback<void(wire::DigestReply)> done) {
 }
 
 void Replica::digest_step(std::shared_ptr<DigestWork> work) {
-  constexpr size_t objects_per_turn = 64;
-  const auto objects = store_.changed_objects(set_, {}, work->cursor, objects_per_turn);
-  for (const ObjectId object : objects) {
-    for (const auto& block : store_.object_state(object).blocks) {
-      ++work->reply.blocks;
-      work->reply.hash += store::digest_share(object, block);
-    }
-    work->cursor = object;
+  const auto objects = store_.changed_objects(set_, {}, work->cursor, 1);
+  if (objects.empty()) {
+    work->reply.ok = true;
+    return work->done(std::move(work->reply));
   }
-  if (!objects.empty()) return host_.reactor.post([this, work] { digest_step(work); });
-  work->reply.ok = true;
-  work->done(std::move(work->reply));
+  work->cursor = objects.front();
+  store_.object_state(work->cursor, [this, work](Result<store::ObjectState> state) {
+    if (!state.ok()) return work->done(std::move(work->reply));
+    for (const auto& block : state->blocks) {
+      ++work->reply.blocks;
+      work->reply.hash += store::digest_share(work->cursor, block);
+    }
+    digest_step(work);
+  });
 }
 
 }  // namespace sp::serve

@@ -13,31 +13,34 @@ void open_formatted_disk(io::Host& host, const std::string& path,
                          std::function<void(Result<OpenedDisk>)> done) {
   io::OpenOptions options;
   auto opened = host.disks.open(path, options);
-  auto work = std::make_shared<
-      std::pair<std::unique_ptr<io::Disk>, std::function<void(Result<OpenedDisk>)>>>();
-  work->second = std::move(done);
+  struct Work {
+    std::function<void(Result<OpenedDisk>)> done;
+    store::Options store_options;
+    std::unique_ptr<io::Disk> disk;
+    OpenedDisk opened;
+  };
+  auto work = std::make_shared<Work>();
+  work->done = std::move(done);
+  work->store_options = store_options;
   if (!opened.ok()) {
     auto error = std::make_shared<Error>(std::move(opened).error());
-    host.reactor.post([work, error] { work->second(*error); });
+    host.reactor.post([work, error] { work->done(*error); });
     return;
   }
-  work->first = std::move(opened).value();
-  disk::read_superblock(
-      host, *work->first, [&host, work, store_options](Result<disk::Superblock> superblock) {
-        if (!superblock.ok()) return work->second(std::move(superblock).error());
-        OpenedDisk base;
-        base.counts = std::make_shared<io::DiskCounts>();
-        base.id = superblock->disk;
-        base.cluster = superblock->cluster;
-        base.uuid = superblock->uuid;
-        auto shared = std::make_shared<OpenedDisk>(std::move(base));
-        store::Store::open(host, io::count(std::move(work->first), shared->counts), store_options,
-                           [work, shared](Result<std::unique_ptr<store::Store>> store) {
-                             if (!store.ok()) return work->second(std::move(store).error());
-                             shared->store = std::move(store).value();
-                             work->second(std::move(*shared));
-                           });
-      });
+  work->disk = std::move(opened).value();
+  disk::read_superblock(host, *work->disk, [&host, work](Result<disk::Superblock> superblock) {
+    if (!superblock.ok()) return work->done(std::move(superblock).error());
+    work->opened.counts = std::make_shared<io::DiskCounts>();
+    work->opened.id = superblock->disk;
+    work->opened.cluster = superblock->cluster;
+    work->opened.uuid = superblock->uuid;
+    store::Store::open(host, io::count(std::move(work->disk), work->opened.counts),
+                       work->store_options, [work](Result<std::unique_ptr<store::Store>> store) {
+                         if (!store.ok()) return work->done(std::move(store).error());
+                         work->opened.store = std::move(store).value();
+                         work->done(std::move(work->opened));
+                       });
+  });
 }
 
 void ServerImpl::open_disks() {

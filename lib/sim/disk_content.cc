@@ -48,7 +48,7 @@ DiskContent content_of(const store::Store& store) {
       if (objects.empty()) break;
       cursor = objects.back();
       for (const ObjectId object : objects) {
-        for (const auto& state : store.object_state(object).blocks)
+        for (const auto& state : store::state_of(store, object).blocks)
           blocks.push_back({object, state.block, state.version, state.crc});
       }
     }

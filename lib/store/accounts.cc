@@ -10,14 +10,15 @@ namespace {
 
 class Walk {
  public:
-  explicit Walk(const State& state) : state_(state), held_(state.table().slot_count()) {}
+  explicit Walk(StoreImpl& store)
+      : store_(store), state_(store.state()), held_(state_.table().slot_count()) {}
 
   Accounts execute() {
     const SlotTable& table = state_.table();
     out_.slots = table.slot_count();
     for (uint32_t slot = 0; slot < table.slot_count(); slot++) {
       if (table.is_free(slot)) out_.free++;
-      if (table.descriptor(slot).used()) out_.owned++;
+      if (table.owned(slot)) out_.owned++;
     }
     for (const auto& [id, set] : state_.sets()) {
       for (const auto& [object_id, object] : set.objects) blocks_of(*object);
@@ -50,8 +51,9 @@ class Walk {
   }
 
   void hold(uint32_t slot, ObjectId object, uint32_t block) {
-    const Descriptor& owner = state_.table().descriptor(slot);
-    const bool named = owner.used() && owner.object_id() == object && owner.block() == block;
+    const auto owner = store_.look_up(slot);
+    const bool named =
+        !owner || (owner->used() && owner->object_id() == object && owner->block() == block);
     if ((!named || held_[slot] || state_.table().is_free(slot)) && out_.misplaced.empty())
       out_.misplaced = "slot " + std::to_string(slot) + " is held by block " +
                        std::to_string(block) + " of object " + std::to_string(object.index) +
@@ -62,6 +64,7 @@ class Walk {
     held_[slot] = true;
   }
 
+  const StoreImpl& store_;
   const State& state_;
   Accounts out_;
   std::vector<bool> held_;
@@ -87,8 +90,25 @@ std::string Accounts::difference() const {
 }
 
 Accounts accounts_of(const Store& store) {
-  const auto& impl = static_cast<const StoreImpl&>(store);
-  return Walk(const_cast<StoreImpl&>(impl).state()).execute();
+  return Walk(const_cast<StoreImpl&>(static_cast<const StoreImpl&>(store))).execute();
+}
+
+ObjectState state_of(const Store& store, ObjectId id) {
+  auto& impl = const_cast<StoreImpl&>(static_cast<const StoreImpl&>(store));
+  ObjectState out;
+  out.object = id;
+  const Object* object = impl.state().find(id);
+  if (object == nullptr) return out;
+  out.set = object->set;
+  out.changed = object->changed;
+  for (uint32_t block = object->next_used(0); block < limits::blocks_per_object;
+       block = object->next_used(block + 1)) {
+    const auto owner = impl.look_up(object->slot(block));
+    SP_ASSERT(owner.has_value());
+    out.blocks.push_back(
+        {static_cast<uint16_t>(block), Version::from_packed(owner->version), owner->crc});
+  }
+  return out;
 }
 
 }  // namespace sp::store

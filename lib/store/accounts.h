@@ -26,7 +26,11 @@ struct Accounts {
   std::string difference() const;
 };
 
-// Of a store made by Store::open.
+// Of a store made by Store::open. What a slot's entry says is looked at where it is in memory, or
+// the disk can be looked into (io::Disk::peek).
 Accounts accounts_of(const Store& store);
+// What Store::object_state would tell, at once: of stores on simulated disks, and of those small
+// enough to have their whole table in memory.
+ObjectState state_of(const Store& store, ObjectId object);
 
 }  // namespace sp::store

@@ -1,6 +1,7 @@
 #include "store/check.h"
 
 #include <algorithm>
+#include <map>
 
 #include "base/units.h"
 #include "store/recovery.h"
@@ -120,32 +121,69 @@ class Checker : public std::enable_shared_from_this<Checker> {
   };
 
   void collect_blocks() {
-    State& state = store_->state();
+    const State& state = store_->state();
     uint64_t owned = 0;
-    for (uint32_t slot = 0; slot < state.table().slot_count(); slot++) {
-      const Descriptor& owner = state.table().descriptor(slot);
-      if (!owner.used()) continue;
-      owned++;
-      const Object* object = state.find(owner.object_id());
-      const bool decided = object != nullptr && object->slot(owner.block()) == slot;
-      blocks_.push_back({slot, !decided});
-    }
+    for (uint32_t slot = 0; slot < state.table().slot_count(); slot++)
+      if (state.table().owned(slot)) owned++;
     if (owned != state.blocks_decided() + state.blocks_undecided())
       report_.add(Severity::damage, "slot table",
                   std::to_string(owned) +
                       " slots have owners, but objects and undecided writes hold " +
                       std::to_string(state.blocks_decided() + state.blocks_undecided()),
                   "wipe the disk with sp-disk-init and let it recover from the other copies");
-    if (!options_.read_data) blocks_.clear();
+    blocks_all_ = options_.read_data ? owned : 0;
+    if (options_.read_data) return next_page(&Checker::collect_page, &Checker::digest);
+    digest();
+  }
+
+  // Has page after page of the slot table in memory, and calls `page` for it, which goes on by
+  // calling this; `end` behind the last one.
+  void next_page(void (Checker::*page)(), void (Checker::*end)()) {
+    SlotTable& table = store_->state().table();
+    pins_.release();
+    table.pages().trim();
+    if (page_ == table.page_count()) {
+      page_ = 0;
+      return (this->*end)();
+    }
+    const uint32_t number = page_++;
+    store_->loader().load(store_->disk(), {&number, 1},
+                          [self = shared_from_this(), page](Result<PagePins> loaded) {
+                            if (!loaded.ok()) return self->finish(std::move(loaded).error());
+                            self->pins_ = std::move(loaded).value();
+                            (self.get()->*page)();
+                          });
+  }
+
+  // Calls visit(slot, descriptor, whether it is decided) for all owned slots of the page at hand.
+  template <class Visit>
+  void for_each_owned(const Visit& visit) {
+    State& state = store_->state();
+    const uint32_t first = (page_ - 1) * disk::slots_per_table_page;
+    const uint32_t end = std::min(first + disk::slots_per_table_page, state.table().slot_count());
+    for (uint32_t slot = first; slot < end; slot++) {
+      if (!state.table().owned(slot)) continue;
+      const Descriptor& owner = state.table().descriptor(slot);
+      const Object* object = state.find(owner.object_id());
+      visit(slot, owner, object != nullptr && object->slot(owner.block()) == slot);
+    }
+  }
+
+  void collect_page() {
+    blocks_.clear();
+    at_ = alone_until_ = 0;
+    for_each_owned([this](uint32_t slot, const Descriptor&, bool decided) {
+      blocks_.push_back({slot, !decided});
+    });
     next_blocks();
   }
 
   void next_blocks() {
-    if (options_.progress) options_.progress(at_ * page_bytes, blocks_.size() * page_bytes);
+    if (options_.progress)
+      options_.progress((blocks_before_ + at_) * page_bytes, blocks_all_ * page_bytes);
     if (at_ == blocks_.size()) {
-      if (options_.digests) digest();
-      finish(Status{});
-      return;
+      blocks_before_ += blocks_.size();
+      return next_page(&Checker::collect_page, &Checker::digest);
     }
     size_t count = 1;
     while (at_ >= alone_until_ && at_ + count < blocks_.size() &&
@@ -188,26 +226,38 @@ class Checker : public std::enable_shared_from_this<Checker> {
   }
 
   void digest() {
+    if (!options_.digests) return finish(Status{});
     State& state = store_->state();
     for (auto& [id, set] : state.sets()) {
       if (!set.undecided.empty()) state.decide(id, set.undecided.back().record.version);
-      SetDigest digest{id, set.record && set.record->recovering, 0, 0};
-      for (const auto& [name, object] : set.objects)
-        for (uint32_t block = object->next_used(0); block < limits::blocks_per_object;
-             block = object->next_used(block + 1)) {
-          const Descriptor& found = state.table().descriptor(object->slot(block));
-          ++digest.blocks;
-          digest.hash += digest_share(
-              name, {static_cast<uint16_t>(block), Version::from_packed(found.version), found.crc});
-        }
-      if (set.record) report_.digests.push_back(digest);
+      digests_[id] = {id, set.record && set.record->recovering, 0, 0};
     }
+    next_page(&Checker::digest_page, &Checker::digested);
+  }
+
+  void digest_page() {
+    for_each_owned([this](uint32_t, const Descriptor& owner, bool decided) {
+      if (!decided) return;
+      SetDigest& digest = digests_[SetId::from_packed(owner.set)];
+      ++digest.blocks;
+      digest.hash += digest_share(owner.object_id(),
+                                  {owner.block(), Version::from_packed(owner.version), owner.crc});
+    });
+    next_page(&Checker::digest_page, &Checker::digested);
+  }
+
+  void digested() {
+    for (const auto& [id, digest] : digests_)
+      if (const SetState* set = store_->state().find_set(id); set != nullptr && set->record)
+        report_.digests.push_back(digest);
+    finish(Status{});
   }
 
   void finish(Status status) {
     // From a turn of its own: the disk may be in the middle of a completion.
     host_.reactor.post(
         [self = shared_from_this(), failed = std::make_unique<Status>(std::move(status))] {
+          self->pins_.release();
           self->store_.reset();
           self->disk_.reset();
           if (failed->ok())
@@ -224,8 +274,12 @@ class Checker : public std::enable_shared_from_this<Checker> {
   Buffer chunk_;
   Report report_;
   std::unique_ptr<StoreImpl> store_;
-  std::vector<Block> blocks_;
+  uint32_t page_ = 0;  // the next one of the slot table
+  PagePins pins_;
+  std::vector<Block> blocks_;  // of the page at hand
   size_t at_ = 0, alone_until_ = 0;
+  uint64_t blocks_before_ = 0, blocks_all_ = 0;
+  std::map<SetId, SetDigest> digests_;
 };
 
 }  // namespace
@@ -257,9 +311,10 @@ std::optional<Location> locate(const Store& store, ObjectId id, uint16_t block) 
   if (object == nullptr || block >= limits::blocks_per_object || object->slot(block) == no_slot)
     return std::nullopt;
   const uint32_t slot = object->slot(block);
-  const Descriptor& owner = state.table().descriptor(slot);
-  return Location{state.table().slot_offset(slot), Version::from_packed(owner.version), owner.crc,
-                  impl.is_proven(slot), owner.lost()};
+  const auto owner = impl.look_up(slot);
+  if (!owner) return std::nullopt;
+  return Location{state.table().slot_offset(slot), Version::from_packed(owner->version), owner->crc,
+                  impl.is_proven(slot), owner->lost()};
 }
 
 Result<BlockName> parse_block_name(std::string_view text) {
@@ -284,6 +339,7 @@ void locate(io::Host& host, std::unique_ptr<io::Disk> disk, BlockName block,
     BlockName block;
     std::unique_ptr<Store> store;
     Callback<void(Result<Location>)> done;
+    Result<Location> outcome = Error(Code::not_found, "");
   };
   auto call = std::make_shared<Call>(Call{block, nullptr, std::move(done)});
   Options options;
@@ -294,13 +350,20 @@ void locate(io::Host& host, std::unique_ptr<io::Disk> disk, BlockName block,
       return;
     }
     call->store = std::move(opened).value();
-    host.reactor.post([call] {
-      const auto found = locate(*call->store, call->block.object, call->block.block);
-      call->store.reset();
-      if (found)
-        call->done.call_once(*found);
-      else
-        call->done.call_once(Error(Code::not_found, "the block holds no data on this disk"));
+    auto& impl = static_cast<StoreImpl&>(*call->store);
+    std::vector<uint32_t> pages;
+    impl.state().need_block(call->block.object, call->block.block, pages);
+    impl.loader().load(impl.disk(), pages, [&host, call](Result<PagePins> loaded) {
+      call->outcome = Error(Code::not_found, "the block holds no data on this disk");
+      if (!loaded.ok())
+        call->outcome = std::move(loaded).error();
+      else if (const auto found = locate(*call->store, call->block.object, call->block.block))
+        call->outcome = *found;
+      // From a turn of its own: the disk may be in the middle of a completion.
+      host.reactor.post([call] {
+        call->store.reset();
+        call->done.call_once(std::move(call->outcome));
+      });
     });
   });
 }

@@ -4,25 +4,64 @@
 
 namespace sp::store {
 
-void Object::set_slot(uint32_t block, uint32_t slot) {
-  auto& chunk = chunks_[block / chunk_blocks];
-  if (!chunk) {
-    if (slot == no_slot) return;
-    chunk = std::make_unique<Chunk>();
-    chunk->fill(no_slot);
+uint32_t ChunkPool::make() {
+  if (!free_.empty()) {
+    const uint32_t number = free_.back();
+    free_.pop_back();
+    return number;
   }
-  uint32_t& place = (*chunk)[block % chunk_blocks];
-  if (place == no_slot && slot != no_slot) blocks_used_++;
-  if (place != no_slot && slot == no_slot) blocks_used_--;
-  place = slot;
+  if (made_ % slab_chunks == 0)
+    slabs_.push_back(std::make_unique_for_overwrite<Chunk[]>(slab_chunks));
+  return made_++;
+}
+
+uint64_t ChunkPool::memory_bytes() const {
+  return slabs_.size() * slab_chunks * sizeof(Chunk) + free_.capacity() * 4;
+}
+
+Object::~Object() {
+  for (const uint32_t chunk : chunks_)
+    if ((chunk & run_flag) == 0) pool_.give_back(chunk);
+}
+
+void Object::set_slot(uint32_t block, uint32_t slot) {
+  const uint32_t before = this->slot(block);
+  if (before == slot) return;
+  if (before == no_slot) blocks_used_++;
+  if (slot == no_slot) blocks_used_--;
+  uint32_t& chunk = chunks_[block / chunk_blocks];
+  if (chunk == no_chunk || (chunk & run_flag) != 0) {
+    const uint32_t made = pool_.make();
+    ChunkPool::Chunk& slots = pool_.at(made);
+    for (uint32_t i = 0; i < chunk_blocks; i++)
+      slots[i] = chunk == no_chunk ? no_slot : (chunk & ~run_flag) + i;
+    chunk = made;
+  }
+  ChunkPool::Chunk& slots = pool_.at(chunk);
+  slots[block % chunk_blocks] = slot;
   if (slot == no_slot &&
-      std::all_of(chunk->begin(), chunk->end(), [](uint32_t s) { return s == no_slot; }))
-    chunk.reset();
+      std::all_of(slots.begin(), slots.end(), [](uint32_t held) { return held == no_slot; })) {
+    pool_.give_back(chunk);
+    chunk = no_chunk;
+  } else if (block % chunk_blocks == chunk_blocks - 1) {
+    join(chunk);
+  }
+}
+
+// What is written from front to back lies in a row when its last block comes.
+void Object::join(uint32_t& chunk) {
+  const ChunkPool::Chunk& slots = pool_.at(chunk);
+  const uint32_t first = slots[0];
+  if (first >= run_flag - chunk_blocks) return;
+  for (uint32_t i = 1; i < chunk_blocks; i++)
+    if (slots[i] != first + i) return;
+  pool_.give_back(chunk);
+  chunk = first | run_flag;
 }
 
 uint32_t Object::next_used(uint32_t from) const {
   for (uint32_t block = from; block < limits::blocks_per_object;) {
-    if (!chunks_[block / chunk_blocks]) {
+    if (chunks_[block / chunk_blocks] == no_chunk) {
       block = (block / chunk_blocks + 1) * chunk_blocks;
       continue;
     }
@@ -78,10 +117,7 @@ void Object::forget_ranges(Version passed) {
 }
 
 uint64_t Object::memory_bytes() const {
-  uint64_t bytes = sizeof(Object) + ranges_.capacity() * sizeof(DiscardRange);
-  for (const auto& chunk : chunks_)
-    if (chunk) bytes += sizeof(Chunk);
-  return bytes;
+  return sizeof(Object) + ranges_.capacity() * sizeof(DiscardRange);
 }
 
 }  // namespace sp::store

@@ -1,5 +1,6 @@
 // Index: where the decided blocks of each object lie, and what was discarded. Slots are held in
-// chunks of 64 blocks, so that sparse objects stay small. Discards are remembered as ranges with a
+// chunks of 64 blocks, so that sparse objects stay small; a chunk whose blocks all lie in a row is
+// one number. Discards are remembered as ranges with a
 // version until they are forgotten: a recovered or late older write must not bring such a block
 // back. Pure memory.
 #pragma once
@@ -21,12 +22,36 @@ struct DiscardRange {
   uint32_t end() const { return uint32_t{first} + count; }
 };
 
-class Object {
+// The chunks of all objects of a store, without a word of overhead for each.
+class ChunkPool {
  public:
   static constexpr uint32_t chunk_blocks = 64;
+  using Chunk = std::array<uint32_t, chunk_blocks>;
+
+  uint32_t make();  // its number; what is in it is anything
+  void give_back(uint32_t number) { free_.push_back(number); }
+  Chunk& at(uint32_t number) { return slabs_[number / slab_chunks][number % slab_chunks]; }
+  const Chunk& at(uint32_t number) const {
+    return slabs_[number / slab_chunks][number % slab_chunks];
+  }
+  uint64_t memory_bytes() const;
+
+ private:
+  static constexpr uint32_t slab_chunks = 1024;
+  std::vector<std::unique_ptr<Chunk[]>> slabs_;
+  std::vector<uint32_t> free_;
+  uint32_t made_ = 0;
+};
+
+class Object {
+ public:
+  static constexpr uint32_t chunk_blocks = ChunkPool::chunk_blocks;
   static constexpr uint32_t chunks_max = limits::blocks_per_object / chunk_blocks;
 
-  Object(ObjectId id_, SetId set_) : id(id_), set(set_) {}
+  // The pool outlives the object.
+  Object(ObjectId id_, SetId set_, ChunkPool& pool) : id(id_), set(set_), pool_(pool) {}
+  ~Object();
+  Object(const Object&) = delete;
 
   const ObjectId id;
   const SetId set;
@@ -37,8 +62,10 @@ class Object {
   uint32_t undecided = 0;      // undecided writes that name this object
 
   uint32_t slot(uint32_t block) const {
-    const auto& chunk = chunks_[block / chunk_blocks];
-    return chunk ? (*chunk)[block % chunk_blocks] : no_slot;
+    const uint32_t chunk = chunks_[block / chunk_blocks];
+    if (chunk == no_chunk) return no_slot;
+    if ((chunk & run_flag) != 0) return (chunk & ~run_flag) + block % chunk_blocks;
+    return pool_.at(chunk)[block % chunk_blocks];
   }
   void set_slot(uint32_t block, uint32_t slot);
   uint32_t blocks_used() const { return blocks_used_; }
@@ -53,11 +80,20 @@ class Object {
   bool has_tombstone() const { return !ranges_.empty() || !floor.is_zero(); }
 
   bool is_empty() const { return blocks_used_ == 0 && undecided == 0 && !has_tombstone(); }
-  uint64_t memory_bytes() const;
+  uint64_t memory_bytes() const;  // without its chunks
 
  private:
-  using Chunk = std::array<uint32_t, chunk_blocks>;
-  std::array<std::unique_ptr<Chunk>, chunks_max> chunks_;
+  static constexpr uint32_t no_chunk = 0xffff'ffff;
+  static constexpr uint32_t run_flag = 0x8000'0000;  // the rest is the slot of its first block
+  static constexpr std::array<uint32_t, chunks_max> no_chunks() {
+    std::array<uint32_t, chunks_max> chunks{};
+    chunks.fill(no_chunk);
+    return chunks;
+  }
+  void join(uint32_t& chunk);
+
+  ChunkPool& pool_;
+  std::array<uint32_t, chunks_max> chunks_ = no_chunks();
   std::vector<DiscardRange> ranges_;  // ascending, disjoint
   uint32_t blocks_used_ = 0;
 };

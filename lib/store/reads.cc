@@ -86,6 +86,7 @@ void StoreImpl::start_read(ReadCall* call, Bytes target) {
   if (call->detour) call->buffer = Buffer::allocate(call->slots.size() * page_bytes);
   std::byte* const memory = call->detour ? call->buffer.data() : call->into.data();
   call->outstanding = 1;  // this function's own share
+  bool absent = false;
   const auto count = static_cast<uint32_t>(call->slots.size());
   for (uint32_t i = 0; i < count && call->status.ok(); i++) {
     const uint32_t slot = call->slots[i];
@@ -93,13 +94,14 @@ void StoreImpl::start_read(ReadCall* call, Bytes target) {
       call->blocks.push_back({Version{}, crc_of_zeros()});
       continue;
     }
-    const Descriptor& owner = state_.table().descriptor(slot);
-    if (!owner.used() || owner.object_id() != call->object ||
-        owner.block() != call->first_block + i)
-      call->status = Error(Code::damaged, "slot " + std::to_string(slot) +
-                                              " belongs to another block than the one asked for");
-    call->blocks.push_back({Version::from_packed(owner.version), owner.crc});
+    call->blocks.push_back({});
+    const Descriptor* const owner = state_.table().find(slot);
+    if (owner != nullptr)
+      take_owner(call, i, *owner);
+    else
+      absent = true;
   }
+  if (absent && call->status.ok()) load_owners(call);
   for (uint32_t i = 0; i < count && call->status.ok();) {
     uint32_t run = 1;
     if (call->slots[i] == no_slot) {
@@ -119,6 +121,42 @@ void StoreImpl::start_read(ReadCall* call, Bytes target) {
   }
   host_.reactor.post([this, call, alive = alive_] {
     if (*alive) read_step(call, Status{});
+  });
+}
+
+void StoreImpl::take_owner(ReadCall* call, uint32_t index, const Descriptor& owner) {
+  if (!owner.used() || owner.object_id() != call->object ||
+      owner.block() != call->first_block + index)
+    call->status = Error(Code::damaged, "slot " + std::to_string(call->slots[index]) +
+                                            " belongs to another block than the one asked for");
+  call->blocks[index] = {Version::from_packed(owner.version), owner.crc};
+}
+
+// Beside the data. An entry is as it was when the read began: the slot is not used anew while it
+// goes on.
+void StoreImpl::load_owners(ReadCall* call) {
+  SP_PROBE(store_read_needs_table_page);
+  std::vector<uint32_t> pages;
+  for (const uint32_t slot : call->slots) {
+    if (slot == no_slot || state_.table().find(slot) != nullptr) continue;
+    const uint32_t page = SlotTable::page_of(slot);
+    if (std::find(pages.begin(), pages.end(), page) == pages.end()) pages.push_back(page);
+  }
+  call->outstanding++;
+  loader_.load(*disk_, pages, [this, call](Result<PagePins> loaded) {
+    const auto alive = alive_;
+    if (!loaded.ok()) {
+      if (!failure_) fail(loaded.error());
+      if (!*alive) return;
+      if (call->status.ok()) call->status = *failure_;
+      return read_step(call, Status{});
+    }
+    // Of the others it was taken before, and they may be gone by now.
+    for (uint32_t i = 0; i < call->slots.size() && call->status.ok(); i++)
+      if (call->slots[i] != no_slot && call->blocks[i].version.is_zero())
+        take_owner(call, i, *state_.table().find(call->slots[i]));
+    read_step(call, Status{});
+    if (*alive) state_.table().pages().trim();
   });
 }
 

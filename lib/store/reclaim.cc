@@ -4,6 +4,7 @@
 //   images of dirty table pages homes      those images are written, then a flush publishing a
 //   round tells the new tail; only when it is durable may the pages below be overwritten
 #include <algorithm>
+#include <utility>
 
 #include "base/planted.h"
 #include "base/probe.h"
@@ -20,6 +21,10 @@ void StoreImpl::consider_reclaim() {
   } else if (log_used() > log_pages_ / 2 ||
              (log_used() > 8 && SP_BUGGIFY(store_reclaim_early, host_))) {
     reclaim_target_ = std::min(next_lsn_, tail_ + std::max<uint64_t>(log_pages_ / 8, 1));
+  } else if (state_.table().pages().wants_relief() && !state_.table().pages().relief(1).empty()) {
+    SP_PROBE(store_table_pages_relieved);
+    reclaim_target_ = tail_;  // nothing leaves the log
+    relief_ = true;
   } else {
     return;
   }
@@ -130,20 +135,26 @@ bool StoreImpl::collect_homes(uint32_t pages_limit) {
   std::vector<Item> items;
   std::vector<HomeEntry> entries;
   const size_t fit = size_t{pages_limit} * entries_per_record;  // more than do
-  for (const auto& [lsn, page] : table.dirty()) {
-    if (lsn >= reclaim_target_ || items.size() == fit) break;
-    if (table.state(page).intent_open) continue;
+  const auto open = [&](uint32_t page, uint64_t since) {
+    if (table.state(page).intent_open) return true;
     items.push_back({page, true});
-    entries.push_back({table.next_sequence(page), lsn, page, 0});
-  }
-  for (const auto& [lsn, page] : table.intents()) {
-    if (lsn >= reclaim_target_ || items.size() == fit) break;
-    const auto& state = table.state(page);
+    entries.push_back({table.next_sequence(page), since, page, 0});
+    return items.size() < fit;
+  };
+  table.dirty().for_each_before(reclaim_target_, open);
+  table.intents().for_each_before(reclaim_target_, [&](uint32_t page, uint64_t) {
+    const auto state = table.state(page);
     if (state.intent_open || (state.dirty_since != 0 && state.dirty_since < reclaim_target_))
-      continue;
+      return true;
     items.push_back({page, false});
     entries.push_back({state.sequence, home_complete, page, 0});
-  }
+    return items.size() < fit;
+  });
+  const bool all = items.size() < fit;
+  if (std::exchange(relief_, false))
+    for (const uint32_t page : table.pages().relief(std::min(relief_pages_max, fit)))
+      if (const uint64_t since = table.state(page).dirty_since; since >= reclaim_target_)
+        open(page, since);
   for (size_t at = 0; at < items.size();) {
     const size_t count = std::min(entries_per_record, items.size() - at);
     if (builder_.pages_with(1, sizeof(RecordHeader) + count * sizeof(HomeEntry)) > pages_limit)
@@ -156,21 +167,19 @@ bool StoreImpl::collect_homes(uint32_t pages_limit) {
     }
     at += count;
   }
-  return items.size() < fit;
+  return all;
 }
 
 // Whether something still needs log pages below lsn, apart from table pages whose images are
 // announced.
 bool StoreImpl::anything_before(uint64_t lsn) const {
   const SlotTable& table = state_.table();
-  for (const auto& [since, page] : table.dirty()) {
-    if (since >= lsn) break;
-    if (!table.state(page).intent_open) return true;
-  }
-  for (const auto& [at, page] : table.intents()) {
-    if (at >= lsn) break;
-    return true;
-  }
+  bool open = false;  // a page whose image is not announced
+  table.dirty().for_each_before(lsn, [&](uint32_t page, uint64_t) {
+    open = !table.state(page).intent_open;
+    return !open;
+  });
+  if (open || table.intents().any_before(lsn)) return true;
   if (!state_.tombstones().empty() && state_.tombstones().begin()->first < lsn) return true;
   for (const Commit& commit : state_.commits())
     if (commit.lsn < lsn) return true;
@@ -220,9 +229,21 @@ void StoreImpl::write_homes() {
     disk_->flush(step);
     return;
   }
+  const std::span batch = std::span(reclaim_pages_).subspan(reclaim_at_, end - reclaim_at_);
+  if (!std::all_of(batch.begin(), batch.end(),
+                   [this](uint32_t page) { return loader_.is_here(page); })) {
+    loader_.load(*disk_, batch, [this](Result<PagePins> loaded) {
+      if (failure_) return;
+      if (!loaded.ok()) return fail(std::move(loaded).error());
+      images_pins_ = std::move(loaded).value();
+      write_homes();
+    });
+    return;
+  }
   for (size_t i = reclaim_at_; i < end; i++)
     table.take_image(reclaim_pages_[i], home_images_.mutable_bytes().subspan(
                                             (i - reclaim_at_) * page_bytes, page_bytes));
+  images_pins_.release();
   const auto offset_of = [&](size_t i) {
     return table_home_offset(superblock_.layout, reclaim_pages_[i],
                              table.state(reclaim_pages_[i]).sequence);
@@ -255,6 +276,7 @@ void StoreImpl::homes_step(Status status) {
   reclaim_flushing_ = false;
   for (const uint32_t page : reclaim_pages_) state_.table().home_written(page);
   reclaim_pages_.clear();
+  state_.table().pages().trim();
   tail_ = std::max(tail_, reclaim_target_);
   reclaim_ = Reclaim::publishing;
   want_round_ = true;

@@ -337,16 +337,25 @@ void Recovery::read_records_wrapped() {
   read_range(offset, count * page_bytes, chunk, &Recovery::read_records_wrapped);
 }
 
-Status Recovery::visit_page(Bytes page, uint64_t lsn) const {
+Result<Bytes> Recovery::payload_of(Bytes page, uint64_t lsn) const {
   const auto header = open_log_page(page, superblock_);
   if (!header.ok() || header->lsn != lsn)
     return damaged(place_of(lsn, page_offset(lsn)) + " changed while it was read");
-  RecordCursor cursor(log_payload(page, *header), bounds_);
+  return log_payload(page, *header);
+}
+
+Error Recovery::unknown_record(uint64_t lsn) const {
+  return damaged(place_of(lsn, page_offset(lsn)) +
+                 " holds a record that no program of this version writes");
+}
+
+Status Recovery::visit_page(Bytes page, uint64_t lsn) const {
+  auto payload = payload_of(page, lsn);
+  if (!payload.ok()) return std::move(payload).error();
+  RecordCursor cursor(*payload, bounds_);
   Record record;
   while (cursor.next(record)) SP_CHECK(visit_(record, lsn));
-  if (cursor.failed())
-    return damaged(place_of(lsn, page_offset(lsn)) +
-                   " holds a record that no program of this version writes");
+  if (cursor.failed()) return unknown_record(lsn);
   return {};
 }
 
@@ -378,7 +387,7 @@ void Recovery::load_tables() {
     table_at_ += count;
   }
   if (table_at_ >= homes_.size()) {
-    replay();
+    resolve_doubles();
     return;
   }
   const uint32_t count =
@@ -449,6 +458,10 @@ Status Recovery::load_page(uint32_t page, Bytes even_home, Bytes odd_home) {
 
 Status Recovery::load_entries(uint32_t page, const TableHome& home) {
   State& state = store_->state();
+  if (state.table().pages().has_room())
+    state.table().pages().fill(page, home.entries);
+  else
+    state.table().pages().miss();
   for (uint32_t i = 0; i < disk::slots_per_table_page; i++) {
     const Descriptor entry = home.at(i);
     if (!entry.used()) continue;
@@ -458,12 +471,37 @@ Status Recovery::load_entries(uint32_t page, const TableHome& home) {
                      " names slots that the disk does not have");
     // Where the log still tells a slot's history, it is replayed from there; the entry may be of
     // its past or of its future.
+    const uint32_t other = state.slot_of(entry);
     if (claimed_[slot])
       state.table().mark_dirty(page, tail_);
+    else if (other != no_slot && state.table().find(other) == nullptr)
+      doubles_.push_back({static_cast<uint32_t>(slot), entry});
     else
       SP_CHECK(state.load_block(static_cast<uint32_t>(slot), entry, tail_));
   }
   return {};
+}
+
+void Recovery::resolve_doubles() {
+  State& state = store_->state();
+  for (; !doubles_.empty(); doubles_.pop_back()) {
+    const Double& item = doubles_.back();
+    const uint32_t other = state.slot_of(item.entry);
+    if (other != no_slot && state.table().find(other) == nullptr) {
+      const uint32_t page = SlotTable::page_of(other);
+      store_->loader().load(*device_, {&page, 1},
+                            [self = shared_from_this()](Result<PagePins> loaded) {
+                              if (!loaded.ok()) return self->fail(std::move(loaded).error());
+                              self->resolve_doubles();
+                            });
+      return;
+    }
+    if (Status loaded = state.load_block(item.slot, item.entry, tail_); !loaded.ok()) {
+      fail(std::move(loaded).error());
+      return;
+    }
+  }
+  replay();
 }
 
 void Recovery::replay() {
@@ -471,10 +509,60 @@ void Recovery::replay() {
     finish();
     return;
   }
-  const auto visit = [this](const Record& record, uint64_t lsn) {
-    return store_->state().replay(record, lsn);
-  };
-  read_records(tail_, last_.round_first + last_.round_pages - 1, visit, &Recovery::finish);
+  if (replay_.lsn == 0) replay_.lsn = tail_;
+  const uint64_t end = last_.round_first + last_.round_pages;
+  if (replay_.lsn >= end) {
+    finish();
+    return;
+  }
+  const uint64_t position = replay_.lsn % pages_.size();
+  const uint64_t count =
+      std::min({end - replay_.lsn, pages_.size() - position, uint64_t{chunk_bytes / page_bytes}});
+  const MutableBytes into = chunk_.mutable_bytes().first(count * page_bytes);
+  salvage(*device_, superblock_.layout.log_offset + position * page_bytes, into,
+          [self = shared_from_this(), into](Status status) {
+            if (!status.ok()) return self->fail(std::move(status).error().with("opening the disk"));
+            self->replay_.pages = into;
+            self->replay_step();
+          });
+}
+
+// Goes on where it stopped for table pages that a record needs.
+void Recovery::replay_step() {
+  State& state = store_->state();
+  for (; !replay_.pages.empty(); replay_.pages = replay_.pages.subspan(page_bytes), replay_.lsn++) {
+    if (!replay_.cursor) {
+      auto payload = payload_of(replay_.pages.first(page_bytes), replay_.lsn);
+      if (!payload.ok()) return fail(std::move(payload).error());
+      replay_.cursor.emplace(*payload, bounds_);
+    }
+    Record record;
+    while (replay_.record || replay_.cursor->next(record)) {
+      if (!replay_.record) replay_.record = record;
+      std::vector<uint32_t> needed;
+      if (!state.table().pages().has_all()) state.need_replay(*replay_.record, needed);
+      if (!needed.empty()) {
+        SP_PROBE(store_replay_waits_for_table_pages);
+        std::sort(needed.begin(), needed.end());
+        needed.erase(std::unique(needed.begin(), needed.end()), needed.end());
+        store_->loader().load(*device_, needed,
+                              [self = shared_from_this()](Result<PagePins> loaded) {
+                                if (!loaded.ok()) return self->fail(std::move(loaded).error());
+                                self->replay_.pins = std::move(loaded).value();
+                                self->replay_step();
+                              });
+        return;
+      }
+      Status status = state.replay(*replay_.record, replay_.lsn);
+      replay_.record.reset();
+      replay_.pins.release();
+      if (!status.ok()) return fail(std::move(status).error());
+    }
+    if (replay_.cursor->failed()) return fail(unknown_record(replay_.lsn));
+    replay_.cursor.reset();
+    state.table().pages().trim();
+  }
+  replay();
 }
 
 void Recovery::finish() {

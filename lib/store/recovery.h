@@ -9,6 +9,7 @@
 #pragma once
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "store/store_impl.h"
@@ -49,6 +50,8 @@ class Recovery : public std::enable_shared_from_this<Recovery> {
                     std::function<Status(const Record&, uint64_t lsn)> visit, Next next);
   void read_records_wrapped();
   Status visit_page(Bytes page, uint64_t lsn) const;
+  Result<Bytes> payload_of(Bytes page, uint64_t lsn) const;
+  Error unknown_record(uint64_t lsn) const;
 
   void scan_log();
   void choose_round();
@@ -67,7 +70,9 @@ class Recovery : public std::enable_shared_from_this<Recovery> {
   void load_table_group();
   Status load_page(uint32_t page, Bytes even_home, Bytes odd_home);
   Status load_entries(uint32_t page, const TableHome& home);
+  void resolve_doubles();
   void replay();
+  void replay_step();
   void finish();
   void start();
 
@@ -106,6 +111,22 @@ class Recovery : public std::enable_shared_from_this<Recovery> {
   uint32_t table_reads_ = 0;
   Buffer even_homes_;
   Buffer odd_homes_;
+
+  struct Double {
+    uint32_t slot;
+    Descriptor entry;
+  };
+  std::vector<Double> doubles_;  // entries of blocks that another page has, too
+
+  // The part of the log that is replayed, and how far that is.
+  struct Replay {
+    uint64_t lsn = 0;  // of `pages`, then of those behind
+    Bytes pages;
+    std::optional<RecordCursor> cursor;  // of the first of `pages`
+    std::optional<Record> record;        // not replayed yet
+    PagePins pins;                       // of the table pages that it needs
+  };
+  Replay replay_;
 
   Buffer chunk_;
   uint64_t range_at_ = 0;

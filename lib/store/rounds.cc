@@ -99,10 +99,12 @@ void StoreImpl::form_round() {
   const auto calls_limit =
       static_cast<uint32_t>(std::min<uint64_t>(limit - kept, tight ? 1 : for_calls));
   while (!queue_.empty() && round_blocks_ < options_.round_blocks_max) {
+    if (!is_ready(*queue_.front())) break;
     if (take(*queue_.front(), calls_limit) == Taken::wait) break;
     Operation* taken = queue_.front();
     round_operations_.push_back(taken);
     queue_.pop_front();
+    front_pins_.release();
     // What follows a removal has to be compared with the state after it.
     if (taken->kind == Operation::Kind::remove_set || taken->kind == Operation::Kind::remove_volume)
       break;
@@ -459,12 +461,12 @@ void StoreImpl::round_step(Status status) {
     return;
   }
   if (round_flushing_) {
-    round_durable();
+    settle_round();
     return;
   }
   if (--round_outstanding_ > 0) return;
   if (SP_PLANTED_BUG(store_acknowledges_unflushed)) {
-    round_durable();
+    settle_round();
     return;
   }
   round_flushing_ = true;
@@ -553,6 +555,8 @@ void StoreImpl::round_durable() {
     acknowledged |= operation->effective;
     apply(*operation);
   }
+  round_pins_.release();
+  state_.table().pages().trim();
   staging_.clear();
   round_active_ = false;
   // A round that promised something is followed by another one, which proves that it was whole.

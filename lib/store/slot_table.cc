@@ -43,50 +43,51 @@ uint64_t table_home_offset(const disk::Layout& layout, uint32_t page_number, uin
          uint64_t{page_number} * disk::table_page_bytes;
 }
 
-SlotTable::SlotTable(const disk::Superblock& superblock)
+SlotTable::SlotTable(const disk::Superblock& superblock, size_t pages_bytes_max)
     : superblock_(superblock),
       slot_count_(static_cast<uint32_t>(disk::slot_count(superblock.layout))),
-      pages_(disk::table_page_count(superblock.layout)),
-      states_(pages_.size()) {}
+      pages_(static_cast<uint32_t>(disk::table_page_count(superblock.layout)), pages_bytes_max),
+      sequences_(disk::table_page_count(superblock.layout)),
+      dirty_(page_count()),
+      intents_(page_count()),
+      open_(page_count()),
+      owned_((size_t{slot_count_} + 63) / 64) {}
 
 const Descriptor& SlotTable::descriptor(uint32_t slot) const {
-  static const Descriptor nobody;
   SP_ASSERT_OP(slot, <, slot_count_);
-  const auto& page = pages_[slot / per_page];
-  return page ? page->entries[slot % per_page] : nobody;
-}
-
-Descriptor& SlotTable::writable(uint32_t slot) {
-  SP_ASSERT_OP(slot, <, slot_count_);
-  auto& page = pages_[slot / per_page];
-  if (!page) {
-    page = std::make_unique<Page>();
-    pages_present_++;
-  }
-  return page->entries[slot % per_page];
+  const Descriptor* const entry = pages_.find(slot);
+  SP_ASSERT(entry != nullptr && owned(slot));
+  return *entry;
 }
 
 void SlotTable::claim(uint32_t slot, const Descriptor& owner) {
-  Descriptor& entry = writable(slot);
-  SP_ASSERT(!entry.used());
-  entry = owner;
+  SP_ASSERT_OP(slot, <, slot_count_);
+  SP_ASSERT(!owned(slot));
+  Descriptor entry = owner;
   entry.block_and_flags |= Descriptor::flag_used | Descriptor::flag_uncommitted;
-  if (entry.lost()) lost_.insert(slot);
+  pages_.put(slot, entry);
+  owned_[slot / 64] |= uint64_t{1} << (slot % 64);
+  if (entry.lost()) lost_.emplace(slot, entry);
 }
 
 void SlotTable::commit(uint32_t slot, uint64_t lsn) {
-  Descriptor& entry = writable(slot);
-  SP_ASSERT(entry.used() && entry.uncommitted());
-  entry.block_and_flags &= static_cast<uint16_t>(~Descriptor::flag_uncommitted);
-  mark_dirty(slot / per_page, lsn);
+  Descriptor* const entry = pages_.find(slot);
+  SP_ASSERT(entry != nullptr && owned(slot) && entry->uncommitted());
+  entry->block_and_flags &= static_cast<uint16_t>(~Descriptor::flag_uncommitted);
+  if (entry->lost()) lost_[slot] = *entry;
+  mark_dirty(page_of(slot), lsn);
 }
 
 void SlotTable::clear(uint32_t slot, uint64_t lsn) {
-  Descriptor& entry = writable(slot);
-  SP_ASSERT(entry.used());
-  if (!entry.uncommitted()) mark_dirty(slot / per_page, lsn);
-  if (entry.lost()) lost_.erase(slot);
-  entry = Descriptor{};
+  SP_ASSERT(owned(slot));
+  // One that is not committed is always here.
+  const Descriptor* const entry = pages_.find(slot);
+  if (entry == nullptr || !entry->uncommitted())
+    mark_dirty(page_of(slot), lsn);
+  else
+    pages_.drop_fresh(slot);
+  if (!lost_.empty()) lost_.erase(slot);
+  owned_[slot / 64] &= ~(uint64_t{1} << (slot % 64));
 }
 
 std::optional<uint32_t> SlotTable::allocate() {
@@ -115,7 +116,7 @@ std::optional<uint32_t> SlotTable::allocate() {
 }
 
 void SlotTable::release(uint32_t slot) {
-  SP_ASSERT(!descriptor(slot).used());
+  SP_ASSERT(!owned(slot));
   SP_ASSERT(!is_free(slot));
   free_[slot / 64] |= uint64_t{1} << (slot % 64);
   summary_[slot / 4096] |= uint64_t{1} << (slot / 64 % 64);
@@ -123,19 +124,14 @@ void SlotTable::release(uint32_t slot) {
 }
 
 void SlotTable::rebuild_free() {
-  free_.assign((slot_count_ + 63) / 64, ~uint64_t{0});
-  if (slot_count_ % 64 != 0) free_.back() = (uint64_t{1} << (slot_count_ % 64)) - 1;
-  free_count_ = slot_count_;
+  free_.resize(owned_.size());
+  free_count_ = 0;
   cursor_ = 0;
-  for (uint32_t page = 0; page < pages_.size(); page++) {
-    if (!pages_[page]) continue;
-    const uint32_t first = page * per_page;
-    const uint32_t end = std::min(first + per_page, slot_count_);
-    for (uint32_t slot = first; slot < end; slot++) {
-      if (!pages_[page]->entries[slot - first].used()) continue;
-      free_[slot / 64] &= ~(uint64_t{1} << (slot % 64));
-      free_count_--;
-    }
+  for (size_t word = 0; word < free_.size(); word++) {
+    free_[word] = ~owned_[word];
+    if (word + 1 == free_.size() && slot_count_ % 64 != 0)
+      free_[word] &= (uint64_t{1} << (slot_count_ % 64)) - 1;
+    free_count_ += static_cast<uint32_t>(std::popcount(free_[word]));
   }
   summary_.assign((free_.size() + 63) / 64, 0);
   for (size_t word = 0; word < free_.size(); word++)
@@ -143,70 +139,66 @@ void SlotTable::rebuild_free() {
 }
 
 void SlotTable::mark_dirty(uint32_t page, uint64_t lsn) {
-  PageState& state = states_[page];
-  if (state.dirty_since != 0 && state.dirty_since <= lsn) return;
-  if (state.dirty_since != 0) dirty_.erase({state.dirty_since, page});
-  state.dirty_since = lsn;
-  dirty_.insert({lsn, page});
+  const uint64_t since = dirty_.at(page);
+  if (since == 0 || since > lsn) dirty_.set(page, lsn);
 }
 
 uint64_t SlotTable::next_sequence(uint32_t page) const {
-  return states_[page].sequence + (SP_PLANTED_BUG(store_overwrites_valid_home) ? 2 : 1);
+  return sequences_[page] + (SP_PLANTED_BUG(store_overwrites_valid_home) ? 2 : 1);
 }
 
 void SlotTable::set_intent(uint32_t page, uint64_t lsn, bool opens) {
-  PageState& state = states_[page];
-  SP_ASSERT(!state.intent_open);
-  if (state.intent_lsn != 0) intents_.erase({state.intent_lsn, page});
-  state.intent_lsn = lsn;
-  intents_.insert({lsn, page});
+  SP_ASSERT(!open_[page]);
+  intents_.set(page, lsn);
   if (!opens) return;
-  state.sequence = next_sequence(page);
-  state.intent_open = true;
+  sequences_[page] = next_sequence(page);
+  open_[page] = true;
 }
 
 void SlotTable::take_image(uint32_t page, MutableBytes out) {
-  PageState& state = states_[page];
-  SP_ASSERT(state.intent_open);
-  if (state.dirty_since != 0) {
-    dirty_.erase({state.dirty_since, page});
-    state.dirty_since = 0;
-  }
+  SP_ASSERT(open_[page] && pages_.is_whole(page));
+  dirty_.clear(page);
+  pages_.begin_image(page);
   TablePageHeader header{};
   header.magic = table_page_magic;
   header.cluster = superblock_.cluster;
   header.uuid = superblock_.uuid;
-  header.sequence = state.sequence;
+  header.sequence = sequences_[page];
   header.page = page;
   header.entries = per_page;
   std::memset(out.data(), 0, disk::table_page_bytes);
   std::memcpy(out.data(), &header, sizeof header);
-  if (pages_[page]) {
-    for (size_t i = 0; i < per_page; i++) {
-      const Descriptor& entry = pages_[page]->entries[i];
-      if (entry.used() && !entry.uncommitted())
-        std::memcpy(out.data() + sizeof header + i * sizeof entry, &entry, sizeof entry);
-    }
+  const uint32_t first = page * per_page;
+  const uint32_t end = std::min(first + per_page, slot_count_);
+  for (uint32_t slot = first; slot < end; slot++) {
+    if (!owned(slot)) continue;
+    const Descriptor& entry = *pages_.find(slot);
+    if (!entry.uncommitted())
+      std::memcpy(out.data() + sizeof header + (slot - first) * sizeof entry, &entry, sizeof entry);
   }
   header.crc = home_crc(out.first(disk::table_page_bytes));
   std::memcpy(out.data(), &header, sizeof header);
 }
 
+void SlotTable::home_written(uint32_t page) {
+  open_[page] = false;
+  pages_.end_image(page);
+}
+
 void SlotTable::load_entry(uint32_t slot, const Descriptor& entry) {
-  writable(slot) = entry;
-  if (entry.lost()) lost_.insert(slot);
+  owned_[slot / 64] |= uint64_t{1} << (slot % 64);
+  if (entry.lost()) lost_[slot] = entry;
 }
 
 void SlotTable::load_page_state(uint32_t page, uint64_t sequence, uint64_t intent_lsn) {
-  states_[page].sequence = sequence;
-  states_[page].intent_lsn = intent_lsn;
-  intents_.insert({intent_lsn, page});
+  sequences_[page] = sequence;
+  intents_.set(page, intent_lsn);
 }
 
 uint64_t SlotTable::memory_bytes() const {
-  return pages_present_ * sizeof(Page) + pages_.size() * (sizeof(pages_[0]) + sizeof(PageState)) +
-         (free_.size() + summary_.size()) * 8 +
-         (dirty_.size() + intents_.size() + lost_.size()) * 64;
+  return pages_.memory_bytes() + sequences_.size() * 8 + open_.size() / 8 + dirty_.memory_bytes() +
+         intents_.memory_bytes() + (owned_.size() + free_.size() + summary_.size()) * 8 +
+         lost_.size() * 80;
 }
 
 }  // namespace sp::store

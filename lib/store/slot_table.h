@@ -1,5 +1,6 @@
 // Slot table: for every data slot who owns it, with which version and checksum, and which slots are
-// free.
+// free. Who owns a slot is known here of those whose entries are in memory (TablePages); that
+// somebody does, of all.
 //
 // A slot is free, uncommitted (written or being written, its owner not yet decided and stable) or
 // committed (part of what the table page says on the device). Page images hold committed entries
@@ -9,40 +10,19 @@
 // Pure memory, no I/O.
 #pragma once
 #include <cstdint>
-#include <memory>
+#include <map>
 #include <optional>
-#include <set>
 #include <vector>
 
 #include "base/bytes.h"
 #include "base/ids.h"
 #include "base/result.h"
 #include "disk/superblock.h"
+#include "store/lsn_index.h"
 #include "store/records.h"
+#include "store/table_pages.h"
 
 namespace sp::store {
-
-struct Descriptor {
-  uint64_t crc = 0;
-  uint64_t version = 0;
-  uint32_t volume = 0;
-  uint32_t object = 0;
-  uint32_t set = 0;
-  uint16_t block_and_flags = 0;  // 13 bits of block within the object, then flags
-  uint16_t layer = 0;            // of a snapshot chain; 0 in format version 1
-
-  static constexpr uint16_t flag_used = 0x8000;
-  static constexpr uint16_t flag_uncommitted = 0x4000;  // in memory only
-  static constexpr uint16_t flag_lost = 0x2000;         // the content was nowhere to be had
-  static constexpr uint16_t block_mask = 0x1fff;
-
-  bool used() const { return (block_and_flags & flag_used) != 0; }
-  bool uncommitted() const { return (block_and_flags & flag_uncommitted) != 0; }
-  bool lost() const { return (block_and_flags & flag_lost) != 0; }
-  uint16_t block() const { return block_and_flags & block_mask; }
-  ObjectId object_id() const { return {volume, object}; }
-};
-static_assert(sizeof(Descriptor) == 32);
 
 struct TablePageHeader {
   uint64_t magic;
@@ -74,15 +54,21 @@ uint64_t table_home_offset(const disk::Layout& layout, uint32_t page_number, uin
 
 class SlotTable {
  public:
-  explicit SlotTable(const disk::Superblock& superblock);
+  SlotTable(const disk::Superblock& superblock, size_t pages_bytes_max);
 
   uint32_t slot_count() const { return slot_count_; }
-  uint32_t page_count() const { return static_cast<uint32_t>(pages_.size()); }
+  uint32_t page_count() const { return static_cast<uint32_t>(sequences_.size()); }
+  static uint32_t page_of(uint32_t slot) { return slot / disk::slots_per_table_page; }
   uint64_t slot_offset(uint32_t slot) const {
     return superblock_.layout.data_offset + uint64_t{slot} * 4096;
   }
-  const Descriptor& descriptor(uint32_t slot) const;
-  const std::set<uint32_t>& lost() const { return lost_; }  // slots of blocks without content
+  bool owned(uint32_t slot) const { return (owned_[slot / 64] >> (slot % 64) & 1) != 0; }
+  // Null when its entry is not in memory. Of a slot that is nobody's: the last owner, as long as it
+  // is not free.
+  const Descriptor* find(uint32_t slot) const { return pages_.find(slot); }
+  const Descriptor& descriptor(uint32_t slot) const;  // of an owned slot, in memory
+  // Blocks without content, by slot.
+  const std::map<uint32_t, Descriptor>& lost() const { return lost_; }
 
   // ownership
   void claim(uint32_t slot, const Descriptor& owner);  // free -> uncommitted
@@ -104,17 +90,28 @@ class SlotTable {
     uint64_t intent_lsn = 0;   // the log record that vouches for `sequence`
     bool intent_open = false;  // logged, its image not yet durable
   };
-  const PageState& state(uint32_t page) const { return states_[page]; }
-  const std::set<std::pair<uint64_t, uint32_t>>& dirty() const { return dirty_; }
-  const std::set<std::pair<uint64_t, uint32_t>>& intents() const { return intents_; }
+  PageState state(uint32_t page) const {
+    return {sequences_[page], dirty_.at(page), intents_.at(page), open_[page]};
+  }
+  // The newest image that is on the device for sure; 0: none.
+  uint64_t durable_sequence(uint32_t page) const {
+    return sequences_[page] - (open_[page] ? 1 : 0);
+  }
+  const LsnIndex& dirty() const { return dirty_; }
+  const LsnIndex& intents() const { return intents_; }
   void mark_dirty(uint32_t page, uint64_t lsn);
   // An intent was logged at lsn. `opens`: for a new image (sequence + 1, returned by next_sequence
   // before); otherwise the old one said again.
   uint64_t next_sequence(uint32_t page) const;
   void set_intent(uint32_t page, uint64_t lsn, bool opens);
-  // The image to be written home, with the page's newest sequence; the page is clean from here on.
+  // The image to be written home, with the page's newest sequence; the page, which is whole, is
+  // clean from here on.
   void take_image(uint32_t page, MutableBytes out);
-  void home_written(uint32_t page) { states_[page].intent_open = false; }
+  void home_written(uint32_t page);
+
+  // entries in memory
+  TablePages& pages() { return pages_; }
+  const TablePages& pages() const { return pages_; }
 
   // recovery
   void load_entry(uint32_t slot, const Descriptor& entry);  // committed, as found at home
@@ -123,20 +120,15 @@ class SlotTable {
   uint64_t memory_bytes() const;
 
  private:
-  struct Page {
-    Descriptor entries[disk::slots_per_table_page];
-  };
-  Descriptor& writable(uint32_t slot);
-
   disk::Superblock superblock_;
   uint32_t slot_count_;
-  std::vector<std::unique_ptr<Page>> pages_;
-  std::vector<PageState> states_;
-  std::set<std::pair<uint64_t, uint32_t>> dirty_;
-  std::set<std::pair<uint64_t, uint32_t>> intents_;
-  std::set<uint32_t> lost_;
-  uint64_t pages_present_ = 0;
+  TablePages pages_;
+  std::vector<uint64_t> sequences_;
+  LsnIndex dirty_, intents_;
+  std::vector<bool> open_;
+  std::map<uint32_t, Descriptor> lost_;
 
+  std::vector<uint64_t> owned_;    // bit per slot
   std::vector<uint64_t> free_;     // bit per slot
   std::vector<uint64_t> summary_;  // bit per word of free_ that has a free slot
   uint32_t free_count_ = 0;

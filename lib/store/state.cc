@@ -1,6 +1,7 @@
 #include "store/state.h"
 
 #include <algorithm>
+
 #include "base/planted.h"
 #include "base/probe.h"
 #include "store/bounds.h"
@@ -36,10 +37,17 @@ bool touches(const WriteRecord& record, ObjectId object, uint32_t first, uint32_
          first < uint32_t{record.first_block} + record.block_count;
 }
 
+bool is_superseded(const Undecided& write, uint32_t block) {
+  return std::find(write.superseded.begin(), write.superseded.end(), block) !=
+         write.superseded.end();
+}
+
 }  // namespace
 
-State::State(const disk::Superblock& superblock, size_t operations_kept_max)
-    : superblock_(superblock), operations_kept_max_(operations_kept_max), table_(superblock) {}
+State::State(const disk::Superblock& superblock, const Options& options)
+    : superblock_(superblock),
+      operations_kept_max_(options.operations_kept_max),
+      table_(superblock, options.table_bytes_max) {}
 
 Object* State::find(ObjectId id) {
   const auto it = objects_.find(id);
@@ -60,7 +68,7 @@ SetState& State::set(SetId id) {
 Object& State::object(ObjectId id, SetId set) {
   auto& place = objects_[id];
   if (!place) {
-    place = std::make_unique<Object>(id, set);
+    place = std::make_unique<Object>(id, set, chunks_);
     this->set(set).objects.emplace(id, place.get());
     volumes_[id.volume]++;
   }
@@ -127,9 +135,32 @@ bool State::has_undecided(ObjectId id, uint32_t first, uint32_t count) const {
   });
 }
 
+void State::need_block(ObjectId id, uint32_t block, std::vector<uint32_t>& pages) const {
+  const Object* object = find(id);
+  const uint32_t slot = object == nullptr ? no_slot : object->slot(block);
+  if (slot != no_slot && table_.find(slot) == nullptr) pages.push_back(SlotTable::page_of(slot));
+}
+
+void State::need_write(const WriteRecord& record, std::vector<uint32_t>& pages) const {
+  const Object* object = find(record.object);
+  if (object == nullptr || object->changed < record.version) return;
+  for (uint32_t i = 0; i < record.block_count; i++)
+    need_block(record.object, record.first_block + i, pages);
+}
+
+void State::need_unlisted(ObjectId id, Version changed, std::span<const std::byte> listed,
+                          std::vector<uint32_t>& pages) const {
+  const Object* object = find(id);
+  if (object == nullptr || object->changed <= changed) return;
+  for (uint32_t block = object->next_used(0); block < limits::blocks_per_object;
+       block = object->next_used(block + 1))
+    if ((std::to_integer<uint32_t>(listed[block / 8]) >> (block % 8) & 1) == 0)
+      need_block(id, block, pages);
+}
+
 uint64_t State::memory_bytes() const {
-  uint64_t bytes =
-      table_.memory_bytes() + commits_.capacity() * sizeof(Commit) + tombstones_.size() * 64;
+  uint64_t bytes = table_.memory_bytes() + chunks_.memory_bytes() +
+                   commits_.capacity() * sizeof(Commit) + tombstones_.size() * 64;
   for (const auto& [id, set] : sets_) {
     bytes += sizeof(SetState) + (set.undecided.size() + set.dropping.size()) * sizeof(Undecided) +
              set.operations.memory_bytes();
@@ -172,7 +203,12 @@ void State::add_write(const WriteRecord& record, std::span<const uint32_t> slots
     return touches(item.record, record.object, record.first_block, record.block_count) &&
            item.record.version < record.version && !SP_PLANTED_BUG(store_replays_older_last);
   });
-  object(record.object, record.set).undecided++;
+  Object& owner = object(record.object, record.set);
+  owner.undecided++;
+  for (uint32_t i = 0; owner.changed >= record.version && i < record.block_count; i++)
+    if (const uint32_t slot = owner.slot(record.first_block + i);
+        slot != no_slot && table_.descriptor(slot).version >= record.version.packed())
+      write.superseded.push_back(static_cast<uint16_t>(record.first_block + i));
   blocks_undecided_ += slots.size();
   undecided_growth_ += write.growth;
   undecided_log_bytes_ += write_record_bytes(slots.size());
@@ -208,9 +244,11 @@ void State::free_undecided(Undecided& write, uint64_t lsn) {
   erase_if_empty(*find(write.record.object));
 }
 
+// `superseded`: the block that is here is as new.
 void State::store_block(Object& owner, uint32_t block, uint32_t slot, Version version,
-                        uint64_t lsn) {
-  if (owner.changed >= version && stored_version(*this, &owner, block) >= version) {
+                        bool superseded, uint64_t lsn) {
+  if (superseded || (owner.changed >= version && owner.discarded(block) >= version)) {
+    if (superseded) SP_PROBE(store_write_superseded);
     commits_.push_back({no_slot, slot, lsn});
     return;
   }
@@ -219,6 +257,16 @@ void State::store_block(Object& owner, uint32_t block, uint32_t slot, Version ve
   owner.set_slot(block, slot);
   owner.changed = std::max(owner.changed, version);
   commits_.push_back({slot, old, lsn});
+  supersede(owner, block, version);
+}
+
+void State::supersede(const Object& owner, uint32_t block, Version version) {
+  if (owner.undecided == 0) return;
+  for (Undecided& write : set(owner.set).undecided) {
+    if (write.record.version > version) break;
+    if (touches(write.record, owner.id, block, 1) && !is_superseded(write, block))
+      write.superseded.push_back(static_cast<uint16_t>(block));
+  }
 }
 
 void State::remove_block(Object& owner, uint32_t block, uint64_t lsn) {
@@ -254,13 +302,13 @@ void State::make_visible(Undecided& write) {
   Object& owner = object(record.object, record.set);
   if (record.kind == WriteKind::data) {
     for (uint32_t i = 0; i < record.block_count; i++)
-      store_block(owner, record.first_block + i, write.slots.view()[i], record.version, write.lsn);
+      store_block(owner, record.first_block + i, write.slots.view()[i], record.version,
+                  is_superseded(write, record.first_block + i), write.lsn);
   } else {
     for (uint32_t block = owner.next_used(record.first_block);
          block < uint32_t{record.first_block} + record.block_count;
          block = owner.next_used(block + 1))
-      if (stored_version(*this, &owner, block) < record.version)
-        remove_block(owner, block, write.lsn);
+      if (!is_superseded(write, block)) remove_block(owner, block, write.lsn);
     owner.add_range(record.first_block, record.block_count, record.version);
     owner.changed = std::max(owner.changed, record.version);
     set_tombstone_lsn(
@@ -383,7 +431,8 @@ void State::add_tombstone(const ObjectBody& head, std::span<const RangeEntry> ra
     for (uint32_t block = owner.next_used(range.first_block);
          block < uint32_t{range.first_block} + range.block_count;
          block = owner.next_used(block + 1))
-      if (stored_version(*this, &owner, block) < Version::from_packed(range.version))
+      if (owner.changed < Version::from_packed(range.version) ||
+          stored_version(*this, &owner, block) < Version::from_packed(range.version))
         remove_block(owner, block, lsn);
     owner.add_range(range.first_block, range.block_count, Version::from_packed(range.version));
     owner.changed = std::max(owner.changed, Version::from_packed(range.version));
@@ -396,7 +445,8 @@ void State::add_recovered(const ObjectBody& head, const RecoveredEntry& entry, u
   const Version version = Version::from_packed(entry.version);
   Object& owner = object({head.volume, head.object}, SetId::from_packed(head.set));
   overtake(owner.set, owner.id, entry.block, 1, version);
-  store_block(owner, entry.block, entry.slot, version, lsn);
+  store_block(owner, entry.block, entry.slot, version,
+              stored_version(*this, &owner, entry.block) >= version, lsn);
   erase_if_empty(owner);
 }
 
@@ -411,7 +461,7 @@ void State::finish_recovered(const ObjectBody& head,
     if (!remember_all) block = owner.next_used(block);
     if (block == limits::blocks_per_object) break;
     if ((std::to_integer<uint32_t>(listed[block / 8]) >> (block % 8) & 1) != 0) continue;
-    if (stored_version(*this, &owner, block) > changed &&
+    if (owner.changed > changed && stored_version(*this, &owner, block) > changed &&
         !SP_PLANTED_BUG(store_recovery_removes_newer))
       continue;
     remove_block(owner, block, lsn);
@@ -436,7 +486,7 @@ void State::add_repair(const ObjectBody& head, const RecoveredEntry& entry, bool
   if (old == no_slot && replaying) {
     // The table page may be of the time after the move, with the damaged slot's entry gone.
     store_block(object(id, SetId::from_packed(head.set)), entry.block, entry.slot,
-                Version::from_packed(entry.version), lsn);
+                Version::from_packed(entry.version), false, lsn);
     return;
   }
   if (old == no_slot || table_.descriptor(old).version != entry.version) {

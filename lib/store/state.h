@@ -44,6 +44,9 @@ struct Undecided {
   uint64_t lsn = 0;        // of the newest log record that holds it
   uint32_t growth = 0;     // blocks that hold nothing yet
   bool overtaken = false;  // something older was logged behind it, see State::overtake
+  // Blocks of it that are decided in a version as new or newer by now. So that a decision, which
+  // takes effect at once, need not ask the slot table, of which only a part is in memory.
+  std::vector<uint16_t> superseded;
 };
 
 // A write that was decided though something older stands behind it in the log.
@@ -78,7 +81,7 @@ struct Commit {
 
 class State {
  public:
-  State(const disk::Superblock& superblock, size_t operations_kept_max);
+  State(const disk::Superblock& superblock, const Options& options);
 
   SlotTable& table() { return table_; }
   const SlotTable& table() const { return table_; }
@@ -92,7 +95,7 @@ class State {
 
   // questions
   // The version that a write of this block must exceed: what is stored and decided, or was
-  // discarded.
+  // discarded. Its entry has to be in memory: see below.
   static Version stored_version(const State& state, const Object* object, uint32_t block);
   bool is_known(const WriteRecord& record) const;  // nothing of it is newer than what is here
   uint32_t growth_of(const WriteRecord& record) const;
@@ -105,6 +108,16 @@ class State {
   size_t object_count() const { return objects_.size(); }
   const std::map<VolumeId, uint32_t>& volumes() const { return volumes_; }
   uint64_t memory_bytes() const;
+
+  // Table pages that have to be in memory before something takes effect, or is compared with what
+  // is here, and are not: added to `pages`. Decisions, drops and removals need none. Newer than
+  // what the object has ever seen: then nothing need be compared.
+  void need_write(const WriteRecord& record, std::vector<uint32_t>& pages) const;
+  void need_block(ObjectId object, uint32_t block, std::vector<uint32_t>& pages) const;
+  // For finish_recovered.
+  void need_unlisted(ObjectId object, Version changed, std::span<const std::byte> listed,
+                     std::vector<uint32_t>& pages) const;
+  void need_replay(const Record& record, std::vector<uint32_t>& pages) const;
 
   // effects of records. Slots of data are claimed before.
   // A write that `decide` was already told of is visible at once.
@@ -148,14 +161,18 @@ class State {
   // recovery
   // A committed entry found at home; the older of two entries of one block becomes nobody's, dirty
   // since `tail`.
+  // `other`: the slot that another home gave to this block; its entry has to be in memory then.
   Status load_block(uint32_t slot, const Descriptor& entry, uint64_t tail);
+  uint32_t slot_of(const Descriptor& entry) const;
   Status replay(const Record& record, uint64_t lsn);
 
  private:
   Object& object(ObjectId id, SetId set);
   void erase_if_empty(Object& object);
   void erase_object(Object& object, uint64_t lsn);
-  void store_block(Object& object, uint32_t block, uint32_t slot, Version version, uint64_t lsn);
+  void store_block(Object& object, uint32_t block, uint32_t slot, Version version, bool superseded,
+                   uint64_t lsn);
+  void supersede(const Object& object, uint32_t block, Version version);
   void remove_block(Object& object, uint32_t block, uint64_t lsn);
   void make_visible(Undecided& write);
   void drop_said_again(const std::function<bool(const WriteRecord&)>& gone);
@@ -170,6 +187,7 @@ class State {
   disk::Superblock superblock_;
   size_t operations_kept_max_;
   SlotTable table_;
+  ChunkPool chunks_;
   std::unordered_map<ObjectId, std::unique_ptr<Object>> objects_;  // never iterated
   std::map<SetId, SetState> sets_;
   std::unordered_map<SetId, SetState*> sets_by_id_;  // the same, found in one step

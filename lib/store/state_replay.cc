@@ -34,9 +34,9 @@ Status State::load_block(uint32_t slot, const Descriptor& entry, uint64_t tail) 
   const SetId set = SetId::from_packed(entry.set);
   if (const Object* known = find(entry.object_id()); known != nullptr && known->set != set)
     return fault("names another disk set");
-  table_.load_entry(slot, entry);
+  const uint32_t other = slot_of(entry);
   Object& owner = object(entry.object_id(), set);
-  const uint32_t other = owner.slot(entry.block());
+  table_.load_entry(slot, entry);
   const Version version = Version::from_packed(entry.version);
   owner.changed = std::max(owner.changed, version);
   if (other == no_slot) {
@@ -55,8 +55,15 @@ Status State::load_block(uint32_t slot, const Descriptor& entry, uint64_t tail) 
   return {};
 }
 
+uint32_t State::slot_of(const Descriptor& entry) const {
+  const Object* known = find(entry.object_id());
+  return known == nullptr || entry.block() >= limits::blocks_per_object
+             ? no_slot
+             : known->slot(entry.block());
+}
+
 Status State::claim_for_replay(uint32_t slot, const Descriptor& owner) {
-  if (table_.descriptor(slot).used())
+  if (table_.owned(slot))
     return Error(Code::damaged, "slot " + std::to_string(slot) + " was given to " +
                                     name_of(owner.object_id()) + " while in use");
   table_.claim(slot, owner);
@@ -81,7 +88,7 @@ Status State::replay_write(const Record& record, uint64_t lsn) {
       return {};
     }
     // Said again, but known as decided already: its slots are its own.
-    if (!slots.empty() && table_.descriptor(slots[0]).used() &&
+    if (!slots.empty() && table_.owned(slots[0]) &&
         table_.descriptor(slots[0]).version == write.version.packed() &&
         table_.descriptor(slots[0]).object_id() == write.object)
       return {};
@@ -111,6 +118,38 @@ Status State::replay_placed(const Record& record, uint64_t lsn) {
       add_recovered(head, entry, lsn);
   }
   return {};
+}
+
+void State::need_replay(const Record& record, std::vector<uint32_t>& pages) const {
+  switch (record.kind) {
+    case RecordKind::write: need_write(write_record_of(record), pages); break;
+    case RecordKind::recovered:
+    case RecordKind::repair: {
+      const auto head = record.head<ObjectBody>();
+      for (size_t i = 0; i < head.count; i++)
+        need_block({head.volume, head.object}, record.entry<ObjectBody, RecoveredEntry>(i).block,
+                   pages);
+      break;
+    }
+    case RecordKind::applied: {
+      const auto head = record.head<ObjectBody>();
+      need_unlisted({head.volume, head.object}, Version::from_packed(head.version),
+                    record.body.subspan(sizeof head), pages);
+      break;
+    }
+    case RecordKind::tombstone: {
+      const auto head = record.head<ObjectBody>();
+      const Object* object = find({head.volume, head.object});
+      for (size_t i = 0; object != nullptr && i < head.count; i++) {
+        const auto range = record.entry<ObjectBody, RangeEntry>(i);
+        for (uint32_t block = range.first_block;
+             block < uint32_t{range.first_block} + range.block_count; block++)
+          need_block(object->id, block, pages);
+      }
+      break;
+    }
+    default: break;
+  }
 }
 
 Status State::replay(const Record& record, uint64_t lsn) {

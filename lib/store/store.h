@@ -157,7 +157,8 @@ class Store {
   // `cursor`; at most `count_max`.
   virtual std::vector<ObjectId> changed_objects(SetId set, Version after, ObjectId cursor,
                                                 size_t count_max) const = 0;
-  virtual ObjectState object_state(ObjectId object) const = 0;
+  // As it is when `done` is called. An error only when the store has failed.
+  virtual void object_state(ObjectId object, Callback<void(Result<ObjectState>)> done) = 0;
   // Brings one object to what `source` says: stores the given blocks (data: the content of the
   // blocks numbered in `carried`, in order) unless as new a version is here; removes decided blocks
   // that source does not list unless they are newer than source.changed. Of those in `lost` nobody

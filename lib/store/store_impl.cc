@@ -11,7 +11,8 @@ StoreImpl::StoreImpl(io::Host& host, std::unique_ptr<io::Disk> disk,
     : host_(host),
       superblock_(superblock),
       options_(options),
-      state_(superblock, options.operations_kept_max),
+      state_(superblock, options),
+      loader_(host, superblock, state_.table()),
       log_pages_(disk::log_page_count(superblock.layout)),
       log_reserve_(log_pages_ / 8),
       builder_(static_cast<uint32_t>(std::min<uint64_t>(options.round_pages_max, log_pages_ / 8))),
@@ -235,22 +236,6 @@ uint64_t digest_share(ObjectId object, const BlockState& block) {
          mix64(block.crc);
 }
 
-ObjectState StoreImpl::object_state(ObjectId id) const {
-  ObjectState out;
-  out.object = id;
-  const Object* object = state_.find(id);
-  if (object == nullptr) return out;
-  out.set = object->set;
-  out.changed = object->changed;
-  for (uint32_t block = object->next_used(0); block < limits::blocks_per_object;
-       block = object->next_used(block + 1)) {
-    const Descriptor& descriptor = state_.table().descriptor(object->slot(block));
-    out.blocks.push_back(
-        {static_cast<uint16_t>(block), Version::from_packed(descriptor.version), descriptor.crc});
-  }
-  return out;
-}
-
 void StoreImpl::apply_recovered(const ObjectState& source, std::span<const uint16_t> carried,
                                 std::span<const uint16_t> lost, Buffer data, Done durable) {
   if (failure_) return refuse(std::move(durable), *failure_);
@@ -299,12 +284,12 @@ void StoreImpl::apply_recovered(const ObjectState& source, std::span<const uint1
 
 std::vector<LostBlock> StoreImpl::lost(uint32_t first_slot, size_t count_max) const {
   std::vector<LostBlock> blocks;
-  const auto& slots = state_.table().lost();
-  for (auto slot = slots.lower_bound(first_slot); slot != slots.end() && blocks.size() < count_max;
-       ++slot) {
-    const Descriptor& owner = state_.table().descriptor(*slot);
+  const auto& known = state_.table().lost();
+  for (auto it = known.lower_bound(first_slot); it != known.end() && blocks.size() < count_max;
+       ++it) {
+    const auto& [slot, owner] = *it;
     if (!owner.uncommitted())
-      blocks.push_back({*slot, owner.object_id(), SetId::from_packed(owner.set), owner.block()});
+      blocks.push_back({slot, owner.object_id(), SetId::from_packed(owner.set), owner.block()});
   }
   return blocks;
 }

@@ -15,6 +15,7 @@
 #include "store/round.h"
 #include "store/state.h"
 #include "store/store.h"
+#include "store/table_loader.h"
 
 namespace sp::store {
 
@@ -44,7 +45,7 @@ class StoreImpl final : public Store {
   std::vector<VolumeId> volumes() const override;
   std::vector<ObjectId> changed_objects(SetId set, Version after, ObjectId cursor,
                                         size_t count_max) const override;
-  ObjectState object_state(ObjectId object) const override;
+  void object_state(ObjectId object, Callback<void(Result<ObjectState>)> done) override;
   void apply_recovered(const ObjectState& source, std::span<const uint16_t> carried,
                        std::span<const uint16_t> lost, Buffer data, Done durable) override;
   std::vector<LostBlock> lost(uint32_t first_slot, size_t count_max) const override;
@@ -59,6 +60,10 @@ class StoreImpl final : public Store {
   // For recovery and check, before the store is handed out.
   State& state() { return state_; }
   io::Disk& disk() { return *disk_; }
+  TableLoader& loader() { return loader_; }
+  // For checkers: as if all entries were in memory. Nothing of a slot whose entry is not, and
+  // whose disk cannot be looked into (io::Disk::peek).
+  std::optional<Descriptor> look_up(uint32_t slot) const;
   const disk::Superblock& superblock() const { return superblock_; }
   struct LogPosition {
     uint64_t next_lsn = 1;
@@ -84,6 +89,12 @@ class StoreImpl final : public Store {
                      size_t data_offset) const;
   uint64_t user_slots() const;
   uint64_t object_limit() const;
+
+  // what has to be in memory first
+  bool is_ready(const Operation& operation);
+  void need(const Operation& operation, bool takes_effect, std::vector<uint32_t>& pages) const;
+  void settle_round();
+  ObjectState state_of(ObjectId object) const;
 
   // rounds
   enum class Taken : uint8_t { yes, wait };
@@ -112,6 +123,8 @@ class StoreImpl final : public Store {
   void fail(Error error);
 
   // reads
+  void take_owner(ReadCall* call, uint32_t index, const Descriptor& owner);
+  void load_owners(ReadCall* call);
   ReadCall* new_read(ObjectId object, uint32_t first_block);
   void start_read(ReadCall* call, Bytes alignment_of);
   void read_step(ReadCall* call, Status status);
@@ -138,6 +151,7 @@ class StoreImpl final : public Store {
   disk::Superblock superblock_;
   Options options_;
   State state_;
+  TableLoader loader_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
   std::optional<Error> failure_;
   LogPosition recovered_;
@@ -167,6 +181,10 @@ class StoreImpl final : public Store {
   std::weak_ptr<void> keeper_;
   uint64_t device_bytes_written_ = 0;
 
+  // table pages in memory for what waits for them
+  bool front_loading_ = false;
+  PagePins front_pins_, round_pins_, images_pins_;
+
   // slots that are nobody's, until the reads that were going on then are done
   struct Releasing {
     uint64_t read_number;
@@ -188,6 +206,7 @@ class StoreImpl final : public Store {
   uint64_t reclaim_target_ = 0;
   std::vector<uint32_t> reclaim_pages_;  // with an open intent, image not yet written
   size_t reclaim_at_ = 0;
+  bool relief_ = false;  // table pages are written home to make room in memory
   uint32_t reclaim_outstanding_ = 0;
   bool reclaim_flushing_ = false;
   Buffer home_images_;

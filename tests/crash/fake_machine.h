@@ -118,6 +118,10 @@ class BasicDisk final : public io::Disk {
   void read_now(uint64_t offset, MutableBytes into, io::DiskDone done) {
     if (offset < medium_.unreadable_to && medium_.unreadable_from < offset + into.size())
       return finish(std::move(done), Error(Code::io, "the device cannot read this"));
+    peek(offset, into);
+    finish(std::move(done), Status{});
+  }
+  bool peek(uint64_t offset, MutableBytes into) const override {
     copy_out(medium_.bytes, offset, into);
     for (const auto& write : medium_.unflushed) {
       const uint64_t begin = std::max(offset, write.offset);
@@ -126,7 +130,7 @@ class BasicDisk final : public io::Disk {
         std::memcpy(into.data() + (begin - offset), write.bytes.data() + (begin - write.offset),
                     end - begin);
     }
-    finish(std::move(done), Status{});
+    return true;
   }
   void write(uint64_t offset, Bytes from, io::DiskDone done) override {
     check(offset, from);

@@ -84,7 +84,7 @@ void edit(test::FakeMedium& medium, Bytes input) {
 void read_all(test::StoreRig& rig) {
   for (const VolumeId volume : rig.store->volumes())
     for (uint32_t object = 0; object < 16; ++object) {
-      (void)rig.store->object_state({volume, object});
+      (void)rig.object_state({volume, object});
       for (uint16_t block = 0; block < 20; ++block) (void)rig.read({volume, object}, block);
     }
   for (const SetRecord& record : rig.store->sets()) {

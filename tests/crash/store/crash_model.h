@@ -200,7 +200,7 @@ inline Shown shown_by(StoreRig& rig, size_t index) {
   };
   for (uint16_t block = 0; block < the_blocks; block++) look(block);
   size_t listed = 0;
-  for (const auto& state : rig.store->object_state(object).blocks) {
+  for (const auto& state : rig.object_state(object).blocks) {
     if (state.block >= the_blocks) shown.blocks[state.block] = {state.version, state.crc};
     CHECK(shown.blocks.contains(state.block));
     listed++;

@@ -19,12 +19,15 @@ struct Scene {
   const char* name;
   FakeMedium medium;
   World world;
+  uint64_t table_bytes_max = store::table_bytes_max;
 };
 
 class StoreExplorer final : public Explorer<FakeMedium, World, Verb> {
  public:
   StoreExplorer(const Scene& scene, uint64_t seed)
-      : Explorer(scene.name, scene.medium, scene.world, {64, 4, 1}, seed) {}
+      : Explorer(scene.name, scene.medium, scene.world, {64, 4, 1}, seed) {
+    options_.table_bytes_max = scene.table_bytes_max;
+  }
 
  private:
   std::string name(Verb verb) const override {
@@ -33,6 +36,7 @@ class StoreExplorer final : public Explorer<FakeMedium, World, Verb> {
   bool run_until(FakeMedium& medium, World& world, const std::vector<Verb>& verbs,
                  uint64_t stop) override {
     StoreRig rig(medium);
+    rig.options = options_;
     REQUIRE(rig.open().ok());
     Runner runner(rig, world);
     for (size_t i = 0; i + 1 < verbs.size(); i++) REQUIRE(runner.run(verbs[i]));
@@ -43,6 +47,7 @@ class StoreExplorer final : public Explorer<FakeMedium, World, Verb> {
   // An opening flushes, writes a page of the log, and flushes.
   void open_until(FakeMedium& medium, uint64_t stop) override {
     StoreRig rig(medium);
+    rig.options = options_;
     medium.stop_at = medium.operations + stop;
     (void)rig.open();
   }
@@ -88,6 +93,7 @@ class StoreExplorer final : public Explorer<FakeMedium, World, Verb> {
     World later = world;
     {
       StoreRig rig(medium);
+      rig.options = options_;
       const Status opened = rig.open();
       INFO((opened.ok() ? "" : opened.error().message()));
       REQUIRE(opened.ok());
@@ -105,9 +111,12 @@ class StoreExplorer final : public Explorer<FakeMedium, World, Verb> {
     }
     medium.settle();
     StoreRig again(medium);
+    again.options = options_;
     REQUIRE(again.open().ok());
     (void)state_of(again, later);
   }
+
+  store::Options options_;
 };
 
 Scene scene_of(const char* name, uint64_t slots) {
@@ -195,4 +204,14 @@ TEST_CASE("a disk whose log wraps while it crashes has what was acknowledged and
 
 TEST_CASE("a full disk that crashes has what was acknowledged and nothing else") {
   run_scene(full_disk(), 3, 2, 8);
+}
+
+TEST_CASE(
+    "a disk of whose slot table next to nothing fits in memory has what was acknowledged and "
+    "nothing "
+    "else") {
+  Scene scene = new_disk();
+  scene.name = "little memory";
+  scene.table_bytes_max = 1;
+  run_scene(scene, 4, 2, 16);
 }

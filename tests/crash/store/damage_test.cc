@@ -313,7 +313,7 @@ TEST_CASE("a discarded block does not come back when its tombstone is forgotten"
   StoreRig rig(medium);
   REQUIRE(rig.open().ok());
   CHECK(rig.read(the_object, 1).zero());
-  CHECK(rig.store->object_state(the_object).blocks.empty());
+  CHECK(rig.object_state(the_object).blocks.empty());
   CHECK(rig.read({9, 5}, 1).holds(399));
 }
 
@@ -371,7 +371,7 @@ TEST_CASE("what has no home but the log outlives many laps of it") {
   CHECK(rig.store->decided_to(quiet) == Version(3, 2));
   CHECK(rig.store->operations(quiet).size() == 3);
   CHECK(rig.store->undecided(quiet).size() == 1);
-  CHECK(rig.store->object_state(quiet_object).changed == Version(3, 2));
+  CHECK(rig.object_state(quiet_object).changed == Version(3, 2));
   // The tombstone still keeps an older write out.
   REQUIRE(rig.write(quiet_object, 1, 1, Version(3, 1), 1, quiet).ok());
   rig.store->decide(quiet, Version(3, 3));

@@ -73,7 +73,6 @@ class StoreRig {
 
   Status open(bool verify_only = false) {
     std::optional<Status> outcome;
-    store::Options options;
     options.verify_only = verify_only;
     store::Store::open(machine_->host, new_disk(), options,
                        [&](Result<std::unique_ptr<store::Store>> opened) {
@@ -182,6 +181,18 @@ class StoreRig {
     out.status = std::move(status);
     return out;
   }
+  store::ObjectState object_state(ObjectId object) {
+    auto state = std::make_shared<store::ObjectState>();
+    const Status status = blocking([&](store::Store::Done done) {
+      auto kept = std::make_shared<store::Store::Done>(std::move(done));
+      store->object_state(object, [state, kept](Result<store::ObjectState> made) {
+        if (made.ok()) *state = *made;
+        kept->call_once(made.ok() ? Status{} : Status(made.error()));
+      });
+    });
+    SP_ASSERT(status.ok());
+    return *state;
+  }
   // What sp-disk-check says of the disk, which nobody may have open.
   Status check(store::Report& report) {
     std::optional<Status> outcome;
@@ -204,6 +215,7 @@ class StoreRig {
   std::unique_ptr<FakeMachine> machine_;
 
  public:
+  store::Options options;  // of the next open
   std::unique_ptr<store::Store> store;
 };
 

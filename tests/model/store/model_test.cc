@@ -2,6 +2,7 @@
 // disk that fills up.
 #include <doctest/doctest.h>
 
+#include <array>
 #include <map>
 
 #include "crash/store/store_rig.h"
@@ -53,7 +54,8 @@ class Run {
   Run(uint64_t seed, uint64_t log_pages, uint64_t slots)
       : random_(seed),
         medium_(StoreRig::formatted(small_layout(log_pages, slots))),
-        rig_(std::make_unique<StoreRig>(medium_, seed)) {
+        table_bytes_(std::array<uint64_t, 3>{store::table_bytes_max, 9000, 1}[seed % 3]) {
+    new_rig(seed);
     REQUIRE(rig_->open().ok());
   }
 
@@ -100,8 +102,7 @@ class Run {
         const auto objects = rig_->store->changed_objects(id, Version{}, cursor, 3);
         if (objects.empty()) break;
         cursor = objects.back();
-        for (const ObjectId object : objects)
-          listed += rig_->store->object_state(object).blocks.size();
+        for (const ObjectId object : objects) listed += rig_->object_state(object).blocks.size();
       }
       REQUIRE(listed == set.blocks.size());
       for (const auto& [key, block] : set.blocks) {
@@ -112,13 +113,17 @@ class Run {
       }
     }
   }
+  void new_rig(uint64_t seed) {
+    rig_ = std::make_unique<StoreRig>(medium_, seed);
+    rig_->options.table_bytes_max = table_bytes_;
+  }
   void reopen() {
     if (random_.below(2) == 0)
       rig_->settle();  // else as after kill -9: completed, not flushed, but still in the cache
     // Decisions are lazy: what the store knows as undecided after opening is decided again by the
     // layer above.
     medium_.settle();
-    rig_ = std::make_unique<StoreRig>(medium_, random_.number());
+    new_rig(random_.number());
     const Status opened = rig_->open();
     INFO((opened.ok() ? "" : opened.error().message()));
     REQUIRE(opened.ok());
@@ -242,7 +247,7 @@ class Run {
         continue;
       }
       source.blocks.push_back(
-          {key.second, block.version, rig_->store->object_state(object).blocks.front().crc});
+          {key.second, block.version, rig_->object_state(object).blocks.front().crc});
       const bool carry = random_.below(2) == 0;
       const ModelBlock now = carry ? ModelBlock{version, ++stamp_, 0} : block;
       if (carry) carried.push_back(key.second);
@@ -278,6 +283,7 @@ class Run {
 
   io::SeededRandom random_;
   FakeMedium medium_;
+  const uint64_t table_bytes_;  // of slot table in memory: all of it, two pages, or next to nothing
   std::unique_ptr<StoreRig> rig_;
   std::map<SetId, ModelSet> sets_;
   uint64_t stamp_ = 0;

@@ -105,15 +105,18 @@ TEST_CASE("a cursor over any bytes ends, and what it returns is within bounds") 
 }
 
 TEST_CASE("a table page is known only in its own place, and every flipped bit is noticed") {
-  SlotTable table(superblock());
+  SlotTable table(superblock(), table_bytes_max);
   table.claim(130, make_descriptor({9, 1}, {1, 2}, 7, Version(1, 5), 77));
   table.claim(131, make_descriptor({9, 1}, {1, 2}, 8, Version(1, 6), 78));
   table.commit(130, 4);
-  CHECK(table.dirty().begin()->first == 4);
+  CHECK(table.state(1).dirty_since == 4);
+  CHECK(table.dirty().any_before(5));
+  CHECK_FALSE(table.dirty().any_before(4));
   table.set_intent(1, 9, true);
   Buffer page = Buffer::allocate(4096);
+  table.pages().fill(1, {});
   table.take_image(1, page.mutable_bytes());
-  CHECK(table.dirty().empty());
+  CHECK(table.state(1).dirty_since == 0);
   const auto home = open_table_home(page.bytes(), superblock(), 1);
   REQUIRE(home.ok());
   CHECK(home->sequence == 1);
@@ -128,7 +131,7 @@ TEST_CASE("a table page is known only in its own place, and every flipped bit is
 }
 
 TEST_CASE("allocation gives every free slot once, adjacent where it can, and wraps around") {
-  SlotTable table(superblock());
+  SlotTable table(superblock(), table_bytes_max);
   table.rebuild_free();
   CHECK(table.free_count() == 600);
   std::set<uint32_t> given;
@@ -151,7 +154,8 @@ TEST_CASE("allocation gives every free slot once, adjacent where it can, and wra
 TEST_CASE("discard ranges agree with a version per block") {
   io::SeededRandom random(4);
   for (int round = 0; round < 300; round++) {
-    Object object({1, 1}, {1, 1});
+    ChunkPool chunks;
+    Object object({1, 1}, {1, 1}, chunks);
     std::map<uint32_t, Version> model;
     for (uint64_t n = 1; n < 20; n++) {
       const auto first = static_cast<uint32_t>(random.below(1000));

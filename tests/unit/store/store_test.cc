@@ -260,7 +260,7 @@ TEST_CASE("a block that came without its content is damaged, and no later crash 
   const auto is_lost = [&](StoreRig& rig) {
     CHECK(rig.read(object, 8).holds(80));
     CHECK(rig.read(object, 7).status.error().code() == Code::damaged);
-    const auto state = rig.store->object_state(object);
+    const auto state = rig.object_state(object);
     REQUIRE(state.blocks.size() == 2);
     CHECK(
         (state.blocks[0].version == Version(1, 4) && state.blocks[0].crc == source.blocks[0].crc));

@@ -1,0 +1,171 @@
+#include "store/table_pages.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/assert.h"
+#include "base/probe.h"
+
+namespace sp::store {
+
+class TablePages::Change {
+ public:
+  Change(TablePages& pages, Page& page) : pages_(pages), page_(page) { count(-1); }
+  ~Change() { count(1); }
+  Change(const Change&) = delete;
+
+ private:
+  void count(int sign) {
+    const auto bytes = static_cast<int64_t>(bytes_of(page_)) * sign;
+    pages_.bytes_ += static_cast<uint64_t>(bytes);
+    if (page_.fresh.any()) pages_.fresh_bytes_ += static_cast<uint64_t>(bytes);
+  }
+
+  TablePages& pages_;
+  Page& page_;
+};
+
+TablePages::TablePages(uint32_t pages, size_t bytes_max) : bytes_max_(bytes_max), pages_(pages) {}
+
+size_t TablePages::bytes_of(const Page& page) {
+  return sizeof(Page) + (page.all ? sizeof(Entries) : page.few.capacity() * sizeof(Few));
+}
+
+TablePages::Page& TablePages::present(uint32_t number) {
+  auto& place = pages_[number];
+  if (!place) {
+    place = std::make_unique<Page>();
+    place->number = number;
+    present_.push_back(place.get());
+    bytes_ += bytes_of(*place);
+  }
+  place->recent = true;
+  return *place;
+}
+
+Descriptor* TablePages::entry(Page& page, uint32_t index) {
+  if (page.all) return &(*page.all)[index];
+  const auto found = std::find_if(page.few.begin(), page.few.end(),
+                                  [index](const Few& few) { return few.index == index; });
+  return found == page.few.end() ? nullptr : &found->entry;
+}
+
+void TablePages::widen(Page& page) {
+  if (page.all) return;
+  page.all = std::make_unique<Entries>();
+  for (const Few& few : page.few) (*page.all)[few.index] = few.entry;
+  page.few = {};
+}
+
+Descriptor* TablePages::find(uint32_t slot) const {
+  Page* const page = pages_[slot / per_page].get();
+  if (page == nullptr || !page->known.test(slot % per_page)) return nullptr;
+  if (!page->recent) page->recent = true;
+  return entry(*page, slot % per_page);
+}
+
+bool TablePages::is_whole(uint32_t page) const {
+  return pages_[page] != nullptr && pages_[page]->known.all();
+}
+
+void TablePages::put(uint32_t slot, const Descriptor& value) {
+  Page& page = present(slot / per_page);
+  const uint32_t index = slot % per_page;
+  if (page.all && page.fresh.test(index)) {
+    (*page.all)[index] = value;
+    page.imaged.reset(index);
+    return;
+  }
+  const Change change(*this, page);
+  if (!page.all && !page.known.test(index)) {
+    if (page.few.size() == few_max)
+      widen(page);
+    else
+      page.few.push_back({{}, static_cast<uint8_t>(index)});
+  }
+  *entry(page, index) = value;
+  page.known.set(index);
+  page.fresh.set(index);
+  page.imaged.reset(index);
+}
+
+void TablePages::drop_fresh(uint32_t slot) {
+  Page& page = *pages_[slot / per_page];
+  const Change change(*this, page);
+  page.fresh.reset(slot % per_page);
+  page.imaged.reset(slot % per_page);
+}
+
+void TablePages::fill(uint32_t number, Bytes entries) {
+  Page& page = present(number);
+  if (page.known.all()) return;
+  const Change change(*this, page);
+  widen(page);
+  if (page.known.none() && !entries.empty()) {
+    std::memcpy(page.all->data(), entries.data(), sizeof(Entries));
+  } else {
+    for (uint32_t index = 0; index < per_page && !entries.empty(); index++)
+      if (!page.known.test(index))
+        (*page.all)[index] = load<Descriptor>(entries.subspan(index * sizeof(Descriptor)));
+  }
+  page.known.set();
+}
+
+void TablePages::begin_image(uint32_t number) {
+  Page& page = *pages_[number];
+  page.imaged.reset();
+  for (uint32_t index = 0; index < per_page; index++)
+    if (page.fresh.test(index) && !entry(page, index)->uncommitted()) page.imaged.set(index);
+}
+
+void TablePages::end_image(uint32_t number) {
+  Page* const page = pages_[number].get();
+  if (page == nullptr) return;  // it had nothing fresh, and went
+  const Change change(*this, *page);
+  page->fresh &= ~page->imaged;
+  page->imaged.reset();
+}
+
+void TablePages::pin(uint32_t page) { present(page).pins++; }
+
+void TablePages::unpin(uint32_t page) {
+  SP_ASSERT(pages_[page] != nullptr && pages_[page]->pins > 0);
+  pages_[page]->pins--;
+}
+
+void TablePages::trim() {
+  // Not all at once: where everything is fresh there is nothing to find.
+  constexpr size_t looked_max = 512;
+  for (size_t looked = 0; bytes_ > bytes_max_ && looked < looked_max && !present_.empty();
+       looked++) {
+    if (hand_ >= present_.size()) hand_ = 0;
+    Page& page = *present_[hand_];
+    if (!can_go(page) || page.recent) {
+      page.recent = false;
+      hand_++;
+      continue;
+    }
+    SP_PROBE(store_table_page_dropped);
+    has_all_ = false;
+    bytes_ -= bytes_of(page);
+    const uint32_t number = page.number;
+    present_[hand_] = present_.back();
+    present_.pop_back();
+    pages_[number].reset();
+  }
+}
+
+std::vector<uint32_t> TablePages::relief(size_t pages_max) const {
+  std::vector<uint32_t> found;
+  for (const Page* page : present_) {
+    if (found.size() == pages_max) break;
+    if (page->fresh.none()) continue;
+    bool committed = false;
+    for (uint32_t index = 0; index < per_page && !committed; index++)
+      committed = page->fresh.test(index) && !entry(*const_cast<Page*>(page), index)->uncommitted();
+    if (committed) found.push_back(page->number);
+  }
+  return found;
+}
+
+}  // namespace sp::store
