@@ -33,6 +33,7 @@ Result<std::shared_ptr<void>> start(cli::Daemon& daemon, const cli::ClusterOptio
   options.self.start_id = daemon.host().random.number();
   options.listen = {node.address, found->second.port};
   options.disk_paths = found->second.disks;
+  options.store.table_bytes_max = found->second.table_memory;
 
   member::Options membership;
   membership.key = options.key;

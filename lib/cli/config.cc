@@ -116,7 +116,8 @@ std::string show_config(const Config& config) {
     out += fmt::format("voting = {}\nmgmt = {}\nstate_dir = {}\nblock_dir = {}\n", node.voting,
                        node.mgmt, quoted(node.state_dir), quoted(node.block_dir));
     for (const auto& [instance, server] : node.servers) {
-      out += fmt::format("\n[node.{}.server.{}]\nport = {}\ndisks = [", id, instance, server.port);
+      out += fmt::format("\n[node.{}.server.{}]\nport = {}\ntable_memory = \"{}\"\ndisks = [", id,
+                         instance, server.port, server.table_memory);
       for (size_t i = 0; i < server.disks.size(); ++i)
         out += (i == 0 ? "" : ", ") + quoted(server.disks[i]);
       out += "]\n";

@@ -21,6 +21,7 @@ struct ServerConfig {
   uint8_t instance = 1;
   uint16_t port = 0;               // default 4710 + instance
   std::vector<std::string> disks;  // paths of devices or files; "memory:PATH" for io::MemoryDisk
+  uint64_t table_memory = 64u << 20;  // of each disk, see store::Options::table_bytes_max
 };
 
 struct NodeConfig {

@@ -97,6 +97,17 @@ class Section {
     else
       wrong(*node, key, "a port number, 1 to 65535");
   }
+  // In bytes, at least `least`.
+  void size(const char* key, uint64_t least, uint64_t& into) {
+    std::string text;
+    if (!this->text(key, text)) return;
+    const auto value = parse_size(text);
+    if (value.ok() && *value >= least)
+      into = *value;
+    else
+      wrong(*table_.get(key), key,
+            fmt::format("a size of at least {}, as \"64M\"", format_size(least)));
+  }
   const toml::table* table(const char* key, bool required) {
     const toml::node* node = find(key);
     if (node == nullptr) {
@@ -178,6 +189,7 @@ void read_server(Faults& faults, const toml::table& table, const std::string& na
   Section section(faults, table, name);
   server.port = static_cast<uint16_t>(4710 + server.instance);
   section.port("port", server.port);
+  section.size("table_memory", 1u << 20, server.table_memory);
   const toml::node* disks = section.find("disks");
   if (disks == nullptr) {
     section.missing("disks");

@@ -51,6 +51,7 @@ class Checker : public std::enable_shared_from_this<Checker> {
           "the other copy is used; if the device was enlarged this is expected");
     Options options;
     options.verify_only = true;
+    options.table_bytes_max = options_.table_bytes_max;
     auto opened = [self = shared_from_this()](Result<std::unique_ptr<StoreImpl>> store) {
       if (store.ok()) {
         self->store_ = std::move(store).value();

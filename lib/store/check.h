@@ -62,6 +62,7 @@ struct CheckOptions {
   bool digests = false;
   std::function<void(uint64_t done, uint64_t total)> progress;  // in bytes of data
   std::function<void(const Store&)> opened;  // once log and tables are read, for further questions
+  uint64_t table_bytes_max = store::table_bytes_max;  // see Options
 };
 
 // An Error only when the device cannot be read at all, or is no disk of ours; damage is in the

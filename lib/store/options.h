@@ -21,6 +21,7 @@ struct Stats {
   uint64_t objects_used = 0;
   uint64_t log_pages_total = 0;
   uint64_t memory_bytes = 0;          // what index and caches take
+  uint64_t table_bytes = 0;           // of it: slot table entries, see Options::table_bytes_max
   uint64_t device_bytes_written = 0;  // data and metadata, since open: for amplification
   uint64_t calls_open = 0;            // reads and changes that have not completed
 };

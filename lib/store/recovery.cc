@@ -471,36 +471,41 @@ Status Recovery::load_entries(uint32_t page, const TableHome& home) {
                      " names slots that the disk does not have");
     // Where the log still tells a slot's history, it is replayed from there; the entry may be of
     // its past or of its future.
-    const uint32_t other = state.slot_of(entry);
-    if (claimed_[slot])
+    if (claimed_[slot]) {
       state.table().mark_dirty(page, tail_);
-    else if (other != no_slot && state.table().find(other) == nullptr)
-      doubles_.push_back({static_cast<uint32_t>(slot), entry});
-    else
-      SP_CHECK(state.load_block(static_cast<uint32_t>(slot), entry, tail_));
+      continue;
+    }
+    state.table().load_entry(static_cast<uint32_t>(slot), entry);
+    entries_.add(static_cast<uint32_t>(slot), entry);
+  }
+  return entries_.is_full() ? index_entries() : Status();
+}
+
+Status Recovery::index_entries() {
+  constexpr uint32_t nothing = ~uint32_t{0};
+  for (const EntryBatch::Item& item : entries_.take()) {
+    uint32_t needs = nothing;
+    SP_CHECK(store_->state().load_block(item.slot, item.entry, tail_, needs));
+    if (needs != nothing) doubles_.push_back(item);
   }
   return {};
 }
 
 void Recovery::resolve_doubles() {
-  State& state = store_->state();
-  for (; !doubles_.empty(); doubles_.pop_back()) {
-    const Double& item = doubles_.back();
-    const uint32_t other = state.slot_of(item.entry);
-    if (other != no_slot && state.table().find(other) == nullptr) {
-      const uint32_t page = SlotTable::page_of(other);
-      store_->loader().load(*device_, {&page, 1},
-                            [self = shared_from_this()](Result<PagePins> loaded) {
-                              if (!loaded.ok()) return self->fail(std::move(loaded).error());
-                              self->resolve_doubles();
-                            });
-      return;
-    }
-    if (Status loaded = state.load_block(item.slot, item.entry, tail_); !loaded.ok()) {
-      fail(std::move(loaded).error());
-      return;
-    }
+  constexpr uint32_t nothing = ~uint32_t{0};
+  Status status = index_entries();
+  for (; status.ok() && !doubles_.empty(); doubles_.pop_back()) {
+    uint32_t needs = nothing;
+    status = store_->state().load_block(doubles_.back().slot, doubles_.back().entry, tail_, needs);
+    if (needs == nothing) continue;
+    store_->loader().load(*device_, {&needs, 1},
+                          [self = shared_from_this()](Result<PagePins> loaded) {
+                            if (!loaded.ok()) return self->fail(std::move(loaded).error());
+                            self->resolve_doubles();
+                          });
+    return;
   }
+  if (!status.ok()) return fail(std::move(status).error());
   replay();
 }
 

@@ -12,6 +12,7 @@
 #include <optional>
 #include <vector>
 
+#include "store/entry_batch.h"
 #include "store/store_impl.h"
 
 namespace sp::store {
@@ -70,6 +71,7 @@ class Recovery : public std::enable_shared_from_this<Recovery> {
   void load_table_group();
   Status load_page(uint32_t page, Bytes even_home, Bytes odd_home);
   Status load_entries(uint32_t page, const TableHome& home);
+  Status index_entries();
   void resolve_doubles();
   void replay();
   void replay_step();
@@ -112,11 +114,8 @@ class Recovery : public std::enable_shared_from_this<Recovery> {
   Buffer even_homes_;
   Buffer odd_homes_;
 
-  struct Double {
-    uint32_t slot;
-    Descriptor entry;
-  };
-  std::vector<Double> doubles_;  // entries of blocks that another page has, too
+  EntryBatch entries_;                     // of the tables, not yet in the index
+  std::vector<EntryBatch::Item> doubles_;  // those of blocks that another page has, too
 
   // The part of the log that is replayed, and how far that is.
   struct Replay {

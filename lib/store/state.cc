@@ -38,8 +38,9 @@ bool touches(const WriteRecord& record, ObjectId object, uint32_t first, uint32_
 }
 
 bool is_superseded(const Undecided& write, uint32_t block) {
-  return std::find(write.superseded.begin(), write.superseded.end(), block) !=
-         write.superseded.end();
+  return !SP_PLANTED_BUG(store_decides_over_newer) &&
+         std::find(write.superseded.begin(), write.superseded.end(), block) !=
+             write.superseded.end();
 }
 
 }  // namespace

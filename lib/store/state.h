@@ -159,11 +159,10 @@ class State {
   size_t operations_kept() const;
 
   // recovery
-  // A committed entry found at home; the older of two entries of one block becomes nobody's, dirty
-  // since `tail`.
-  // `other`: the slot that another home gave to this block; its entry has to be in memory then.
-  Status load_block(uint32_t slot, const Descriptor& entry, uint64_t tail);
-  uint32_t slot_of(const Descriptor& entry) const;
+  // A committed entry found at home, which the table knows (SlotTable::load_entry); the older of
+  // two entries of one block becomes nobody's, dirty since `tail`. Where another page has the
+  // block, too, and is not in memory, it does nothing but to say which in `needs`.
+  Status load_block(uint32_t slot, const Descriptor& entry, uint64_t tail, uint32_t& needs);
   Status replay(const Record& record, uint64_t lsn);
 
  private:

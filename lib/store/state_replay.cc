@@ -22,7 +22,7 @@ Status State::check_set_of(ObjectId id, SetId set, uint64_t lsn) const {
                "log page " + std::to_string(lsn) + " places " + name_of(id) + " in two disk sets");
 }
 
-Status State::load_block(uint32_t slot, const Descriptor& entry, uint64_t tail) {
+Status State::load_block(uint32_t slot, const Descriptor& entry, uint64_t tail, uint32_t& needs) {
   const auto fault = [&](const std::string& what) {
     return Error(Code::damaged, "the table entry of slot " + std::to_string(slot) + " (" +
                                     name_of(entry.object_id()) + ", block " +
@@ -32,11 +32,14 @@ Status State::load_block(uint32_t slot, const Descriptor& entry, uint64_t tail) 
   if (entry.uncommitted() || entry.layer != 0 || entry.block() >= limits::blocks_per_object)
     return fault("is not possible");
   const SetId set = SetId::from_packed(entry.set);
-  if (const Object* known = find(entry.object_id()); known != nullptr && known->set != set)
-    return fault("names another disk set");
-  const uint32_t other = slot_of(entry);
-  Object& owner = object(entry.object_id(), set);
-  table_.load_entry(slot, entry);
+  Object* known = find(entry.object_id());
+  if (known != nullptr && known->set != set) return fault("names another disk set");
+  Object& owner = known != nullptr ? *known : object(entry.object_id(), set);
+  const uint32_t other = owner.slot(entry.block());
+  if (other != no_slot && table_.find(other) == nullptr) {
+    needs = SlotTable::page_of(other);
+    return {};
+  }
   const Version version = Version::from_packed(entry.version);
   owner.changed = std::max(owner.changed, version);
   if (other == no_slot) {
@@ -53,13 +56,6 @@ Status State::load_block(uint32_t slot, const Descriptor& entry, uint64_t tail) 
     table_.clear(slot, tail);
   }
   return {};
-}
-
-uint32_t State::slot_of(const Descriptor& entry) const {
-  const Object* known = find(entry.object_id());
-  return known == nullptr || entry.block() >= limits::blocks_per_object
-             ? no_slot
-             : known->slot(entry.block());
 }
 
 Status State::claim_for_replay(uint32_t slot, const Descriptor& owner) {

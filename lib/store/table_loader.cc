@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "base/planted.h"
 #include "base/probe.h"
 #include "store/salvage.h"
 
@@ -46,7 +47,9 @@ bool TableLoader::is_here(uint32_t page) {
 Result<TableHome> TableLoader::open_home(uint32_t page, Bytes home) const {
   auto opened = open_table_home(home, superblock_, page);
   const uint64_t sequence = table_.durable_sequence(page);
-  if (opened.ok() && opened->sequence == sequence) return opened;
+  if (opened.ok() &&
+      (opened->sequence == sequence || SP_PLANTED_BUG(store_believes_misread_table_page)))
+    return opened;
   return Error(Code::damaged,
                "table page " + std::to_string(page) + " at device offset " +
                    std::to_string(table_home_offset(superblock_.layout, page, sequence)) +

@@ -4,26 +4,57 @@
 #include <cstring>
 
 #include "base/assert.h"
+#include "base/planted.h"
 #include "base/probe.h"
 
 namespace sp::store {
 
 class TablePages::Change {
  public:
-  Change(TablePages& pages, Page& page) : pages_(pages), page_(page) { count(-1); }
-  ~Change() { count(1); }
+  Change(TablePages& pages, Page& page) : pages_(pages), page_(page), fresh_(page.fresh.any()) {
+    pages.bytes_ -= bytes_of(page);
+    if (fresh_) pages.fresh_bytes_ -= bytes_of(page);
+  }
+  ~Change() {
+    const bool fresh = page_.fresh.any();
+    pages_.bytes_ += bytes_of(page_);
+    if (fresh) pages_.fresh_bytes_ += bytes_of(page_);
+    if (fresh == fresh_) return;
+    pages_.leave(page_);
+    pages_.join(page_);
+  }
   Change(const Change&) = delete;
 
  private:
-  void count(int sign) {
-    const auto bytes = static_cast<int64_t>(bytes_of(page_)) * sign;
-    pages_.bytes_ += static_cast<uint64_t>(bytes);
-    if (page_.fresh.any()) pages_.fresh_bytes_ += static_cast<uint64_t>(bytes);
-  }
-
   TablePages& pages_;
   Page& page_;
+  const bool fresh_;
 };
+
+void TablePages::leave(Page& page) {
+  if (page.in_clean) {
+    clean_[page.place] = clean_.back();
+    clean_[page.place]->place = page.place;
+    clean_.pop_back();
+    page.in_clean = false;
+    return;
+  }
+  (page.older != nullptr ? page.older->newer : fresh_oldest_) = page.newer;
+  (page.newer != nullptr ? page.newer->older : fresh_newest_) = page.older;
+}
+
+void TablePages::join(Page& page) {
+  if (page.fresh.none()) {
+    page.in_clean = true;
+    page.place = static_cast<uint32_t>(clean_.size());
+    clean_.push_back(&page);
+    return;
+  }
+  page.newer = nullptr;
+  page.older = fresh_newest_;
+  (fresh_newest_ != nullptr ? fresh_newest_->newer : fresh_oldest_) = &page;
+  fresh_newest_ = &page;
+}
 
 TablePages::TablePages(uint32_t pages, size_t bytes_max) : bytes_max_(bytes_max), pages_(pages) {}
 
@@ -36,7 +67,7 @@ TablePages::Page& TablePages::present(uint32_t number) {
   if (!place) {
     place = std::make_unique<Page>();
     place->number = number;
-    present_.push_back(place.get());
+    join(*place);
     bytes_ += bytes_of(*place);
   }
   place->recent = true;
@@ -73,20 +104,19 @@ void TablePages::put(uint32_t slot, const Descriptor& value) {
   const uint32_t index = slot % per_page;
   if (page.all && page.fresh.test(index)) {
     (*page.all)[index] = value;
-    page.imaged.reset(index);
-    return;
+  } else {
+    const Change change(*this, page);
+    if (!page.all && !page.known.test(index)) {
+      if (page.few.size() == few_max)
+        widen(page);
+      else
+        page.few.push_back({{}, static_cast<uint8_t>(index)});
+    }
+    page.known.set(index);
+    page.fresh.set(index);
+    *entry(page, index) = value;
   }
-  const Change change(*this, page);
-  if (!page.all && !page.known.test(index)) {
-    if (page.few.size() == few_max)
-      widen(page);
-    else
-      page.few.push_back({{}, static_cast<uint8_t>(index)});
-  }
-  *entry(page, index) = value;
-  page.known.set(index);
-  page.fresh.set(index);
-  page.imaged.reset(index);
+  if (!SP_PLANTED_BUG(store_forgets_entry_behind_image)) page.imaged.reset(index);
 }
 
 void TablePages::drop_fresh(uint32_t slot) {
@@ -134,13 +164,12 @@ void TablePages::unpin(uint32_t page) {
 }
 
 void TablePages::trim() {
-  // Not all at once: where everything is fresh there is nothing to find.
+  // Not all at once: where all is in use there is nothing to find.
   constexpr size_t looked_max = 512;
-  for (size_t looked = 0; bytes_ > bytes_max_ && looked < looked_max && !present_.empty();
-       looked++) {
-    if (hand_ >= present_.size()) hand_ = 0;
-    Page& page = *present_[hand_];
-    if (!can_go(page) || page.recent) {
+  for (size_t looked = 0; bytes_ > bytes_max_ && looked < looked_max && !clean_.empty(); looked++) {
+    if (hand_ >= clean_.size()) hand_ = 0;
+    Page& page = *clean_[hand_];
+    if (page.pins > 0 || page.recent) {
       page.recent = false;
       hand_++;
       continue;
@@ -148,21 +177,21 @@ void TablePages::trim() {
     SP_PROBE(store_table_page_dropped);
     has_all_ = false;
     bytes_ -= bytes_of(page);
-    const uint32_t number = page.number;
-    present_[hand_] = present_.back();
-    present_.pop_back();
-    pages_[number].reset();
+    leave(page);
+    pages_[page.number].reset();
   }
 }
 
 std::vector<uint32_t> TablePages::relief(size_t pages_max) const {
   std::vector<uint32_t> found;
-  for (const Page* page : present_) {
-    if (found.size() == pages_max) break;
-    if (page->fresh.none()) continue;
+  uint64_t passed = 0;  // bytes
+  for (Page* page = fresh_oldest_; page != nullptr && found.size() < pages_max;
+       page = page->newer) {
+    if (passed > fresh_bytes_ / 2 && !found.empty()) break;
+    passed += bytes_of(*page);
     bool committed = false;
     for (uint32_t index = 0; index < per_page && !committed; index++)
-      committed = page->fresh.test(index) && !entry(*const_cast<Page*>(page), index)->uncommitted();
+      committed = page->fresh.test(index) && !entry(*page, index)->uncommitted();
     if (committed) found.push_back(page->number);
   }
   return found;

@@ -89,22 +89,27 @@ class TablePages {
     std::vector<Few> few;
     Bits known, fresh, imaged;
     uint32_t number = 0;
+    uint32_t place = 0;  // in clean_, while nothing of it is fresh
+    bool in_clean = false;
+    Page *older = nullptr, *newer = nullptr;  // among those with fresh entries
     uint32_t pins = 0;
     bool recent = false;
   };
-  // Takes a page out of the sums, and back, around a change of it.
+  // Takes a page out of sums and lists, and back, around a change of it.
   class Change;
+  void leave(Page& page);
+  void join(Page& page);
 
   static size_t bytes_of(const Page& page);
   Page& present(uint32_t page);
   static Descriptor* entry(Page& page, uint32_t index);
   static void widen(Page& page);
-  static bool can_go(const Page& page) { return page.pins == 0 && page.fresh.none(); }
 
   size_t bytes_max_;
   std::vector<std::unique_ptr<Page>> pages_;  // null: nothing of it is here
-  std::vector<Page*> present_;
+  std::vector<Page*> clean_;                  // the clock goes round these
   size_t hand_ = 0;
+  Page *fresh_oldest_ = nullptr, *fresh_newest_ = nullptr;  // by the time when they became so
   bool has_all_ = true;
   uint64_t bytes_ = 0;
   uint64_t fresh_bytes_ = 0;  // of pages with fresh entries

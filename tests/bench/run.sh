@@ -14,7 +14,7 @@ dir=$work
 cluster() { "$root/examples/local-cluster.sh" "$@" --dir "$dir/cluster"; }
 trap 'cluster down >/dev/null 2>&1; rm -rf "$dir" "$work"' EXIT
 
-ninja -C "$build" --quiet io_bench store_bench sim_bench skeleton_bench >&2
+ninja -C "$build" --quiet io_bench store_bench index_bench sim_bench skeleton_bench >&2
 if [ -n "${KEEP:-}" ]; then exec > >(tee "$root/tests/bench/RESULTS.md"); fi
 
 skeleton() { # read|write, depth, block: CPU us of servers, of the client; median us

@@ -152,7 +152,10 @@ class Run {
     StoreRig other(medium_);
     std::optional<Status> outcome;
     store::Report report;
-    store::check(other.machine().host, other.new_disk(), {}, [&](Result<store::Report> made) {
+    store::CheckOptions options;
+    options.digests = true;
+    options.table_bytes_max = table_bytes_;
+    store::check(other.machine().host, other.new_disk(), options, [&](Result<store::Report> made) {
       report = *made;
       outcome = Status{};
     });

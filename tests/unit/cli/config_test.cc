@@ -107,6 +107,19 @@ TEST_CASE("the effective configuration reads back as itself") {
   REQUIRE_MESSAGE(again.ok(), shown);
   CHECK(show_config(*again) == shown);
   CHECK(contains(shown, "port = 4711"));
+  CHECK(contains(shown, "table_memory = \"67108864\""));
+}
+
+TEST_CASE("what a disk's table may take in memory is a size, and not next to nothing") {
+  const auto with = [](const std::string& value) {
+    return std::string(three_nodes) +
+           "\n[node.1.server.9]\ndisks = [\"/x\"]\ntable_memory = " + value;
+  };
+  const auto config = parse_config(with("\"1.5G\""), "sp.toml");
+  REQUIRE(config.ok());
+  CHECK(config->nodes.at(1).servers.at(9).table_memory == 3ull << 29);
+  for (const char* wrong : {"\"1k\"", "\"much\"", "64"})
+    CHECK(contains(faults_of(with(wrong)), "table_memory must be a"));
 }
 
 TEST_CASE("all faults of a configuration are reported at once, with their lines") {

@@ -107,8 +107,12 @@ TEST_CASE("pages are written home to make room when fresh entries fill more than
   }
   CHECK(put > 20);  // a page with one entry takes little
   const auto relief = pages.relief(1000);
-  CHECK(relief.size() == (put + 1) / 2);  // the others hold nothing that is committed
+  // The older half of those; every second one holds nothing that is committed.
+  CHECK(relief.size() >= put / 4);
+  CHECK(relief.size() <= put / 4 + 1);
+  CHECK(relief.front() == 0);
   for (const uint32_t page : relief) {
+    CHECK(page % 2 == 0);
     pages.begin_image(page);
     pages.end_image(page);
   }
