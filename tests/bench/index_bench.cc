@@ -59,9 +59,7 @@ class WithoutData final : public io::Disk {
 class Run {
  public:
   Run(io::RealHost& real, std::string path, uint64_t device_bytes)
-      : path_(std::move(path)), device_bytes_(device_bytes), load_{real, nullptr} {
-    load_.crc = crc64(load_.data.bytes());
-  }
+      : path_(std::move(path)), device_bytes_(device_bytes), load_{real} {}
   ~Run() {
     load_.store.reset();
     remove();

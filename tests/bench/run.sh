@@ -3,7 +3,7 @@
 #
 # Three servers, three copies, one disk each, on loopback: disks in memory, on tmpfs through io_uring, and in files of DISK_DIR (default: TMPDIR). The
 # volume and all places of the disks are written first. The floor of a row is the skeleton (the same processes, connections and bytes, and nothing else).
-# SECONDS_EACH=4: of each row. SKIP_FLOORS=1: without io_bench and sim_bench.
+# SECONDS_EACH=4: of each row. SKIP_FLOORS=1: without io_bench and sim_bench. INDEX_GIB=16: the size of the large disk.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
 build=$(cd "$root" && cd "${BUILD:-build}" && pwd)
@@ -106,4 +106,6 @@ END
 echo '```'
 [ -n "${SKIP_FLOORS:-}" ] || { io_bench "${DISK_DIR:-${TMPDIR:-/tmp}}"; sim_bench; }
 store_bench "$work/store.disk"
+index_bench "memory:$work/index.disk" "${INDEX_GIB:-16}"
 echo '```'
+[ "$(id -u)" -ne 0 ] || { echo && SECONDS_EACH=$((seconds > 6 ? seconds : 6)) "$root/tests/bench/failure.sh"; }

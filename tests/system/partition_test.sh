@@ -15,11 +15,8 @@ RANDOM=$((seed % 32768))
 
 dir=$(mktemp -d "${TMPDIR:-/tmp}/sp-partition.XXXXXX")
 export SP_CONFIG=$dir/cluster/sp.toml SP_NODE=4
-net=sp-$$- # of the namespaces NET1 to NET4 and NETswitch
+. "$root/tests/system/network.sh"
 clients=()
-# Not by `ip netns exec`: that makes a mount namespace, which would hold other tests' file systems.
-at() { nsenter --net="/run/netns/$net$1" "${@:2}"; }
-cluster() { at 4 env SP_NODE=4 "$root/examples/local-cluster.sh" "$@" --dir "$dir/cluster" --netns "$net"; }
 fail() { echo "partition_test: $*" >&2; exit 1; }
 wait_for() { for _ in $(seq 1200); do if eval "$1"; then return 0; fi; sleep 0.1; done; fail "never true: $1"; }
 
@@ -28,12 +25,7 @@ cleanup() {
   set +e
   trap '' INT TERM
   [ "$status" -eq 0 ] || { tail -n 12 "$dir"/cluster/log/*.log "$dir"/*.log; echo "partition_test: failed; replay with $0 $faults $seed"; } >&2
-  local name
-  for name in 1 2 3 4 switch; do
-    # Whoever is in a namespace is of this test.
-    ip netns pids "$net$name" 2>/dev/null | xargs -r kill -9 2>/dev/null
-    ip netns del "$net$name" 2>/dev/null
-  done
+  remove_network
   wait
   rm -rf "$dir"
   exit "$status"
@@ -41,29 +33,6 @@ cleanup() {
 trap cleanup EXIT
 trap 'exit 130' INT TERM
 
-mac() { printf '02:00:00:63:00:%02x' "$1"; }
-make_network() {
-  local node
-  ip netns add "${net}switch"
-  at switch ip link add name bridge type bridge
-  at switch ip link set bridge up
-  for node in 1 2 3 4; do
-    ip netns add "$net$node"
-    ip link add name port netns "$net$node" address "$(mac "$node")" type veth peer name "node$node" netns "${net}switch"
-    at switch ip link set "node$node" master bridge up
-    at "$node" ip link set lo up
-    at "$node" ip addr add "10.99.0.$node/24" dev port
-    at "$node" ip link set port up
-  done
-  for node in 1 2 3 4; do for other in 1 2 3 4; do [ "$node" = "$other" ] || open_way "$node" "$other"; done; done
-}
-# What one node sends to another goes to nobody, or arrives. The way back is another one.
-close_way() { at "$1" ip neigh replace "10.99.0.$2" lladdr 02:00:00:63:00:ff dev port nud permanent; }
-open_way() { at "$1" ip neigh replace "10.99.0.$2" lladdr "$(mac "$2")" dev port nud permanent; }
-isolate() { at switch bridge link set dev "node$1" state 0; }
-join() { at switch bridge link set dev "node$1" state 3; }
-
-process() { cat "$dir/cluster/run/$1.pid"; }
 healthy() { at 4 sp-status --wait healthy --timeout 240s >/dev/null || { at 4 sp-status || true; fail "not healthy again after: $1"; }; }
 # Longer than a lease, an election, and the second after which a silent node is down.
 a_while() { sleep "$((2 + RANDOM % 3))"; }
