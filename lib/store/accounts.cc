@@ -2,15 +2,29 @@
 
 #include <vector>
 
+#include "store/look_up.h"
 #include "store/store_impl.h"
 
 namespace sp::store {
+
+std::optional<Descriptor> look_up(const StoreImpl& store, uint32_t slot) {
+  if (!store.state().table().owned(slot)) return Descriptor{};
+  if (const Descriptor* entry = store.state().table().find(slot); entry != nullptr) return *entry;
+  const uint32_t page = SlotTable::page_of(slot);
+  Buffer home = Buffer::allocate(page_bytes);
+  const uint64_t offset = table_home_offset(store.superblock().layout, page,
+                                            store.state().table().durable_sequence(page));
+  if (!store.disk().peek(offset, home.mutable_bytes())) return std::nullopt;
+  const auto opened = store.loader().open_home(page, home.bytes());
+  if (!opened.ok()) return std::nullopt;
+  return opened->at(slot % disk::slots_per_table_page);
+}
 
 namespace {
 
 class Walk {
  public:
-  explicit Walk(StoreImpl& store)
+  explicit Walk(const StoreImpl& store)
       : store_(store), state_(store.state()), held_(state_.table().slot_count()) {}
 
   Accounts execute() {
@@ -51,7 +65,7 @@ class Walk {
   }
 
   void hold(uint32_t slot, ObjectId object, uint32_t block) {
-    const auto owner = store_.look_up(slot);
+    const auto owner = look_up(store_, slot);
     const bool named =
         !owner || (owner->used() && owner->object_id() == object && owner->block() == block);
     if ((!named || held_[slot] || state_.table().is_free(slot)) && out_.misplaced.empty())
@@ -90,25 +104,16 @@ std::string Accounts::difference() const {
 }
 
 Accounts accounts_of(const Store& store) {
-  return Walk(const_cast<StoreImpl&>(static_cast<const StoreImpl&>(store))).execute();
+  return Walk(static_cast<const StoreImpl&>(store)).execute();
 }
 
 ObjectState state_of(const Store& store, ObjectId id) {
-  auto& impl = const_cast<StoreImpl&>(static_cast<const StoreImpl&>(store));
-  ObjectState out;
-  out.object = id;
-  const Object* object = impl.state().find(id);
-  if (object == nullptr) return out;
-  out.set = object->set;
-  out.changed = object->changed;
-  for (uint32_t block = object->next_used(0); block < limits::blocks_per_object;
-       block = object->next_used(block + 1)) {
-    const auto owner = impl.look_up(object->slot(block));
+  const auto& impl = static_cast<const StoreImpl&>(store);
+  return impl.state().object_state(id, [&impl](uint32_t slot) {
+    const auto owner = look_up(impl, slot);
     SP_ASSERT(owner.has_value());
-    out.blocks.push_back(
-        {static_cast<uint16_t>(block), Version::from_packed(owner->version), owner->crc});
-  }
-  return out;
+    return *owner;
+  });
 }
 
 }  // namespace sp::store

@@ -42,6 +42,12 @@ struct Operation {
   Store::Done done;
 };
 
+// A slot that is nobody's, until the reads that were going on then are done.
+struct Releasing {
+  uint64_t read_number;
+  uint32_t slot;
+};
+
 struct ReadCall {
   uint64_t number = 0;
   ReadCall* newer = nullptr;
@@ -58,6 +64,24 @@ struct ReadCall {
   Status status;
   Callback<void(Result<std::vector<BlockRead>>)> done;
   Callback<void(Result<Buffer>, std::vector<uint64_t>)> done_undecided;
+};
+
+// Those that are going on, in the order in which they began, and memory for others.
+class ReadCalls {
+ public:
+  ReadCall* begin(ObjectId object, uint32_t first_block);
+  // Takes it out; it is empty, and to be given back, when its results have been taken.
+  void end(ReadCall* call);
+  void give_back(ReadCall* call) { free_.push_back(call); }
+  uint64_t newest() const { return number_; }  // the number of the last that began
+  bool any_up_to(uint64_t number) const { return oldest_ != nullptr && oldest_->number <= number; }
+  size_t open() const { return calls_.size() - free_.size(); }
+
+ private:
+  std::vector<std::unique_ptr<ReadCall>> calls_;  // all that were ever made
+  std::vector<ReadCall*> free_;
+  ReadCall *oldest_ = nullptr, *newest_ = nullptr;
+  uint64_t number_ = 0;
 };
 
 }  // namespace sp::store

@@ -4,6 +4,8 @@
 #include <map>
 
 #include "base/units.h"
+#include "store/look_up.h"
+#include "store/needs.h"
 #include "store/recovery.h"
 
 namespace sp::store {
@@ -307,12 +309,12 @@ void check(io::Host& host, std::unique_ptr<io::Disk> disk, const CheckOptions& o
 
 std::optional<Location> locate(const Store& store, ObjectId id, uint16_t block) {
   const auto& impl = static_cast<const StoreImpl&>(store);
-  const State& state = const_cast<StoreImpl&>(impl).state();
+  const State& state = impl.state();
   const Object* object = state.find(id);
   if (object == nullptr || block >= limits::blocks_per_object || object->slot(block) == no_slot)
     return std::nullopt;
   const uint32_t slot = object->slot(block);
-  const auto owner = impl.look_up(slot);
+  const auto owner = look_up(impl, slot);
   if (!owner) return std::nullopt;
   return Location{state.table().slot_offset(slot), Version::from_packed(owner->version), owner->crc,
                   impl.is_proven(slot), owner->lost()};
@@ -352,8 +354,8 @@ void locate(io::Host& host, std::unique_ptr<io::Disk> disk, BlockName block,
     }
     call->store = std::move(opened).value();
     auto& impl = static_cast<StoreImpl&>(*call->store);
-    std::vector<uint32_t> pages;
-    impl.state().need_block(call->block.object, call->block.block, pages);
+    Pages pages;
+    need_block(impl.state(), call->block.object, call->block.block, pages);
     impl.loader().load(impl.disk(), pages, [&host, call](Result<PagePins> loaded) {
       call->outcome = Error(Code::not_found, "the block holds no data on this disk");
       if (!loaded.ok())

@@ -31,6 +31,14 @@ static_assert(sizeof(LogPageHeader) == 80);
 constexpr uint64_t log_page_magic = 0x3130474f4c50532f;  // "/SPLOG01"
 // More pages than any disk writes in its life; so sums of lsns and counts of pages never wrap.
 constexpr uint64_t lsn_max = uint64_t{1} << 56;
+// Where the log goes on.
+struct LogPosition {
+  uint64_t next_lsn = 1;
+  uint64_t tail_lsn = 1;
+  uint32_t session = 0;   // of the last round
+  uint64_t void_lsn = 0;  // of the round that a crash tore; 0: none
+};
+
 constexpr size_t log_payload_bytes = page_bytes - sizeof(LogPageHeader);
 
 void seal_log_page(MutableBytes page, const disk::Superblock& superblock, LogPageHeader header);

@@ -23,18 +23,18 @@ bool aligned(Bytes bytes) {
 
 }  // namespace
 
-ReadCall* StoreImpl::new_read(ObjectId object, uint32_t first_block) {
-  if (reads_free_.empty()) {
-    reads_.push_back(std::make_unique<ReadCall>());
-    reads_free_.push_back(reads_.back().get());
+ReadCall* ReadCalls::begin(ObjectId object, uint32_t first_block) {
+  if (free_.empty()) {
+    calls_.push_back(std::make_unique<ReadCall>());
+    free_.push_back(calls_.back().get());
   }
-  ReadCall* call = reads_free_.back();
-  reads_free_.pop_back();
-  call->number = ++read_number_;
+  ReadCall* call = free_.back();
+  free_.pop_back();
+  call->number = ++number_;
   call->newer = nullptr;
-  call->older = read_newest_;
-  (read_newest_ != nullptr ? read_newest_->newer : read_oldest_) = call;
-  read_newest_ = call;
+  call->older = newest_;
+  (newest_ != nullptr ? newest_->newer : oldest_) = call;
+  newest_ = call;
   call->object = object;
   call->first_block = first_block;
   call->status = Status{};
@@ -42,9 +42,14 @@ ReadCall* StoreImpl::new_read(ObjectId object, uint32_t first_block) {
   return call;
 }
 
+void ReadCalls::end(ReadCall* call) {
+  (call->older != nullptr ? call->older->newer : oldest_) = call->newer;
+  (call->newer != nullptr ? call->newer->older : newest_) = call->older;
+}
+
 void StoreImpl::read(ObjectId id, uint16_t first_block, uint16_t block_count, MutableBytes into,
                      Callback<void(Result<std::vector<BlockRead>>)> done) {
-  ReadCall* call = new_read(id, first_block);
+  ReadCall* call = reads_.begin(id, first_block);
   call->done = std::move(done);
   call->into = into;
   if (failure_)
@@ -63,8 +68,8 @@ void StoreImpl::read(ObjectId id, uint16_t first_block, uint16_t block_count, Mu
 void StoreImpl::read_undecided(SetId set, Version version,
                                Callback<void(Result<Buffer>, std::vector<uint64_t>)> done) {
   const Undecided* write = state_.find_undecided(set, version);
-  ReadCall* call = new_read(write == nullptr ? ObjectId{} : write->record.object,
-                            write == nullptr ? 0 : write->record.first_block);
+  ReadCall* call = reads_.begin(write == nullptr ? ObjectId{} : write->record.object,
+                                write == nullptr ? 0 : write->record.first_block);
   call->done_undecided = std::move(done);
   if (failure_) {
     call->status = *failure_;
@@ -223,8 +228,7 @@ void StoreImpl::device_probed(Status status) {
 }
 
 void StoreImpl::finish_read(ReadCall* call) {
-  (call->older != nullptr ? call->older->newer : read_oldest_) = call->newer;
-  (call->newer != nullptr ? call->newer->older : read_newest_) = call->older;
+  reads_.end(call);
   const bool was_waited_for = !releasing_.empty();
   release_slots();
   auto done = std::move(call->done);
@@ -234,7 +238,7 @@ void StoreImpl::finish_read(ReadCall* call) {
   Status status = std::move(call->status);
   call->blocks.clear();
   call->slots.clear();
-  reads_free_.push_back(call);
+  reads_.give_back(call);
   if (was_waited_for && !queue_.empty()) wake();
   if (done) {
     if (status.ok())

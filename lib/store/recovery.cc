@@ -4,6 +4,7 @@
 
 #include "base/planted.h"
 #include "base/probe.h"
+#include "store/needs.h"
 #include "store/salvage.h"
 
 namespace sp::store {
@@ -544,12 +545,11 @@ void Recovery::replay_step() {
     Record record;
     while (replay_.record || replay_.cursor->next(record)) {
       if (!replay_.record) replay_.record = record;
-      std::vector<uint32_t> needed;
-      if (!state.table().pages().has_all()) state.need_replay(*replay_.record, needed);
+      Pages needed;
+      if (!state.table().pages().has_all()) need_to_replay(state, *replay_.record, needed);
       if (!needed.empty()) {
         SP_PROBE(store_replay_waits_for_table_pages);
-        std::sort(needed.begin(), needed.end());
-        needed.erase(std::unique(needed.begin(), needed.end()), needed.end());
+        sort_unique(needed);
         store_->loader().load(*device_, needed,
                               [self = shared_from_this()](Result<PagePins> loaded) {
                                 if (!loaded.ok()) return self->fail(std::move(loaded).error());
@@ -588,7 +588,7 @@ void Recovery::finish() {
 }
 
 void Recovery::start() {
-  StoreImpl::LogPosition position;
+  LogPosition position;
   position.tail_lsn = tail_;
   position.session = last_.session;
   position.void_lsn = void_lsn_;

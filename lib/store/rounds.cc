@@ -483,19 +483,17 @@ void StoreImpl::settle_commits() {
   for (const Commit& commit : round_commits_) {
     const uint32_t freed = state_.settle(commit);
     if (freed != no_slot && !SP_PLANTED_BUG(store_leaks_freed_slots))
-      releasing_.push_back({read_number_, freed});
+      releasing_.push_back({reads_.newest(), freed});
   }
   round_commits_.clear();
   release_slots();
 }
 
 void StoreImpl::release_slots() {
-  if (!releasing_.empty() && read_oldest_ != nullptr &&
-      read_oldest_->number <= releasing_.front().read_number)
+  if (!releasing_.empty() && reads_.any_up_to(releasing_.front().read_number))
     SP_PROBE(store_freed_slot_is_being_read);
-  while (!releasing_.empty() &&
-         (read_oldest_ == nullptr || read_oldest_->number > releasing_.front().read_number ||
-          SP_PLANTED_BUG(store_reuses_slots_being_read))) {
+  while (!releasing_.empty() && (!reads_.any_up_to(releasing_.front().read_number) ||
+                                 SP_PLANTED_BUG(store_reuses_slots_being_read))) {
     state_.table().release(releasing_.front().slot);
     releasing_.pop_front();
   }

@@ -136,29 +136,6 @@ bool State::has_undecided(ObjectId id, uint32_t first, uint32_t count) const {
   });
 }
 
-void State::need_block(ObjectId id, uint32_t block, std::vector<uint32_t>& pages) const {
-  const Object* object = find(id);
-  const uint32_t slot = object == nullptr ? no_slot : object->slot(block);
-  if (slot != no_slot && table_.find(slot) == nullptr) pages.push_back(SlotTable::page_of(slot));
-}
-
-void State::need_write(const WriteRecord& record, std::vector<uint32_t>& pages) const {
-  const Object* object = find(record.object);
-  if (object == nullptr || object->changed < record.version) return;
-  for (uint32_t i = 0; i < record.block_count; i++)
-    need_block(record.object, record.first_block + i, pages);
-}
-
-void State::need_unlisted(ObjectId id, Version changed, std::span<const std::byte> listed,
-                          std::vector<uint32_t>& pages) const {
-  const Object* object = find(id);
-  if (object == nullptr || object->changed <= changed) return;
-  for (uint32_t block = object->next_used(0); block < limits::blocks_per_object;
-       block = object->next_used(block + 1))
-    if ((std::to_integer<uint32_t>(listed[block / 8]) >> (block % 8) & 1) == 0)
-      need_block(id, block, pages);
-}
-
 uint64_t State::memory_bytes() const {
   uint64_t bytes = table_.memory_bytes() + chunks_.memory_bytes() +
                    commits_.capacity() * sizeof(Commit) + tombstones_.size() * 64;

@@ -18,66 +18,11 @@
 #include <vector>
 
 #include "store/index.h"
-#include "store/known_operations.h"
 #include "store/records.h"
+#include "store/set_state.h"
 #include "store/slot_table.h"
-#include "store/store.h"
 
 namespace sp::store {
-
-// The slots of one write; one or two of them without a heap allocation.
-class SlotList {
- public:
-  SlotList() = default;
-  explicit SlotList(std::span<const uint32_t> slots);
-  std::span<const uint32_t> view() const { return {many_ ? many_.get() : few_, count_}; }
-
- private:
-  uint32_t few_[2] = {no_slot, no_slot};
-  uint32_t count_ = 0;
-  std::unique_ptr<uint32_t[]> many_;
-};
-
-struct Undecided {
-  WriteRecord record;
-  SlotList slots;          // empty for a discard
-  uint64_t lsn = 0;        // of the newest log record that holds it
-  uint32_t growth = 0;     // blocks that hold nothing yet
-  bool overtaken = false;  // something older was logged behind it, see State::overtake
-  // Blocks of it that are decided in a version as new or newer by now. So that a decision, which
-  // takes effect at once, need not ask the slot table, of which only a part is in memory.
-  std::vector<uint16_t> superseded;
-};
-
-// A write that was decided though something older stands behind it in the log.
-struct SayAgain {
-  WriteRecord record;
-  SlotList slots;
-  uint64_t lsn = 0;  // of the record that holds it
-};
-
-struct SetState {
-  std::optional<SetRecord> record;
-  uint64_t record_lsn = 0;
-  Version decided;
-  uint64_t decided_lsn = 0;     // of the newest decide record; 0: none
-  bool decide_pending = false;  // `decided` has to be logged
-  bool decide_listed = false;   // and the store has noted so
-  Version forget;
-  bool forget_pending = false;
-  uint32_t drops_queued = 0;  // while not 0, decide waits in deferred_decide
-  Version deferred_decide;
-  std::deque<Undecided> undecided;  // ascending by version
-  std::deque<Undecided> dropping;   // given to a drop that is not durable yet
-  KnownOperations operations;
-  std::map<ObjectId, Object*> objects;
-};
-
-struct Commit {
-  uint32_t commit_slot = no_slot;
-  uint32_t free_slot = no_slot;
-  uint64_t lsn = 0;  // of the record that caused it
-};
 
 class State {
  public:
@@ -95,7 +40,7 @@ class State {
 
   // questions
   // The version that a write of this block must exceed: what is stored and decided, or was
-  // discarded. Its entry has to be in memory: see below.
+  // discarded. Its entry has to be in memory (needs.h).
   static Version stored_version(const State& state, const Object* object, uint32_t block);
   bool is_known(const WriteRecord& record) const;  // nothing of it is newer than what is here
   uint32_t growth_of(const WriteRecord& record) const;
@@ -108,16 +53,9 @@ class State {
   size_t object_count() const { return objects_.size(); }
   const std::map<VolumeId, uint32_t>& volumes() const { return volumes_; }
   uint64_t memory_bytes() const;
-
-  // Table pages that have to be in memory before something takes effect, or is compared with what
-  // is here, and are not: added to `pages`. Decisions, drops and removals need none. Newer than
-  // what the object has ever seen: then nothing need be compared.
-  void need_write(const WriteRecord& record, std::vector<uint32_t>& pages) const;
-  void need_block(ObjectId object, uint32_t block, std::vector<uint32_t>& pages) const;
-  // For finish_recovered.
-  void need_unlisted(ObjectId object, Version changed, std::span<const std::byte> listed,
-                     std::vector<uint32_t>& pages) const;
-  void need_replay(const Record& record, std::vector<uint32_t>& pages) const;
+  // `owner_of(slot)`: what the table says of it.
+  template <class OwnerOf>
+  ObjectState object_state(ObjectId object, const OwnerOf& owner_of) const;
 
   // effects of records. Slots of data are claimed before.
   // A write that `decide` was already told of is visible at once.
@@ -199,6 +137,23 @@ class State {
   uint64_t undecided_growth_ = 0;
   uint64_t undecided_log_bytes_ = 0;
 };
+
+template <class OwnerOf>
+ObjectState State::object_state(ObjectId id, const OwnerOf& owner_of) const {
+  ObjectState out;
+  out.object = id;
+  const Object* object = find(id);
+  if (object == nullptr) return out;
+  out.set = object->set;
+  out.changed = object->changed;
+  for (uint32_t block = object->next_used(0); block < limits::blocks_per_object;
+       block = object->next_used(block + 1)) {
+    const Descriptor owner = owner_of(object->slot(block));
+    out.blocks.push_back(
+        {static_cast<uint16_t>(block), Version::from_packed(owner.version), owner.crc});
+  }
+  return out;
+}
 
 Descriptor make_descriptor(ObjectId object, SetId set, uint32_t block, Version version,
                            uint64_t crc, bool lost = false);

@@ -116,38 +116,6 @@ Status State::replay_placed(const Record& record, uint64_t lsn) {
   return {};
 }
 
-void State::need_replay(const Record& record, std::vector<uint32_t>& pages) const {
-  switch (record.kind) {
-    case RecordKind::write: need_write(write_record_of(record), pages); break;
-    case RecordKind::recovered:
-    case RecordKind::repair: {
-      const auto head = record.head<ObjectBody>();
-      for (size_t i = 0; i < head.count; i++)
-        need_block({head.volume, head.object}, record.entry<ObjectBody, RecoveredEntry>(i).block,
-                   pages);
-      break;
-    }
-    case RecordKind::applied: {
-      const auto head = record.head<ObjectBody>();
-      need_unlisted({head.volume, head.object}, Version::from_packed(head.version),
-                    record.body.subspan(sizeof head), pages);
-      break;
-    }
-    case RecordKind::tombstone: {
-      const auto head = record.head<ObjectBody>();
-      const Object* object = find({head.volume, head.object});
-      for (size_t i = 0; object != nullptr && i < head.count; i++) {
-        const auto range = record.entry<ObjectBody, RangeEntry>(i);
-        for (uint32_t block = range.first_block;
-             block < uint32_t{range.first_block} + range.block_count; block++)
-          need_block(object->id, block, pages);
-      }
-      break;
-    }
-    default: break;
-  }
-}
-
 Status State::replay(const Record& record, uint64_t lsn) {
   Status status;
   switch (record.kind) {

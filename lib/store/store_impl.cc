@@ -346,8 +346,7 @@ Stats StoreImpl::stats() const {
       state_.memory_bytes() + (home_images_.size() + size_t{builder_.pages_max()} * page_bytes);
   stats.table_bytes = state_.table().pages().bytes();
   stats.device_bytes_written = device_bytes_written_;
-  stats.calls_open =
-      operations_.size() - operations_free_.size() + reads_.size() - reads_free_.size();
+  stats.calls_open = operations_.size() - operations_free_.size() + reads_.open();
   return stats;
 }
 

@@ -1,12 +1,12 @@
 // StoreImpl: the running store. Calls queue up; all that came while one round was in flight form
 // the next. Effects on State happen when the round is durable, in the order of the calls. Reclaim,
 // in the background, frees the log: it says sticky state again, writes dirty table pages home, and
-// then moves the tail. Split over store_impl.cc (calls), rounds.cc, reads.cc and reclaim.cc; made
+// then moves the tail. What needs slot table entries that are not in memory waits for them
+// (waits.cc). Split over store_impl.cc (calls), rounds.cc, waits.cc, reads.cc and reclaim.cc; made
 // by Recovery (recovery.h).
 #pragma once
 #include <deque>
 #include <memory>
-#include <string>
 #include <unordered_map>
 #include <vector>
 
@@ -59,18 +59,11 @@ class StoreImpl final : public Store {
 
   // For recovery and check, before the store is handed out.
   State& state() { return state_; }
-  io::Disk& disk() { return *disk_; }
+  const State& state() const { return state_; }
+  io::Disk& disk() const { return *disk_; }
   TableLoader& loader() { return loader_; }
-  // For checkers: as if all entries were in memory. Nothing of a slot whose entry is not, and
-  // whose disk cannot be looked into (io::Disk::peek).
-  std::optional<Descriptor> look_up(uint32_t slot) const;
+  const TableLoader& loader() const { return loader_; }
   const disk::Superblock& superblock() const { return superblock_; }
-  struct LogPosition {
-    uint64_t next_lsn = 1;
-    uint64_t tail_lsn = 1;
-    uint32_t session = 0;   // of the last round
-    uint64_t void_lsn = 0;  // of the round that a crash tore; 0: none
-  };
   const LogPosition& log_position() const { return recovered_; }
   // False while a crash would leave it open whether the round that wrote this slot was torn: until
   // a later round is durable. What happens to its content meanwhile cannot be told from that.
@@ -92,9 +85,7 @@ class StoreImpl final : public Store {
 
   // what has to be in memory first
   bool is_ready(const Operation& operation);
-  void need(const Operation& operation, bool takes_effect, std::vector<uint32_t>& pages) const;
   void settle_round();
-  ObjectState state_of(ObjectId object) const;
 
   // rounds
   enum class Taken : uint8_t { yes, wait };
@@ -125,7 +116,6 @@ class StoreImpl final : public Store {
   // reads
   void take_owner(ReadCall* call, uint32_t index, const Descriptor& owner);
   void load_owners(ReadCall* call);
-  ReadCall* new_read(ObjectId object, uint32_t first_block);
   void start_read(ReadCall* call, Bytes alignment_of);
   void read_step(ReadCall* call, Status status);
   void verify_read(ReadCall* call);
@@ -186,17 +176,10 @@ class StoreImpl final : public Store {
   PagePins front_pins_, round_pins_, images_pins_;
 
   // slots that are nobody's, until the reads that were going on then are done
-  struct Releasing {
-    uint64_t read_number;
-    uint32_t slot;
-  };
   std::deque<Releasing> releasing_;
 
   // reads
-  std::vector<std::unique_ptr<ReadCall>> reads_;
-  std::vector<ReadCall*> reads_free_;
-  ReadCall *read_oldest_ = nullptr, *read_newest_ = nullptr;
-  uint64_t read_number_ = 0;
+  ReadCalls reads_;
   std::vector<ReadCall*> unreadable_;  // until it is known whether the device still lives
   Buffer probe_page_;
 
@@ -205,10 +188,8 @@ class StoreImpl final : public Store {
   Reclaim reclaim_ = Reclaim::idle;
   uint64_t reclaim_target_ = 0;
   std::vector<uint32_t> reclaim_pages_;  // with an open intent, image not yet written
-  size_t reclaim_at_ = 0;
-  bool relief_ = false;  // table pages are written home to make room in memory
-  uint32_t reclaim_outstanding_ = 0;
-  bool reclaim_flushing_ = false;
+  size_t reclaim_at_ = 0, reclaim_outstanding_ = 0;
+  bool reclaim_flushing_ = false, relief_ = false;  // relief: of the table's share of memory
   Buffer home_images_;
   std::vector<Done> checkpoints_waiting_, checkpoints_active_;
 

@@ -67,9 +67,8 @@ event='kill -9 "$(process serve2)"'
 row "a server is killed" 'cluster start 2 >/dev/null'
 event='isolate 2'
 row "a node is cut off" 'join 2'
-leads=$(leader)
-event='isolate "$leads"'
-row "the node that leads is cut off" 'join "$leads"; healthy; leads=$(leader)'
+event='leads=$(leader); isolate "$leads"'
+row "the node that leads is cut off" 'join "$leads"'
 
 # What a node missed, and what comes to it when it is back.
 write_some() { at 4 sp-bench bench --yes --reads 0 --pattern sequential --block 1M --depth 8 --ramp 0s --time 10m --operations "$1" >/dev/null 2>&1; }

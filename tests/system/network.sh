@@ -1,5 +1,7 @@
+#!/usr/bin/env bash
 # Sourced by scripts that run a cluster of real processes, each node in a network namespace of its own: 10.99.0.N for node N, nodes 1 to 4, over one
 # bridge. Wants $root, $dir, and to be root; `remove_network` ends whatever is in the namespaces, and removes them.
+: "${root:?}" "${dir:?}"
 net=sp-$$- # of the namespaces NET1 to NET4 and NETswitch
 
 # Not by `ip netns exec`: that makes a mount namespace, which would hold other tests' file systems.

@@ -1,0 +1,27 @@
+// Needs: which pages of the slot table have to be in memory, and are not, before something takes
+// effect or is compared with what is here. They are added to `pages`. Most writes need nothing,
+// being newer than anything that their object has seen; decisions, drops and removals never do.
+// What is needed is looked at when a call is taken into a round, and once more before the round
+// takes effect, because decisions come in between. Plain functions of State.
+#pragma once
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "store/calls.h"
+#include "store/state.h"
+
+namespace sp::store {
+
+using Pages = std::vector<uint32_t>;
+
+void need_block(const State& state, ObjectId object, uint32_t block, Pages& pages);
+void need_object(const State& state, ObjectId object, Pages& pages);
+// Of a call that is to be taken into a round.
+void need_to_take(const State& state, const Operation& operation, Pages& pages);
+// Of a round that is to take effect: of the calls in it that are effective.
+void need_of_round(const State& state, std::span<Operation* const> round, Pages& pages);
+void need_to_replay(const State& state, const Record& record, Pages& pages);
+void sort_unique(Pages& pages);
+
+}  // namespace sp::store

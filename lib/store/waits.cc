@@ -1,0 +1,68 @@
+// Where StoreImpl waits for pages of the slot table: before a call is taken, before a round takes
+// effect, and to tell the state of an object. What they need: needs.h.
+#include "base/probe.h"
+#include "store/needs.h"
+#include "store/store_impl.h"
+
+namespace sp::store {
+
+// Whether the call at the front of the queue can be taken now; else its pages are on their way.
+bool StoreImpl::is_ready(const Operation& operation) {
+  if (front_loading_) return false;
+  if (state_.table().pages().has_all()) return true;
+  Pages pages;
+  need_to_take(state_, operation, pages);
+  if (pages.empty()) return true;
+  SP_PROBE(store_call_waits_for_table_pages);
+  sort_unique(pages);
+  front_loading_ = true;
+  loader_.load(*disk_, pages, [this](Result<PagePins> loaded) {
+    front_loading_ = false;
+    if (!loaded.ok()) return fail(std::move(loaded).error());
+    front_pins_ = std::move(loaded).value();
+    pump();
+  });
+  return false;
+}
+
+void StoreImpl::settle_round() {
+  if (state_.table().pages().has_all()) return round_durable();
+  Pages pages;
+  need_of_round(state_, round_operations_, pages);
+  if (pages.empty()) return round_durable();
+  SP_PROBE(store_round_waits_for_table_pages);
+  sort_unique(pages);
+  loader_.load(*disk_, pages, [this](Result<PagePins> loaded) {
+    if (failure_) return;
+    if (!loaded.ok()) return fail(std::move(loaded).error());
+    round_pins_ = std::move(loaded).value();
+    settle_round();
+  });
+}
+
+void StoreImpl::object_state(ObjectId id, Callback<void(Result<ObjectState>)> done) {
+  struct Call {
+    ObjectId id;
+    Callback<void(Result<ObjectState>)> done;
+  };
+  auto call = std::make_unique<Call>(Call{id, std::move(done)});
+  Pages pages;
+  need_object(state_, id, pages);
+  sort_unique(pages);
+  loader_.load(*disk_, pages, [this, call = std::move(call)](Result<PagePins> loaded) {
+    if (!loaded.ok() && !failure_) {
+      const auto alive = alive_;
+      fail(loaded.error());
+      if (!*alive) return;
+    }
+    if (failure_) return call->done.call_once(*failure_);
+    // Blocks that were written meanwhile have their entries in memory, or had.
+    Pages missing;
+    need_object(state_, call->id, missing);
+    if (!missing.empty()) return object_state(call->id, std::move(call->done));
+    call->done.call_once(state_.object_state(
+        call->id, [this](uint32_t slot) { return state_.table().descriptor(slot); }));
+  });
+}
+
+}  // namespace sp::store
