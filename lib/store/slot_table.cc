@@ -51,7 +51,8 @@ SlotTable::SlotTable(const disk::Superblock& superblock, size_t pages_bytes_max)
       dirty_(page_count()),
       intents_(page_count()),
       open_(page_count()),
-      owned_((size_t{slot_count_} + 63) / 64) {}
+      owned_(slot_count_),
+      free_(slot_count_) {}
 
 const Descriptor& SlotTable::descriptor(uint32_t slot) const {
   SP_ASSERT_OP(slot, <, slot_count_);
@@ -66,7 +67,7 @@ void SlotTable::claim(uint32_t slot, const Descriptor& owner) {
   Descriptor entry = owner;
   entry.block_and_flags |= Descriptor::flag_used | Descriptor::flag_uncommitted;
   pages_.put(slot, entry);
-  owned_[slot / 64] |= uint64_t{1} << (slot % 64);
+  owned_.set(slot);
   if (entry.lost()) lost_.emplace(slot, entry);
 }
 
@@ -87,7 +88,7 @@ void SlotTable::clear(uint32_t slot, uint64_t lsn) {
   else
     pages_.drop_fresh(slot);
   if (!lost_.empty()) lost_.erase(slot);
-  owned_[slot / 64] &= ~(uint64_t{1} << (slot % 64));
+  owned_.clear(slot);
 }
 
 std::optional<uint32_t> SlotTable::allocate() {
@@ -95,7 +96,7 @@ std::optional<uint32_t> SlotTable::allocate() {
   // The rest of the cursor's word, then the next word that has one, by the summary; at most one
   // lap.
   size_t word = cursor_ / 64;
-  uint64_t bits = word < free_.size() ? free_[word] & (~uint64_t{0} << (cursor_ % 64)) : 0;
+  uint64_t bits = word < free_.words() ? free_.word(word) & (~uint64_t{0} << (cursor_ % 64)) : 0;
   if (bits == 0) {
     size_t at = (word + 1) / 64;
     uint64_t words = at < summary_.size() ? summary_[at] & (~uint64_t{0} << ((word + 1) % 64)) : 0;
@@ -105,11 +106,11 @@ std::optional<uint32_t> SlotTable::allocate() {
       words = summary_[at];
     }
     word = at * 64 + static_cast<size_t>(std::countr_zero(words));
-    bits = free_[word];
+    bits = free_.word(word);
   }
   const auto slot = static_cast<uint32_t>(word * 64 + static_cast<size_t>(std::countr_zero(bits)));
-  free_[word] &= ~(uint64_t{1} << (slot % 64));
-  if (free_[word] == 0) summary_[word / 64] &= ~(uint64_t{1} << (word % 64));
+  free_.clear(slot);
+  if (free_.word(word) == 0) summary_[word / 64] &= ~(uint64_t{1} << (word % 64));
   free_count_--;
   cursor_ = slot + 1;
   return slot;
@@ -118,24 +119,23 @@ std::optional<uint32_t> SlotTable::allocate() {
 void SlotTable::release(uint32_t slot) {
   SP_ASSERT(!owned(slot));
   SP_ASSERT(!is_free(slot));
-  free_[slot / 64] |= uint64_t{1} << (slot % 64);
+  free_.set(slot);
   summary_[slot / 4096] |= uint64_t{1} << (slot / 64 % 64);
   free_count_++;
 }
 
 void SlotTable::rebuild_free() {
-  free_.resize(owned_.size());
-  free_count_ = 0;
+  free_ = SlotBits(slot_count_, true);
+  free_count_ = slot_count_;
   cursor_ = 0;
-  for (size_t word = 0; word < free_.size(); word++) {
-    free_[word] = ~owned_[word];
-    if (word + 1 == free_.size() && slot_count_ % 64 != 0)
-      free_[word] &= (uint64_t{1} << (slot_count_ % 64)) - 1;
-    free_count_ += static_cast<uint32_t>(std::popcount(free_[word]));
+  summary_.assign((free_.words() + 63) / 64, 0);
+  for (size_t word = 0; word < free_.words(); word++) {
+    for (uint64_t owned = owned_.word(word); owned != 0; owned &= owned - 1) {
+      free_.clear(static_cast<uint32_t>(word * 64 + static_cast<size_t>(std::countr_zero(owned))));
+      free_count_--;
+    }
+    if (free_.word(word) != 0) summary_[word / 64] |= uint64_t{1} << (word % 64);
   }
-  summary_.assign((free_.size() + 63) / 64, 0);
-  for (size_t word = 0; word < free_.size(); word++)
-    if (free_[word] != 0) summary_[word / 64] |= uint64_t{1} << (word % 64);
 }
 
 void SlotTable::mark_dirty(uint32_t page, uint64_t lsn) {
@@ -186,7 +186,7 @@ void SlotTable::home_written(uint32_t page) {
 }
 
 void SlotTable::load_entry(uint32_t slot, const Descriptor& entry) {
-  owned_[slot / 64] |= uint64_t{1} << (slot % 64);
+  owned_.set(slot);
   if (entry.lost()) lost_[slot] = entry;
 }
 
@@ -197,8 +197,8 @@ void SlotTable::load_page_state(uint32_t page, uint64_t sequence, uint64_t inten
 
 uint64_t SlotTable::memory_bytes() const {
   return pages_.memory_bytes() + sequences_.size() * 8 + open_.size() / 8 + dirty_.memory_bytes() +
-         intents_.memory_bytes() + (owned_.size() + free_.size() + summary_.size()) * 8 +
-         lost_.size() * 80;
+         intents_.memory_bytes() + owned_.memory_bytes() + free_.memory_bytes() +
+         summary_.size() * 8 + lost_.size() * 80;
 }
 
 }  // namespace sp::store

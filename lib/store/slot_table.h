@@ -20,6 +20,7 @@
 #include "disk/superblock.h"
 #include "store/lsn_index.h"
 #include "store/records.h"
+#include "store/slot_bits.h"
 #include "store/table_pages.h"
 
 namespace sp::store {
@@ -62,7 +63,7 @@ class SlotTable {
   uint64_t slot_offset(uint32_t slot) const {
     return superblock_.layout.data_offset + uint64_t{slot} * 4096;
   }
-  bool owned(uint32_t slot) const { return (owned_[slot / 64] >> (slot % 64) & 1) != 0; }
+  bool owned(uint32_t slot) const { return owned_.test(slot); }
   // Null when its entry is not in memory. Of a slot that is nobody's: the last owner, as long as it
   // is not free.
   const Descriptor* find(uint32_t slot) const { return pages_.find(slot); }
@@ -80,7 +81,7 @@ class SlotTable {
   std::optional<uint32_t> allocate();
   void release(uint32_t slot);
   uint32_t free_count() const { return free_count_; }
-  bool is_free(uint32_t slot) const { return (free_[slot / 64] >> (slot % 64) & 1) != 0; }
+  bool is_free(uint32_t slot) const { return free_.test(slot); }
   void rebuild_free();  // after recovery: what has no owner is free
 
   // homes
@@ -128,9 +129,8 @@ class SlotTable {
   std::vector<bool> open_;
   std::map<uint32_t, Descriptor> lost_;
 
-  std::vector<uint64_t> owned_;    // bit per slot
-  std::vector<uint64_t> free_;     // bit per slot
-  std::vector<uint64_t> summary_;  // bit per word of free_ that has a free slot
+  SlotBits owned_, free_;
+  std::vector<uint64_t> summary_;  // bit per 64 slots of which one is free
   uint32_t free_count_ = 0;
   uint32_t cursor_ = 0;
 };

@@ -8,6 +8,7 @@
 #include "io/random.h"
 #include "store/index.h"
 #include "store/lsn_index.h"
+#include "store/slot_bits.h"
 #include "store/table_pages.h"
 
 using namespace sp;
@@ -155,6 +156,33 @@ TEST_CASE("the oldest log page of each table page, against a map, over the end o
     }
     const auto known = model.find(page);
     REQUIRE(index.at(page) == (known == model.end() ? 0 : known->second));
+  }
+}
+
+TEST_CASE("bits of slots, against a vector, and none of them in memory where they are alike") {
+  io::SeededRandom random(3);
+  for (const bool begin : {false, true}) {
+    constexpr uint32_t count = 4096 * 5 + 77;
+    SlotBits bits(count, begin);
+    std::vector<bool> model(count, begin);
+    CHECK(bits.memory_bytes() < 100);
+    for (int step = 0; step < 300; step++) {
+      const auto first = static_cast<uint32_t>(random.below(count));
+      const auto end = static_cast<uint32_t>(
+          std::min<uint64_t>(count, first + 1 + random.below(step % 3 == 0 ? 9000 : 70)));
+      const bool value = random.below(2) == 0;
+      for (uint32_t slot = first; slot < end; slot++) {
+        value ? bits.set(slot) : bits.clear(slot);
+        model[slot] = value;
+      }
+      for (uint32_t slot = 0; slot < count; slot++) REQUIRE(bits.test(slot) == model[slot]);
+      for (uint32_t slot = count; slot < bits.words() * 64; slot++)
+        REQUIRE((bits.word(slot / 64) >> (slot % 64) & 1) == 0);
+    }
+    for (uint32_t slot = 0; slot < count; slot++) bits.set(slot);
+    CHECK(bits.memory_bytes() < 100);
+    for (uint32_t slot = 0; slot < count; slot++) bits.clear(slot);
+    CHECK(bits.memory_bytes() < 100);
   }
 }
 
