@@ -281,7 +281,7 @@ void Joiner::read_run(std::shared_ptr<Chunk> chunk) {
     const uint32_t draw = SP_BUGGIFY(serve_recovery_pauses, host);
     if (draw == 0) return send_chunk(std::move(chunk));
     return host.reactor.later(
-        std::chrono::milliseconds(1 + draw % 200),
+        std::chrono::milliseconds(1 + draw % 50),
         [weak = primary_.weak_from_this(), disk = disk_, round = round_, chunk] {
           SP_JOINER_OR_RETURN(joiner);
           joiner->send_chunk(chunk);

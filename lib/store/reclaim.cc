@@ -244,6 +244,7 @@ void StoreImpl::write_homes() {
     table.take_image(reclaim_pages_[i], home_images_.mutable_bytes().subspan(
                                             (i - reclaim_at_) * page_bytes, page_bytes));
   images_pins_.release();
+  table.pages().trim();
   const auto offset_of = [&](size_t i) {
     return table_home_offset(superblock_.layout, reclaim_pages_[i],
                              table.state(reclaim_pages_[i]).sequence);
@@ -276,7 +277,6 @@ void StoreImpl::homes_step(Status status) {
   reclaim_flushing_ = false;
   for (const uint32_t page : reclaim_pages_) state_.table().home_written(page);
   reclaim_pages_.clear();
-  state_.table().pages().trim();
   tail_ = std::max(tail_, reclaim_target_);
   reclaim_ = Reclaim::publishing;
   want_round_ = true;

@@ -608,7 +608,8 @@ void StoreImpl::decided(SetId id) {
 
 void StoreImpl::fail(Error error) {
   if (failure_) return;
-  failure_ = std::move(error);
+  // What a disk has lost of itself says nothing of blocks, which other copies have.
+  failure_ = error.code() == Code::damaged ? Error(Code::io, error.message()) : std::move(error);
   lazy_timer_.cancel();
   host_.log.error("store failed: the disk has to be retired",
                   {{"disk", superblock_.disk}, {"error", failure_->message()}});

@@ -89,15 +89,18 @@ void TableLoader::start_reads(io::Disk& disk) {
 }
 
 void TableLoader::start(io::Disk& disk, Read& read) {
-  // Its home is not written to meanwhile: that takes the whole page.
-  salvage(disk,
-          table_home_offset(superblock_.layout, read.page, table_.durable_sequence(read.page)),
+  read.sequence = table_.durable_sequence(read.page);
+  salvage(disk, table_home_offset(superblock_.layout, read.page, read.sequence),
           read.buffer.mutable_bytes(),
           [this, &disk, &read](Status status) { finish(disk, read, std::move(status)); });
 }
 
 void TableLoader::finish(io::Disk& disk, Read& read, Status status) {
-  if (status.ok()) {
+  if (table_.pages().is_whole(read.page)) {
+    status = Status();  // all of it was put, and its homes may be written to
+  } else if (read.sequence != table_.durable_sequence(read.page)) {
+    return start(disk, read);  // a newer home became durable meanwhile
+  } else if (status.ok()) {
     const auto home = open_home(read.page, read.buffer.bytes());
     if (!home.ok() && !std::exchange(read.again, true)) return start(disk, read);
     if (home.ok())

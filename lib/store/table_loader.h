@@ -57,7 +57,8 @@ class TableLoader {
   };
   struct Read {
     uint32_t page = 0;
-    bool again = false;
+    uint64_t sequence = 0;  // of the home that is read
+    bool again = false;     // it was not what it should be once
     Buffer buffer;
     std::vector<Wait*> waits;
   };

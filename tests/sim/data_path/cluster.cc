@@ -148,6 +148,7 @@ void DataCluster::start_server(ServerProcess& process) {
   server.listen = {process.ip, server_port};
   server.disk_paths = process.paths;
   server.tuning = options.serve;
+  server.store = options.store;
   auto started = serve::Server::start(process.host->host(), std::move(server), *process.member);
   SP_ASSERT(started.ok());
   process.server = std::move(started).value();

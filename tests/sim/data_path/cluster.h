@@ -28,6 +28,7 @@ struct ClusterOptions {
   uint32_t readers = 0;  // further clients, that read it
   WorkloadOptions work;
   serve::Tuning serve;
+  store::Options store;
   client::Tuning client;
   io::SimOptions world;
   FakeControlOptions control;

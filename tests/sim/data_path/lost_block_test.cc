@@ -81,6 +81,29 @@ TEST_CASE("a device that is dead retires its disk when it is read, and another p
   CHECK_EQ(*rig.read(1), 12);
 }
 
+TEST_CASE(
+    "a disk that has lost the page of its slot table that tells of a block is given up, and "
+    "another "
+    "primary answers") {
+  ClusterOptions options = quiet();
+  options.store.table_bytes_max = 1;
+  Rig rig(options);
+  REQUIRE(rig.write(1, 11).ok());
+  std::optional<Status> at_home;
+  rig.servers[0].server->checkpoint([&](Status status) { at_home = std::move(status); });
+  REQUIRE(rig.world.run_until([&] { return at_home.has_value(); }, seconds(10)));
+  REQUIRE(at_home->ok());
+  rig.world.run_for(seconds(1));
+  const auto layout = disk::plan_layout(options.disk_bytes);
+  REQUIRE(layout.ok());
+  rig.world.disks().corrupt(rig.servers[0].paths[0], layout->table_offset, layout->table_bytes);
+  CHECK_EQ(*rig.read(1), 11);
+  CHECK(rig.servers[0].server->disks().empty());
+  CHECK_EQ(rig.sum(&serve::Counters::blocks_lost), 0);
+  REQUIRE(rig.write(1, 12).ok());
+  CHECK_EQ(*rig.read(1), 12);
+}
+
 TEST_CASE("reads wait while all devices of a set are dead, and are answered once one is back") {
   Rig rig(quiet());
   REQUIRE(rig.write(1, 11).ok());

@@ -17,6 +17,7 @@ ClusterOptions draw_options(uint64_t seed) {
   io::SeededRandom random(seed * 0x9e3779b97f4a7c15ull);
   ClusterOptions options;
   options.servers = 3 + static_cast<uint32_t>(random.below(2));
+  if (seed % 3 == 1) options.store.table_bytes_max = 9000;  // about two pages of it
   options.disks_per_server = 1 + static_cast<uint32_t>(random.below(2));
   options.sets = 1u << random.below(3);
   options.clients = 1 + static_cast<uint32_t>(random.below(2));
