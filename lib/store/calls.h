@@ -7,6 +7,7 @@
 #include "base/buffer.h"
 #include "store/records.h"
 #include "store/store.h"
+#include "store/table_loader.h"
 
 namespace sp::store {
 
@@ -40,6 +41,12 @@ struct Operation {
   bool effective = false;  // has records in the log
   Status outcome;
   Store::Done done;
+};
+
+struct StateCall {
+  ObjectId id;
+  Callback<void(Result<ObjectState>)> done;
+  std::vector<PagePins> pins;
 };
 
 // A slot that is nobody's, until the reads that were going on then are done.

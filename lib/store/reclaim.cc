@@ -235,7 +235,7 @@ void StoreImpl::write_homes() {
     loader_.load(*disk_, batch, [this](Result<PagePins> loaded) {
       if (failure_) return;
       if (!loaded.ok()) return fail(std::move(loaded).error());
-      images_pins_ = std::move(loaded).value();
+      images_pins_.push_back(std::move(loaded).value());
       write_homes();
     });
     return;
@@ -243,7 +243,7 @@ void StoreImpl::write_homes() {
   for (size_t i = reclaim_at_; i < end; i++)
     table.take_image(reclaim_pages_[i], home_images_.mutable_bytes().subspan(
                                             (i - reclaim_at_) * page_bytes, page_bytes));
-  images_pins_.release();
+  images_pins_.clear();
   table.pages().trim();
   const auto offset_of = [&](size_t i) {
     return table_home_offset(superblock_.layout, reclaim_pages_[i],

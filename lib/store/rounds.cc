@@ -104,7 +104,7 @@ void StoreImpl::form_round() {
     Operation* taken = queue_.front();
     round_operations_.push_back(taken);
     queue_.pop_front();
-    front_pins_.release();
+    front_pins_.clear();
     // What follows a removal has to be compared with the state after it.
     if (taken->kind == Operation::Kind::remove_set || taken->kind == Operation::Kind::remove_volume)
       break;
@@ -553,7 +553,7 @@ void StoreImpl::round_durable() {
     acknowledged |= operation->effective;
     apply(*operation);
   }
-  round_pins_.release();
+  round_pins_.clear();
   state_.table().pages().trim();
   staging_.clear();
   round_active_ = false;

@@ -15,7 +15,6 @@
 #include "store/round.h"
 #include "store/state.h"
 #include "store/store.h"
-#include "store/table_loader.h"
 
 namespace sp::store {
 
@@ -83,9 +82,10 @@ class StoreImpl final : public Store {
   uint64_t user_slots() const;
   uint64_t object_limit() const;
 
-  // what has to be in memory first
+  // waits for table pages
   bool is_ready(const Operation& operation);
   void settle_round();
+  void tell_state(std::unique_ptr<StateCall> call);
 
   // rounds
   enum class Taken : uint8_t { yes, wait };
@@ -173,7 +173,7 @@ class StoreImpl final : public Store {
 
   // table pages in memory for what waits for them
   bool front_loading_ = false;
-  PagePins front_pins_, round_pins_, images_pins_;
+  std::vector<PagePins> front_pins_, round_pins_, images_pins_;
 
   // slots that are nobody's, until the reads that were going on then are done
   std::deque<Releasing> releasing_;

@@ -1,5 +1,6 @@
 // Where StoreImpl waits for pages of the slot table: before a call is taken, before a round takes
-// effect, and to tell the state of an object. What they need: needs.h.
+// effect, and to tell the state of an object. What they need: needs.h. When that changed while they
+// waited they wait again, and keep what they have.
 #include "base/probe.h"
 #include "store/needs.h"
 #include "store/store_impl.h"
@@ -19,7 +20,7 @@ bool StoreImpl::is_ready(const Operation& operation) {
   loader_.load(*disk_, pages, [this](Result<PagePins> loaded) {
     front_loading_ = false;
     if (!loaded.ok()) return fail(std::move(loaded).error());
-    front_pins_ = std::move(loaded).value();
+    front_pins_.push_back(std::move(loaded).value());
     pump();
   });
   return false;
@@ -35,31 +36,33 @@ void StoreImpl::settle_round() {
   loader_.load(*disk_, pages, [this](Result<PagePins> loaded) {
     if (failure_) return;
     if (!loaded.ok()) return fail(std::move(loaded).error());
-    round_pins_ = std::move(loaded).value();
+    round_pins_.push_back(std::move(loaded).value());
     settle_round();
   });
 }
 
 void StoreImpl::object_state(ObjectId id, Callback<void(Result<ObjectState>)> done) {
-  struct Call {
-    ObjectId id;
-    Callback<void(Result<ObjectState>)> done;
-  };
-  auto call = std::make_unique<Call>(Call{id, std::move(done)});
+  auto call = std::make_unique<StateCall>();
+  call->id = id;
+  call->done = std::move(done);
+  tell_state(std::move(call));
+}
+
+void StoreImpl::tell_state(std::unique_ptr<StateCall> call) {
   Pages pages;
-  need_object(state_, id, pages);
+  need_object(state_, call->id, pages);
   sort_unique(pages);
-  loader_.load(*disk_, pages, [this, call = std::move(call)](Result<PagePins> loaded) {
+  loader_.load(*disk_, pages, [this, call = std::move(call)](Result<PagePins> loaded) mutable {
     if (!loaded.ok() && !failure_) {
       const auto alive = alive_;
       fail(loaded.error());
       if (!*alive) return;
     }
     if (failure_) return call->done.call_once(*failure_);
-    // Blocks that were written meanwhile have their entries in memory, or had.
+    call->pins.push_back(std::move(loaded).value());
     Pages missing;
     need_object(state_, call->id, missing);
-    if (!missing.empty()) return object_state(call->id, std::move(call->done));
+    if (!missing.empty()) return tell_state(std::move(call));
     call->done.call_once(state_.object_state(
         call->id, [this](uint32_t slot) { return state_.table().descriptor(slot); }));
   });
