@@ -134,6 +134,36 @@ TEST_CASE("a table page that the device misread once is read again") {
   CHECK(reading->outcome->ok());
 }
 
+TEST_CASE("the other home of a table page is not taken for the newest one") {
+  FakeMedium medium = StoreRig::formatted(small_layout());
+  LittleMemory rig(medium);
+  rig.fill();
+  const disk::Layout layout = small_layout();
+  const auto home = [&](int number) {
+    return medium.bytes.begin() +
+           static_cast<ptrdiff_t>(layout.table_offset + number * (layout.table_bytes / 2));
+  };
+  const auto half = static_cast<ptrdiff_t>(layout.table_bytes / 2);
+  const std::vector<std::byte> before(medium.bytes);
+  uint64_t version = 1;
+  while (std::equal(home(0), home(0) + half, before.begin() + (home(0) - medium.bytes.begin())) ||
+         std::equal(home(1), home(1) + half, before.begin() + (home(1) - medium.bytes.begin()))) {
+    version++;
+    REQUIRE(rig.write(object, 3, 1, Version(1, version), version).ok());
+    rig.store->decide(set, Version(1, version));
+    rig.to_homes();
+  }
+  // Whichever was written last: the device has the older image in both places.
+  const std::vector<std::byte> first(home(0), home(0) + half), second(home(1), home(1) + half);
+  const bool first_newer =
+      load<uint64_t>(Bytes(first).subspan(24)) > load<uint64_t>(Bytes(second).subspan(24));
+  const auto& older = first_newer ? second : first;
+  std::copy(older.begin(), older.end(), home(first_newer ? 0 : 1));
+  const auto read = rig.read(object, 3);
+  REQUIRE_FALSE(read.status.ok());
+  CHECK(read.status.error().message().find("is not what was written") != std::string::npos);
+}
+
 TEST_CASE("what was recovered in a newer version is not replaced by an older decision") {
   FakeMedium medium = StoreRig::formatted(small_layout());
   for (const bool discard : {false, true}) {

@@ -64,6 +64,16 @@ TEST_CASE("what the device lacks stays in memory, and the rest goes") {
   for (int i = 0; i < 3; i++) pages.trim();
   CHECK(pages.find(per_page + 8) == nullptr);
   CHECK(pages.find(5) != nullptr);  // not committed
+  pages.put(3 * per_page, entry_of(5));
+  pages.fill(3, home_of(3));
+  pages.begin_image(3);
+  pages.put(3 * per_page, entry_of(6));  // the slot is another's by now
+  pages.end_image(3);
+  for (int i = 0; i < 3; i++) pages.trim();
+  REQUIRE(pages.find(3 * per_page) != nullptr);
+  CHECK(pages.find(3 * per_page)->version == 6);
+  pages.begin_image(3);
+  pages.end_image(3);
   pages.drop_fresh(5);
   for (int i = 0; i < 3; i++) pages.trim();
   CHECK(pages.find(5) == nullptr);
