@@ -213,5 +213,5 @@ TEST_CASE(
   Scene scene = new_disk();
   scene.name = "little memory";
   scene.table_bytes_max = 1;
-  run_scene(scene, 4, 2, 16);
+  run_scene(scene, 4, 2, 48);
 }

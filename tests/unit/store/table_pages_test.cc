@@ -136,7 +136,7 @@ TEST_CASE("the oldest log page of each table page, against a map, over the end o
   LsnIndex index(count);
   std::map<uint32_t, uint64_t> model;
   uint64_t now = (uint64_t{1} << 32) - 3000;
-  for (int step = 0; step < 30000; step++) {
+  for (int step = 0; step < 10000; step++) {
     now += random.below(2);
     const auto page = static_cast<uint32_t>(random.below(count));
     switch (random.below(4)) {
@@ -185,9 +185,12 @@ TEST_CASE("bits of slots, against a vector, and none of them in memory where the
         value ? bits.set(slot) : bits.clear(slot);
         model[slot] = value;
       }
-      for (uint32_t slot = 0; slot < count; slot++) REQUIRE(bits.test(slot) == model[slot]);
+      if (step % 10 != 0) continue;
+      uint32_t wrong = 0;
+      for (uint32_t slot = 0; slot < count; slot++) wrong += bits.test(slot) != model[slot];
       for (uint32_t slot = count; slot < bits.words() * 64; slot++)
-        REQUIRE((bits.word(slot / 64) >> (slot % 64) & 1) == 0);
+        wrong += (bits.word(slot / 64) >> (slot % 64) & 1) != 0;
+      REQUIRE(wrong == 0);
     }
     for (uint32_t slot = 0; slot < count; slot++) bits.set(slot);
     CHECK(bits.memory_bytes() < 100);
@@ -202,7 +205,7 @@ TEST_CASE("the slots of an object, against an array, in rows and out of order") 
   Object object({1, 2}, {1, 3}, chunks);
   std::vector<uint32_t> model(limits::blocks_per_object, no_slot);
   uint64_t dense = 0;
-  for (int step = 0; step < 3000; step++) {
+  for (int step = 0; step < 1000; step++) {
     const auto first = static_cast<uint32_t>(random.below(limits::blocks_per_object));
     const auto count = static_cast<uint32_t>(
         std::min<uint64_t>(1 + random.below(200), limits::blocks_per_object - first));
@@ -212,11 +215,12 @@ TEST_CASE("the slots of an object, against an array, in rows and out of order") 
       model[first + i] = kind == 0 ? no_slot : kind == 1 ? slot + i : slot ^ (i * 3);
       object.set_slot(first + i, model[first + i]);
     }
-    uint32_t used = 0;
+    uint32_t used = 0, wrong = 0;
     for (uint32_t block = 0; block < limits::blocks_per_object; block++) {
-      REQUIRE(object.slot(block) == model[block]);
+      wrong += object.slot(block) != model[block];
       if (model[block] != no_slot) used++;
     }
+    REQUIRE(wrong == 0);
     REQUIRE(object.blocks_used() == used);
     const auto next = std::find_if(model.begin() + first, model.end(),
                                    [](uint32_t held) { return held != no_slot; });
