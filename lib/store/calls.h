@@ -43,6 +43,7 @@ struct Operation {
   Store::Done done;
 };
 
+// A question for the state of an object, while it waits for table pages, and those that it has.
 struct StateCall {
   ObjectId id;
   Callback<void(Result<ObjectState>)> done;

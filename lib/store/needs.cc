@@ -1,7 +1,8 @@
 #include "store/needs.h"
 
 #include <algorithm>
-#include <array>
+
+#include "store/listed.h"
 
 namespace sp::store {
 
@@ -15,13 +16,12 @@ void need_write(const State& state, const WriteRecord& record, Pages& pages) {
 }
 
 void need_unlisted(const State& state, ObjectId id, Version changed,
-                   std::span<const std::byte> listed, Pages& pages) {
+                   std::span<const std::byte, listed_bytes> listed, Pages& pages) {
   const Object* object = state.find(id);
   if (object == nullptr || object->changed <= changed) return;
   for (uint32_t block = object->next_used(0); block < limits::blocks_per_object;
        block = object->next_used(block + 1))
-    if ((std::to_integer<uint32_t>(listed[block / 8]) >> (block % 8) & 1) == 0)
-      need_block(state, id, block, pages);
+    if (!is_listed(listed, block)) need_block(state, id, block, pages);
 }
 
 bool tells_of(const Operation& operation, ObjectId object) {
@@ -74,10 +74,7 @@ void need_of_round(const State& state, std::span<Operation* const> round, Pages&
           need_block(state, record.object, record.first_block + i, pages);
     } else if (operation->kind == Operation::Kind::recover) {
       const ObjectState& source = operation->source;
-      std::array<std::byte, listed_bytes> listed{};
-      for (const BlockState& block : source.blocks)
-        listed[block.block / 8] |= std::byte(1u << (block.block % 8));
-      need_unlisted(state, source.object, source.changed, listed, pages);
+      need_unlisted(state, source.object, source.changed, listed_of(source), pages);
     }
   }
 }
@@ -96,7 +93,7 @@ void need_to_replay(const State& state, const Record& record, Pages& pages) {
     case RecordKind::applied: {
       const auto head = record.head<ObjectBody>();
       need_unlisted(state, {head.volume, head.object}, Version::from_packed(head.version),
-                    record.body.subspan(sizeof head), pages);
+                    record.body.subspan(sizeof head).first<listed_bytes>(), pages);
       break;
     }
     case RecordKind::tombstone: {

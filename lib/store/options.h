@@ -34,9 +34,10 @@ struct Options {
   uint32_t round_pages_max = store::round_pages_max;         // at least 16, or what the log allows
   uint32_t round_blocks_max = store::round_blocks_max;
   uint32_t home_batch_pages = store::home_batch_pages;
-  uint64_t table_bytes_max = store::table_bytes_max;  // of slot table entries in memory
   io::Duration lazy_delay = store::lazy_delay;
   uint16_t disk_minor_newest = Versions().disk_minor_newest;
+  // Of slot table entries in memory; as large as the administrator says (sp.toml, table_memory).
+  uint64_t table_bytes_max = store::table_bytes_max;
 };
 
 }  // namespace sp::store

@@ -6,6 +6,7 @@
 
 #include "base/planted.h"
 #include "base/probe.h"
+#include "store/listed.h"
 #include "store/store_impl.h"
 
 namespace sp::store {
@@ -347,9 +348,7 @@ StoreImpl::Taken StoreImpl::take_recover(Operation& operation, uint32_t pages_li
         {struct_bytes(head), std::as_bytes(std::span(operation.entries).subspan(at, head.count))});
     if (std::exchange(first, false)) operation.lsn = lsn;
   }
-  std::array<std::byte, listed_bytes> listed{};
-  for (const BlockState& state : source.blocks)
-    listed[state.block / 8] |= std::byte(1u << (state.block % 8));
+  const Listed listed = listed_of(source);
   head.count = 0;
   const uint64_t lsn = builder_.append(RecordKind::applied, 0,
                                        {struct_bytes(head), std::span<const std::byte>(listed)});
@@ -523,10 +522,7 @@ void StoreImpl::apply(Operation& operation) {
       ObjectBody head{source.changed.packed(), source.set.packed(), source.object.volume,
                       source.object.index, 0};
       for (const RecoveredEntry& entry : operation.entries) state_.add_recovered(head, entry, lsn);
-      std::array<std::byte, listed_bytes> listed{};
-      for (const BlockState& state : source.blocks)
-        listed[state.block / 8] |= std::byte(1u << (state.block % 8));
-      state_.finish_recovered(head, listed, lsn);
+      state_.finish_recovered(head, listed_of(source), lsn);
       break;
     }
     case Operation::Kind::repair: {

@@ -5,6 +5,7 @@
 #include "base/planted.h"
 #include "base/probe.h"
 #include "store/bounds.h"
+#include "store/listed.h"
 
 namespace sp::store {
 
@@ -438,7 +439,7 @@ void State::finish_recovered(const ObjectBody& head,
   for (uint32_t block = 0; block < limits::blocks_per_object; block++) {
     if (!remember_all) block = owner.next_used(block);
     if (block == limits::blocks_per_object) break;
-    if ((std::to_integer<uint32_t>(listed[block / 8]) >> (block % 8) & 1) != 0) continue;
+    if (is_listed(listed, block)) continue;
     if (owner.changed > changed && stored_version(*this, &owner, block) > changed &&
         !SP_PLANTED_BUG(store_recovery_removes_newer))
       continue;

@@ -87,8 +87,8 @@ class Run {
     check(disk.ok() ? Status() : Status(disk.error()));
     const double cpu = cpu_us();
     const auto began = load_.real.host().clock.now();
-    auto opened =
-        open(load_.real, std::make_unique<WithoutData>(std::move(*disk), load_.real, *layout));
+    auto without_data = std::make_unique<WithoutData>(std::move(*disk), load_.real, *layout);
+    auto opened = open(load_.real, io::count(std::move(without_data), load_.counts));
     check(opened.ok() ? Status() : Status(opened.error()));
     load_.store = std::move(*opened);
     std::printf("%-28s opened in %.2f s, %.2f s of CPU\n", what,

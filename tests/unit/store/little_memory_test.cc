@@ -41,6 +41,12 @@ struct LittleMemory : StoreRig {
                 });
     return reading;
   }
+  // With entries at home only; the reads that it makes wait.
+  std::shared_ptr<Reading> fill_and_begin_read(uint16_t block) {
+    fill();
+    medium().hold_reads = true;
+    return begin_read(block);
+  }
   void let_reads_go() {
     medium().hold_reads = false;
     for (auto& read : std::exchange(medium().held_reads, {})) read();
@@ -62,9 +68,7 @@ store::ObjectState recovered(uint16_t block, Version version, const Buffer& data
 TEST_CASE("a read reads its data and the table page that tells of them side by side") {
   FakeMedium medium = StoreRig::formatted(small_layout());
   LittleMemory rig(medium);
-  rig.fill();
-  medium.hold_reads = true;
-  const auto reading = rig.begin_read(3);
+  const auto reading = rig.fill_and_begin_read(3);
   CHECK(medium.held_reads.size() == 2);
   rig.let_reads_go();
   REQUIRE(reading->outcome.has_value());
@@ -77,9 +81,7 @@ TEST_CASE("a read reads its data and the table page that tells of them side by s
 TEST_CASE("a block that is replaced while a read waits for its table page is still read whole") {
   FakeMedium medium = StoreRig::formatted(small_layout());
   LittleMemory rig(medium);
-  rig.fill();
-  medium.hold_reads = true;
-  const auto reading = rig.begin_read(3);
+  const auto reading = rig.fill_and_begin_read(3);
   for (uint64_t n = 2; n < 6; n++) {
     REQUIRE(rig.write(object, 3, 1, Version(1, n), n).ok());
     rig.store->decide(set, Version(1, n));
