@@ -319,6 +319,10 @@ bool SimNet::flows(const std::string& from, const std::string& to) const {
   return a == b || state_->link(a, b).flows(state_->core.now_ns());
 }
 
+bool SimNet::is_up(const std::string& from, const std::string& to) const {
+  return state_->link_up(state_->node_named(from), state_->node_named(to));
+}
+
 bool SimNet::all_flows() const {
   const int64_t now = state_->core.now_ns();
   return std::all_of(state_->links.begin(), state_->links.end(),

@@ -45,6 +45,7 @@ class SimNet {
   bool hampered() const;  // loses, resets or clogs more than the world's options say
   // No fault holds back what is sent from one node to the other.
   bool flows(const std::string& from, const std::string& to) const;
+  bool is_up(const std::string& from, const std::string& to) const;  // whatever holds it back
   bool all_flows() const;  // from any to any
 
   // For SimWorld.

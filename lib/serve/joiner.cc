@@ -190,7 +190,7 @@ void Joiner::began(Result<wire::BeginEpochReply> reply, bool cleared) {
   const bool too_old = own && reply->complete_to < own->complete_to;
   if (!cleared && too_old && !SP_PLANTED_BUG(serve_completes_from_any_age)) {
     SP_PROBE(serve_copy_too_old_is_cleared);
-    return ask_begin(true);
+    return take_lost(0);
   }
   Primary::Copy* const copy = primary_.add_copy(disk_, false);
   if (copy == nullptr) return fail("too many copies of the set");
@@ -200,6 +200,24 @@ void Joiner::began(Result<wire::BeginEpochReply> reply, bool cleared) {
   moved_ = primary_.context_.now();
   primary_.pump(*copy);
   send_more();
+}
+
+// What came here as lost the copy may still have, and nobody after it is cleared.
+void Joiner::take_lost(uint32_t first_slot) {
+  if (source_failed()) return;
+  Context& context = primary_.context_;
+  moved_ = context.now();
+  auto next = primary_.disk_.store->lost(first_slot, 1);
+  while (!next.empty() && next[0].set != primary_.set())
+    next = primary_.disk_.store->lost(next[0].slot + 1, 1);
+  if (next.empty()) return ask_begin(true);
+  take_lost_block(context, primary_.disk_, context.place(disk_), next[0],
+                  [weak = primary_.weak_from_this(), disk = disk_, round = round_,
+                   slot = next[0].slot](const Status& asked) {
+                    SP_JOINER_OR_RETURN(joiner);
+                    if (!asked.ok()) return joiner->fail(asked.error().message());
+                    joiner->take_lost(slot + 1);
+                  });
 }
 
 // A store that has failed takes no decisions any more: what it shows may lack what was decided

@@ -51,6 +51,7 @@ class Joiner {
   bool has_lost(const wire::BeginEpochReply& reply) const;
   void tell_lost();
   void began(Result<wire::BeginEpochReply> reply, bool cleared);
+  void take_lost(uint32_t first_slot);
   void send_more();
   void start_object(ObjectId object);
   void read_chunk(std::shared_ptr<Chunk> chunk);

@@ -18,6 +18,29 @@ constexpr io::Duration mend_pause = std::chrono::seconds(1);
 constexpr size_t mends_remembered_max = 4096;
 constexpr size_t lost_mended_at_a_time = 16;
 
+bool is_whole(const wire::FetchBlockReply& reply, const Buffer& data) {
+  return reply.ok && data && data.size() == limits::block_bytes && crc64(data.bytes()) == reply.crc;
+}
+
+wire::FetchBlock request_for(Context& context, const Place& place, SetId set, ObjectId object,
+                             const store::BlockState& wanted) {
+  wire::FetchBlock request;
+  request.set = set;
+  request.disk = place.disk;
+  request.object = object;
+  request.block = wanted.block;
+  request.version = wanted.version;
+  if (const map::DiskSet* row = context.row(set)) request.epoch = row->epoch;
+  return request;
+}
+
+void note_repaired(Context& context, DiskId disk, ObjectId object, uint16_t block) {
+  ++context.counters.blocks_repaired;
+  SP_PROBE(serve_block_repaired);
+  context.host.log.warning("block repaired from another copy",
+                           {{"disk", disk}, {"block", block_text(object, block)}});
+}
+
 // One careful read: first as a whole; on damage block by block, each damaged one from the other
 // copies in turn.
 struct CarefulRead : std::enable_shared_from_this<CarefulRead> {
@@ -123,23 +146,14 @@ struct CarefulRead : std::enable_shared_from_this<CarefulRead> {
       could_not_ask();
       return ask_next();
     }
-    wire::FetchBlock request;
-    request.set = set;
-    request.disk = place.disk;
-    request.object = object;
-    request.block = wanted.block;
-    request.version = wanted.version;
-    if (const map::DiskSet* row = context.row(set)) request.epoch = row->epoch;
-    fetch_block(context, place, request,
+    fetch_block(context, place, request_for(context, place, set, object, wanted),
                 [self = shared_from_this()](Result<wire::FetchBlockReply> reply, Buffer data) {
                   self->fetched(std::move(reply), std::move(data));
                 });
   }
 
   void fetched(Result<wire::FetchBlockReply> reply, Buffer data) {
-    const bool whole = reply.ok() && reply->ok && data && data.size() == limits::block_bytes &&
-                       crc64(data.bytes()) == reply->crc;
-    if (!whole) {
+    if (!reply.ok() || !is_whole(*reply, data)) {
       if (!reply.ok() || reply->ok || (reply->perhaps_later && is_complete(asked))) could_not_ask();
       return ask_next();
     }
@@ -154,10 +168,7 @@ struct CarefulRead : std::enable_shared_from_this<CarefulRead> {
     if (comparing) return advance();
     std::memcpy(slice().data(), data.data(), limits::block_bytes);
     reads.push_back({wanted.version, wanted.crc});
-    ++context.counters.blocks_repaired;
-    SP_PROBE(serve_block_repaired);
-    context.host.log.warning("block repaired from another copy",
-                             {{"disk", disk.id}, {"block", block_text(object, wanted.block)}});
+    note_repaired(context, disk.id, object, wanted.block);
     disk.store->repair(object, wanted.block, wanted.version, wanted.crc, data, [](Status) {});
     advance();
   }
@@ -212,6 +223,46 @@ struct CarefulRead : std::enable_shared_from_this<CarefulRead> {
   }
 };
 
+// One block that is lost here, from one other copy.
+struct TakeBlock : std::enable_shared_from_this<TakeBlock> {
+  Context& context;
+  LocalDisk& disk;
+  Place from;
+  store::LostBlock block;
+  Callback<void(Status)> done;
+  store::BlockState wanted;
+
+  TakeBlock(Context& context_, LocalDisk& disk_) : context(context_), disk(disk_) {}
+
+  void start() {
+    disk.store->object_state(block.object,
+                             [self = shared_from_this()](Result<store::ObjectState> state) {
+                               if (!state.ok())
+                                 return self->done.call_once(std::move(state).error());
+                               for (const store::BlockState& stored : state->blocks)
+                                 if (stored.block == self->block.block) return self->ask(stored);
+                               self->done.call_once(Status{});  // discarded since
+                             });
+  }
+  void ask(const store::BlockState& stored) {
+    wanted = stored;
+    fetch_block(context, from, request_for(context, from, block.set, block.object, wanted),
+                [self = shared_from_this()](Result<wire::FetchBlockReply> reply, Buffer data) {
+                  self->take(std::move(reply), std::move(data));
+                });
+  }
+  void take(Result<wire::FetchBlockReply> reply, Buffer data) {
+    if (!reply.ok()) return done.call_once(std::move(reply).error());
+    if (!is_whole(*reply, data) || reply->crc != wanted.crc || disk.failed)
+      return done.call_once(Status{});
+    note_repaired(context, disk.id, block.object, wanted.block);
+    disk.store->repair(block.object, wanted.block, wanted.version, wanted.crc, std::move(data),
+                       [self = shared_from_this()](const Status&) {
+                         self->done.call_once(Status{});  // a failed store is noticed elsewhere
+                       });
+  }
+};
+
 }  // namespace
 
 void careful_read(Context& context, LocalDisk& disk, SetId set, ObjectId object,
@@ -244,6 +295,15 @@ void mend_block(Context& context, LocalDisk& disk, SetId set, ObjectId object, u
   const Buffer data = Buffer::allocate(limits::block_bytes);
   careful_read(context, disk, set, object, block, 1, data.mutable_bytes(), false, nullptr,
                [data](Result<std::vector<store::BlockRead>>) {});
+}
+
+void take_lost_block(Context& context, LocalDisk& disk, const Place& from,
+                     const store::LostBlock& block, Callback<void(Status)> done) {
+  auto take = std::make_shared<TakeBlock>(context, disk);
+  take->from = from;
+  take->block = block;
+  take->done = std::move(done);
+  take->start();
 }
 
 void mend_lost_blocks(Context& context, LocalDisk& disk) {

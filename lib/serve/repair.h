@@ -34,6 +34,12 @@ void careful_read(Context& context, LocalDisk& disk, SetId set, ObjectId object,
 // damaged too they would ask back.
 void mend_block(Context& context, LocalDisk& disk, SetId set, ObjectId object, uint16_t block);
 
+// Of a block that came to this disk as lost: takes the content from that copy, if it has exactly
+// this version whole, for a copy that is to be cleared. Once done it is durable here. An error only
+// when the copy could not be asked.
+void take_lost_block(Context& context, LocalDisk& disk, const Place& from,
+                     const store::LostBlock& block, Callback<void(Status)> done);
+
 // Tries it, a few at a time, with blocks that came to this disk as lost: a copy that was away then
 // may be back. Whoever is asked and finds its own damaged mends that, too.
 void mend_lost_blocks(Context& context, LocalDisk& disk);

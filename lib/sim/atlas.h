@@ -25,6 +25,7 @@ class Atlas {
   };
 
   void observe(const map::Map& map);
+  uint64_t observed_index() const { return index_; }
 
   bool may_spoil(DiskId disk, SetId set, ObjectId object, uint16_t block) const;
   bool may_lose(DiskId disk) const;  // all that it holds

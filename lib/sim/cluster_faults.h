@@ -37,12 +37,16 @@ class ClusterFaults {
   void end_of_lies();
   // After heal: what is lost and not replaced yet, or nothing.
   std::string unsettled() const;
-  // Blocks, by disk; not all that are mended are taken out at once.
   // Whether a block that is reported as damaged on every copy may rightly be so.
   bool some_block_is_bare() { return observe() && atlas_.some_block_is_bare(); }
+  // Blocks, by disk; not all that are mended are taken out at once.
   const std::map<DiskId, std::set<Atlas::Mark>>& spoiled() const { return atlas_.all_marks(); }
-  // What must not be said of nodes, versions and levels, or nothing.
-  std::string check() { return membership_.check(); }
+  // To be called often: a copy that leaves its set and is back between two calls is not seen to be
+  // filled anew. What must not be said of nodes, versions and levels, or nothing.
+  std::string check() {
+    if (cluster_.newest_index() > atlas_.observed_index()) observe();
+    return membership_.check();
+  }
 
  private:
   using Death = io::SimHost::Death;

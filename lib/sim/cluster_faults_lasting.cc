@@ -402,7 +402,6 @@ void ClusterFaults::tend() {
   retire_old_ids();
   membership_.tend();
   if (running_) return;
-  observe();
   follow_marks();
   for (auto& node : cluster_.nodes) cluster_.start_server(node);
   const auto shelf = shelf_;

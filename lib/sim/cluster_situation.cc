@@ -28,6 +28,11 @@ NodeFacts node_facts(const Cluster::Node& node, io::SimWorld& world) {
   return facts;
 }
 
+Health link_health(const std::string& from, const std::string& to, io::SimWorld& world) {
+  if (world.net().flows(from, to)) return Health::well;
+  return world.net().is_up(from, to) ? Health::ailing : Health::gone;
+}
+
 // What the cluster does not take for the disk whose id it has.
 bool is_another(const map::Map* map, DiskId disk, const std::string& path, io::SimWorld& world) {
   if (map == nullptr || map->disks.count(disk) == 0) return false;
@@ -58,9 +63,9 @@ Situation Cluster::situation() {
   const bool all_flows = world.net().all_flows();
   for (const Node& from : nodes) {
     out.nodes.push_back(node_facts(from, world));
-    std::vector<bool>& row = out.reaches.emplace_back(nodes.size(), true);
+    std::vector<Health>& row = out.links.emplace_back(nodes.size(), Health::well);
     for (size_t to = 0; to < nodes.size() && !all_flows; ++to)
-      row[to] = world.net().flows(from.ip, nodes[to].ip);
+      row[to] = link_health(from.ip, nodes[to].ip, world);
     if (!from.server) continue;
     for (size_t i = 0; i < from.server->disks.size(); ++i)
       out.disks[from.server->disks[i]] = {from.id, disk_health(*from.server, i, world, out.map)};

@@ -29,14 +29,17 @@ class Core {
   }
 
   bool contains(NodeId node) const { return nodes_.contains(node); }
-  bool one_way(NodeId from, NodeId to) const {
-    return from == to || situation_.reaches[from - 1u][to - 1u];
+  Health link(NodeId from, NodeId to) const {
+    return from == to ? Health::well : situation_.links[from - 1u][to - 1u];
   }
-  bool both_ways(NodeId a, NodeId b) const { return one_way(a, b) && one_way(b, a); }
+  bool both_ways(NodeId a, NodeId b) const {
+    return link(a, b) == Health::well && link(b, a) == Health::well;
+  }
   // Nobody of the core hears the node, and it hears nobody of them.
   bool cut_off(NodeId node) const {
-    return std::none_of(nodes_.begin(), nodes_.end(),
-                        [&](NodeId other) { return one_way(node, other) || one_way(other, node); });
+    return std::none_of(nodes_.begin(), nodes_.end(), [&](NodeId other) {
+      return link(node, other) != Health::gone || link(other, node) != Health::gone;
+    });
   }
   // Why nothing needs to be agreed, or nothing.
   std::string excuse() const {

@@ -8,8 +8,9 @@
 // (min_copies of where placement wants the copies, and one that holds everything decided) are well
 // and reach each other, no block of the set is spoiled on all that hold everything decided and are
 // well (another one may have it, and is rightly waited for), and everything else is gone
-// altogether: ended, or cut off from all of those. What is half there (a link in one direction, a
-// process that stands still, a disk that stalls) excuses, because it may rightly be waited for.
+// altogether: ended, or cut off from all of those. What is half there (a link in one direction, or
+// a slow one, a process that stands still, a disk that stalls) excuses, because it may rightly be
+// waited for.
 #pragma once
 #include <map>
 #include <set>
@@ -48,7 +49,7 @@ struct VolumeFacts {
 };
 struct Situation {
   std::vector<NodeFacts> nodes;            // by id, from 1
-  std::vector<std::vector<bool>> reaches;  // [from - 1][to - 1]
+  std::vector<std::vector<Health>> links;  // [from - 1][to - 1]
   bool network_well = true;                // links are as the world's options say
   std::map<DiskId, DiskFacts> disks;
   std::map<DiskId, std::set<Atlas::Mark>> spoiled;  // blocks
@@ -57,7 +58,7 @@ struct Situation {
   uint64_t map_index = 0;         // of it
   // The same verdicts: what is agreed at one index is one thing, whose ever copy of it this is.
   bool same_as(const Situation& other) const {
-    return nodes == other.nodes && reaches == other.reaches && network_well == other.network_well &&
+    return nodes == other.nodes && links == other.links && network_well == other.network_well &&
            disks == other.disks && spoiled == other.spoiled && volumes == other.volumes &&
            (map == nullptr) == (other.map == nullptr) && map_index == other.map_index;
   }

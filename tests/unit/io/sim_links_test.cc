@@ -22,10 +22,12 @@ TEST_CASE("links flow only while none is cut, slow or clogged") {
   CHECK(flows());
   net.set_link("10.0.0.1", "10.0.0.2", false);
   CHECK_FALSE(flows());
+  CHECK_FALSE(net.is_up("10.0.0.1", "10.0.0.2"));
   net.set_link("10.0.0.1", "10.0.0.2", true);
   CHECK(flows());
   net.set_extra_delay("10.0.0.1", "10.0.0.2", 0ms, 3ms);
   CHECK_FALSE(flows());
+  CHECK(net.is_up("10.0.0.1", "10.0.0.2"));
   net.set_extra_delay("10.0.0.1", "10.0.0.2", 0ms, 0ms);
   CHECK(flows());
   net.clog("10.0.0.1", "10.0.0.2", 10ms);

@@ -29,7 +29,7 @@ struct Scene {
       now.disks[id] = {id, Health::well};
     }
     now.nodes.push_back({4, Health::well, {}, false});
-    now.reaches.assign(4, std::vector<bool>(4, true));
+    now.links.assign(4, std::vector<Health>(4, Health::well));
     now.volumes.push_back({volume, 4, Health::well, 1});
     now.map = &map;
     now.map_index = map.index;
@@ -46,7 +46,7 @@ struct Scene {
 
   map::DiskSet& set() { return map.sets[set_id]; }
   NodeFacts& node(NodeId id) { return now.nodes[id - 1u]; }
-  void cut(NodeId from, NodeId to) { now.reaches[from - 1u][to - 1u] = false; }
+  void cut(NodeId from, NodeId to) { now.links[from - 1u][to - 1u] = Health::gone; }
   void cut_off(NodeId id) {
     for (NodeId other = 1; other <= now.nodes.size(); ++other)
       if (other != id) cut(id, other), cut(other, id);
@@ -91,6 +91,13 @@ TEST_CASE("what is half there may be waited for") {
     Scene scene;
     scene.cut(3, 1), scene.cut(1, 3);
     CHECK_NE(scene.excuse(), "");
+  }
+  // sp-sim 201631544202295: the leader was reached by slow links, and led on.
+  SUBCASE("a node that all links reach, but slowly") {
+    Scene scene;
+    scene.cut_off(3);
+    scene.now.links[2][0] = Health::ailing;
+    CHECK_EQ(scene.excuse(), "node 3 is neither well nor gone");
   }
   SUBCASE("a disk that stalls") {
     Scene scene;
@@ -147,7 +154,7 @@ TEST_CASE("each configuration that a voter of them has needs a majority") {
   // Node 1 has the newest: nodes 5 to 7 vote by it, and are not here.
   scene.node(1).voters = {1, 2, 5, 6, 7};
   for (NodeId id = 5; id <= 7; ++id) scene.now.nodes.push_back({id, Health::gone, {}, false});
-  scene.now.reaches.assign(7, std::vector<bool>(7, true));
+  scene.now.links.assign(7, std::vector<Health>(7, Health::well));
   CHECK_EQ(scene.excuse(), "no majority of the voting beacons");
   scene.node(1).voters = {1, 2, 5};
   CHECK(scene.must());
