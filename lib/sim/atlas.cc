@@ -24,7 +24,11 @@ void Atlas::observe(const map::Map& map) {
   sets_ = map.sets;
   min_copies_.clear();
   for (const auto& [id, group] : map.groups) min_copies_[id] = group.min_copies;
-  for (const auto& [id, disk] : map.disks) known_.insert(id);
+  uuids_.clear();
+  for (const auto& [id, disk] : map.disks) {
+    known_.insert(id);
+    uuids_[id] = disk.uuid;
+  }
   voters_ = 0;
   for (const auto& [id, node] : map.nodes) voters_ += node.voting ? 1 : 0;
   for (auto lost = lost_.begin(); lost != lost_.end();) {
@@ -59,7 +63,11 @@ void Atlas::doubt_newcomers(const std::vector<DiskId>& newcomers, SetId set) {
 }
 
 void Atlas::replace(DiskId disk, uint64_t uuid) {
-  lost_[disk] = uuid;
+  const auto known = uuids_.find(disk);
+  if (known != uuids_.end() && known->second == uuid)
+    lost_.erase(disk);
+  else
+    lost_[disk] = uuid;
   marks_.erase(disk);
 }
 

@@ -50,7 +50,7 @@ class Atlas {
   // Its content is gone, or no part of it can be relied on.
   void lose(DiskId disk) { lost_[disk] = 0; }
   void find_sound(DiskId disk) { lost_.erase(disk); }  // what was doubted of it is overwritten
-  // An empty one is under its id now. It is lost until the map knows this one.
+  // An empty one, or the right one again, is under its id now. It is lost until the map knows it.
   void replace(DiskId disk, uint64_t uuid);
   void lose_log(NodeId node) { logs_.insert(node); }
   void log_is_back(NodeId node) { logs_.erase(node); }  // votes again
@@ -68,6 +68,7 @@ class Atlas {
   std::map<DiskId, std::set<Mark>> marks_;
   std::map<DiskId, uint64_t> lost_;  // and the uuid of what is under its id now, 0: itself
   std::set<DiskId> known_;           // were in the map at some time
+  std::map<DiskId, uint64_t> uuids_;
   std::set<NodeId> logs_;
 };
 

@@ -107,6 +107,16 @@ TEST_CASE("a disk that was replaced, and filled between two looks, may have got 
   CHECK(scene.atlas.marks(3).empty());
 }
 
+// Nothing was agreed after that, so it was taken for lost, and replaced (sp-sim 500006877).
+TEST_CASE("a disk in whose place another one was refused is sound as soon as it is back") {
+  Scene scene;
+  scene.atlas.lose(2);
+  scene.atlas.replace(2, 999);
+  CHECK(scene.atlas.is_lost(2));
+  scene.atlas.replace(2, 102);
+  CHECK_FALSE(scene.atlas.is_lost(2));
+}
+
 TEST_CASE("a disk may be lost as long as others have all of it") {
   Scene scene;
   CHECK(scene.atlas.may_lose(2));
