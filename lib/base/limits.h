@@ -129,6 +129,7 @@ constexpr auto space_count_interval = 5ms;  // a disk's free blocks are not coun
 constexpr auto space_known_for = 100ms;     // a refusal for a full disk is not older
 constexpr auto space_low_known_for = 1s;
 constexpr auto space_high_known_for = 30s;
+constexpr uint32_t tombstones_log_divisor = 4;  // the share of a disk's log that discards may take
 constexpr auto tombstone_interval = 10s;
 constexpr auto beacon_silent_after = 3000ms;  // a service goes to another beacon
 constexpr auto command_connect_timeout =

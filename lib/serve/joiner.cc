@@ -195,11 +195,20 @@ void Joiner::began(Result<wire::BeginEpochReply> reply, bool cleared) {
   Primary::Copy* const copy = primary_.add_copy(disk_, false);
   if (copy == nullptr) return fail("too many copies of the set");
   primary_.context_.space.told(disk_, reply->blocks_free, primary_.context_.now());
+  cleared_ = cleared;
   after_ = reply->complete_to;
   step_ = Step::sending;
   moved_ = primary_.context_.now();
   primary_.pump(*copy);
   send_more();
+}
+
+// What is sent is what is there by now: of what was discarded before nothing is, and the copy would
+// keep it.
+void Joiner::discards_forgotten() {
+  if (step_ != Step::sending || cleared_ || SP_PLANTED_BUG(serve_joins_without_discards)) return;
+  SP_PROBE(serve_discards_forgotten_while_joining);
+  fail("discards that it has missed were forgotten");
 }
 
 // What came here as lost the copy may still have, and nobody after it is cleared.

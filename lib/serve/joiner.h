@@ -27,6 +27,7 @@ class Joiner {
   row_changed();  // a request for promotion that is open has failed: it was good for one revision
   void tick();
   void progress();  // acknowledgements may have come
+  void discards_forgotten();
   void fail(const std::string& why);
   void stop();
   void add_task(member::TaskReport& task) const;
@@ -74,6 +75,7 @@ class Joiner {
   DiskId disk_;
   Step step_ = Step::resting;
   uint32_t round_ = 0;
+  bool cleared_ = false;      // the copy had nothing when it began
   bool holds_place_ = false;  // one of the server's recoveries in flight
   bool command_open_ = false;
   io::Instant next_;

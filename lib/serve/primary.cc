@@ -265,6 +265,10 @@ void Primary::pass_tombstones() {
   }
 }
 
+void Primary::discards_forgotten() {
+  for (auto& joiner : joiners_) joiner->discards_forgotten();
+}
+
 SetMemory Primary::stop() {
   if (phase_ == Phase::stopped) return {};
   phase_ = Phase::stopped;

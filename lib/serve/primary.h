@@ -59,6 +59,8 @@ class Primary : public std::enable_shared_from_this<Primary> {
   void peer_ready(ServiceId server);
   void tick();
   SetMemory stop();  // the epoch is over; answers everybody
+  // Its disk remembers no discards any more: copies that need those begin anew.
+  void discards_forgotten();
 
   uint32_t epoch() const { return row_.epoch; }
   SetId set() const { return row_.id; }

@@ -247,15 +247,24 @@ std::string Replica::open_work() const {
 void Replica::decided(const wire::Decided& request) {
   if (!is_current(request.epoch)) return;
   note_decided(request.decided_to);
-  const Version passed = std::min(request.tombstones_passed, store_.decided_to(set_));
+  forget_discards_to(std::min(request.tombstones_passed, store_.decided_to(set_)), [] {});
+}
+
+void Replica::forget_discards(Callback<void()> forgotten) {
+  if (change_ == Change::none) forget_discards_to(store_.decided_to(set_), std::move(forgotten));
+}
+
+void Replica::forget_discards_to(Version passed, Callback<void()> forgotten) {
   auto record = store_.set_record(set_);
   if (!record || record->recovering || passed <= record->complete_to) return;
   // First it is on record that tombstones may be missing, then they are.
   if (SP_PLANTED_BUG(serve_forgets_discards_early)) return store_.forget_tombstones(set_, passed);
   record->complete_to = passed;
   ++working_;
-  store_.put_set(*record, [this, passed](const Status& status) {
+  auto box = std::make_unique<Callback<void()>>(std::move(forgotten));
+  store_.put_set(*record, [this, passed, box = std::move(box)](const Status& status) {
     if (status.ok()) store_.forget_tombstones(set_, passed);
+    if (status.ok()) (*box)();
     --working_;
     ended();
   });

@@ -41,6 +41,7 @@ class Replica {
   void remove(uint64_t revision, Callback<void(Status)> done);
 
   DiskId disk() const { return disk_; }
+  SetId set() const { return set_; }
   uint32_t epoch() const { return promised_; }
   // Of the newest row by which a primary has called this disk a member, in the life of this
   // process; 0: none has. A disk may leave a set within one epoch, and join it again.
@@ -48,6 +49,10 @@ class Replica {
   store::Store& store() { return store_; }
   // What is at work here, for people; empty when nothing is.
   std::string open_work() const;
+  // So that discards do not fill the disk while a copy is away that has missed them: they are
+  // forgotten, and the copy is cleared when it returns. `forgotten` is called at that moment, and
+  // not at all when there is nothing to forget, or it cannot be done now.
+  void forget_discards(Callback<void()> forgotten);
   // For the primary on this disk: decided up to here.
   void note_decided(Version up_to);
 
@@ -73,6 +78,7 @@ class Replica {
   void begin_answer(Status status);
   void remove_now();
   void apply_decided();
+  void forget_discards_to(Version passed, Callback<void()> forgotten);
   void digest_step(std::shared_ptr<struct DigestWork> work);
 
   io::Host& host_;

@@ -1,5 +1,6 @@
 #include "serve/server.h"
 
+#include "base/probe.h"
 #include "serve/records.h"
 #include "serve/repair.h"
 #include "serve/server_impl.h"
@@ -56,11 +57,39 @@ void ServerImpl::tick() {
   for (auto& [id, disk] : context_.disks) {
     if (disk->failed) continue;
     disk->count_space(context_.now());
+    bound_discards(*disk);
     if (ticks_ % mend_ticks == 0 && context_.serves(id)) mend_lost_blocks(context_, *disk);
   }
   std::vector<DiskId> doubtful;
   context_.space.each_doubtful(context_.now(), [&](DiskId disk) { doubtful.push_back(disk); });
   for (const DiskId disk : doubtful) context_.ask_space(disk);
+}
+
+// Of a set that misses a copy discards are remembered, and said again each time that the log goes
+// round: they must not fill it.
+void ServerImpl::bound_discards(LocalDisk& disk) {
+  const store::Space space = disk.store->space();
+  const bool early = space.tombstone_bytes > 0 && SP_BUGGIFY(serve_forgets_discards_soon, host_);
+  if (space.tombstone_bytes <= space.log_bytes / limits::tombstones_log_divisor && !early) return;
+  Replica* most = nullptr;
+  uint64_t most_bytes = 0;
+  for (const auto& [set, replica] : disk.replicas) {
+    const auto record = disk.store->set_record(set);
+    const uint64_t bytes = disk.store->tombstone_bytes(set);
+    if (bytes <= most_bytes || !record || record->recovering) continue;
+    most_bytes = bytes;
+    most = replica.get();
+  }
+  if (most == nullptr) return;
+  most->forget_discards([this, id = disk.id, set = most->set()] {
+    SP_PROBE(serve_discards_forgotten);
+    host_.log.warning(
+        "discards fill the log and are forgotten: a copy that is away will be filled anew",
+        {{"disk", id}, {"set", set.index}, {"group", set.group}});
+    const auto primary = primaries_.find(set);
+    if (primary != primaries_.end() && primary->second->disk() == id)
+      primary->second->discards_forgotten();
+  });
 }
 
 member::Report ServerImpl::make_report() {

@@ -60,6 +60,7 @@ class ServerImpl final : public Server {
   void answer(uint64_t link, uint64_t request, wire::MessageType type, const T& body,
               Buffer data = {});
   void tick();
+  void bound_discards(LocalDisk& disk);
   static void report_lost(const LocalDisk& disk, member::Report& report);
 
   io::Host& host_;

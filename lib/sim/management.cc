@@ -53,7 +53,8 @@ Management::Answer read_answer(const api::Response& response) {
 
 bool may_succeed_later(const Management::Answer& answer) {
   return answer.error == not_reached || answer.error == api::names::not_active ||
-         answer.error == api::names::no_quorum;
+         answer.error == api::names::no_quorum ||
+         answer.text.starts_with("too many commands wait");  // and did not take this one
 }
 
 struct Management::Request {

@@ -42,12 +42,14 @@ class Walk {
     out_.counted_decided = state_.blocks_decided();
     out_.counted_undecided = state_.blocks_undecided();
     out_.counted_objects = state_.object_count();
+    out_.counted_tombstone_bytes = state_.tombstone_bytes();
     return out_;
   }
 
  private:
   void blocks_of(const Object& object) {
     out_.objects++;
+    out_.tombstone_bytes += State::tombstone_bytes_of(object);
     uint32_t blocks = 0;
     for (uint32_t block = object.next_used(0); block < limits::blocks_per_object;
          block = object.next_used(block + 1), blocks++)
@@ -100,6 +102,9 @@ std::string Accounts::difference() const {
   if (owned != decided + undecided)
     return differ("slots with an owner", owned, decided + undecided);
   if (free + owned != slots) return differ("free slots", free, slots - owned);
+  if (counted_tombstone_bytes != tombstone_bytes)
+    return differ("bytes of tombstones that the store counts", counted_tombstone_bytes,
+                  tombstone_bytes);
   return "";
 }
 

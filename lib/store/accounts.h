@@ -19,6 +19,7 @@ struct Accounts {
   uint64_t undecided = 0;                               // held by prepared writes
   uint64_t counted_decided = 0, counted_undecided = 0;  // the store's own running numbers
   uint64_t objects = 0, counted_objects = 0;
+  uint64_t tombstone_bytes = 0, counted_tombstone_bytes = 0;
   std::string misplaced;  // the first block whose slot names another owner, or that two hold
 
   // What does not fit in a store at rest, that is with no call open and nothing decided or written

@@ -58,8 +58,9 @@ class Object {
   Version changed;  // newest decided write or discard
   Version floor;    // `changed` of the copy that this object was recovered from, while no block or
                     // range says so
-  uint64_t tombstone_lsn = 0;  // the oldest log record that ranges and floor need; 0: neither
-  uint32_t undecided = 0;      // undecided writes that name this object
+  uint64_t tombstone_lsn = 0;    // the oldest log record that ranges and floor need; 0: neither
+  uint32_t undecided = 0;        // undecided writes that name this object
+  uint32_t tombstone_bytes = 0;  // what ranges and floor take in the log
 
   uint32_t slot(uint32_t block) const {
     const uint32_t chunk = chunks_[block / chunk_blocks];

@@ -61,6 +61,7 @@ struct SetState {
   std::deque<Undecided> dropping;   // given to a drop that is not durable yet
   KnownOperations operations;
   std::map<ObjectId, Object*> objects;
+  uint64_t tombstone_bytes = 0;  // that those of its objects take in the log
 };
 
 struct Commit {

@@ -87,10 +87,20 @@ void State::erase_if_empty(Object& object) {
   objects_.erase(id);
 }
 
+size_t State::tombstone_bytes_of(const Object& object) {
+  if (object.tombstone_lsn == 0) return 0;
+  const size_t ranges = object.ranges().size(), records = ranges / ranges_per_record + 1;
+  return records * (sizeof(RecordHeader) + sizeof(ObjectBody)) + ranges * sizeof(RangeEntry);
+}
+
 void State::set_tombstone_lsn(Object& object, uint64_t lsn) {
   if (object.tombstone_lsn != 0) tombstones_.erase({object.tombstone_lsn, object.id});
   object.tombstone_lsn = lsn;
   if (lsn != 0) tombstones_.insert({lsn, object.id});
+  const size_t bytes = tombstone_bytes_of(object);
+  set(object.set).tombstone_bytes += bytes - object.tombstone_bytes;
+  tombstone_bytes_ += bytes - object.tombstone_bytes;
+  object.tombstone_bytes = static_cast<uint32_t>(bytes);
 }
 
 Version State::stored_version(const State& state, const Object* object, uint32_t block) {
@@ -395,7 +405,7 @@ void State::forget(SetId id, Version passed) {
     ++it;
     if (!owner.has_tombstone()) continue;
     owner.forget_ranges(passed);
-    if (!owner.has_tombstone()) set_tombstone_lsn(owner, 0);
+    set_tombstone_lsn(owner, owner.has_tombstone() ? owner.tombstone_lsn : 0);
     erase_if_empty(owner);
   }
 }

@@ -91,7 +91,9 @@ class State {
 
   // sticky state, ascending by the lsn that must stay in the log
   const std::set<std::pair<uint64_t, ObjectId>>& tombstones() const { return tombstones_; }
-  void set_tombstone_lsn(Object& object, uint64_t lsn);
+  void set_tombstone_lsn(Object& object, uint64_t lsn);  // also when its ranges have changed
+  uint64_t tombstone_bytes() const { return tombstone_bytes_; }  // that they take of the log
+  static size_t tombstone_bytes_of(const Object& object);
   // Operations kept per set: limits::set_undecided_max, fewer where those of all sets would fill
   // more than their share of the log: they are said again each time that it goes round.
   size_t operations_kept() const;
@@ -132,6 +134,7 @@ class State {
   std::vector<Commit> commits_;
   std::deque<SayAgain> say_again_;
   std::set<std::pair<uint64_t, ObjectId>> tombstones_;
+  uint64_t tombstone_bytes_ = 0;
   uint64_t blocks_decided_ = 0;
   uint64_t blocks_undecided_ = 0;
   uint64_t undecided_growth_ = 0;

@@ -173,6 +173,7 @@ class Store {
   virtual std::vector<LostBlock> lost(uint32_t first_slot, size_t count_max) const = 0;
   // Tombstones (discards) of the set up to `passed` are no longer needed by any copy.
   virtual void forget_tombstones(SetId set, Version passed) = 0;
+  virtual uint64_t tombstone_bytes(SetId set) const = 0;  // of the log, see Space
 
   // service
   // Writes all that is pending in memory to its home and completes with everything durable. For

@@ -323,6 +323,11 @@ void StoreImpl::forget_tombstones(SetId set, Version passed) {
   arm_lazy();
 }
 
+uint64_t StoreImpl::tombstone_bytes(SetId set) const {
+  const SetState* const state = state_.find_set(set);
+  return state == nullptr ? 0 : state->tombstone_bytes;
+}
+
 void StoreImpl::checkpoint(Done durable) {
   if (failure_) return refuse(std::move(durable), *failure_);
   if (options_.verify_only)
@@ -331,7 +336,8 @@ void StoreImpl::checkpoint(Done durable) {
 }
 
 Space StoreImpl::space() const {
-  return {state_.table().slot_count(), state_.blocks_decided() + state_.blocks_undecided()};
+  return {state_.table().slot_count(), state_.blocks_decided() + state_.blocks_undecided(),
+          log_pages_ * log_payload_bytes, state_.tombstone_bytes()};
 }
 
 Stats StoreImpl::stats() const {

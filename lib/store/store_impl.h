@@ -51,6 +51,7 @@ class StoreImpl final : public Store {
   void repair(ObjectId object, uint16_t block, Version version, uint64_t crc, Buffer data,
               Done durable) override;
   void forget_tombstones(SetId set, Version passed) override;
+  uint64_t tombstone_bytes(SetId set) const override;
   void checkpoint(Done durable) override;
   Space space() const override;
   Stats stats() const override;
@@ -79,8 +80,7 @@ class StoreImpl final : public Store {
   void refuse(Done done, Error error);
   Status check_write(const WriteRecord& record, std::span<const uint64_t> crcs, const Buffer& data,
                      size_t data_offset) const;
-  uint64_t user_slots() const;
-  uint64_t object_limit() const;
+  uint64_t user_slots() const, object_limit() const;
 
   // waits for table pages
   bool is_ready(const Operation& operation);

@@ -84,4 +84,80 @@ TEST_CASE("a write that is refused does not keep the oldest one from being sent"
   CHECK(rig.read(0).value() == 100);
 }
 
+// Discards every other block from `first` on, so that each is remembered by itself, as many as
+// should take so much of the log; the most that they took.
+uint64_t discard_blocks(Rig& rig, uint64_t first, uint64_t bytes) {
+  const store::Store* const store = rig.servers[0].server->store(rig.servers[0].disks[0]);
+  const uint64_t blocks = rig.clients[0].volume->size_bytes() / limits::block_bytes;
+  uint64_t most = 0;
+  for (uint64_t i = 0; 16 * i < bytes; ++i) {
+    bool done = false;
+    rig.clients[0].volume->discard((first + 2 * i) % blocks * limits::block_bytes,
+                                   limits::block_bytes, [&done](const Status& status) {
+                                     CHECK(status.ok());
+                                     done = true;
+                                   });
+    REQUIRE(rig.world.run_until([&] { return done; }, seconds(30)));
+    most = std::max(most, store->space().tombstone_bytes);
+  }
+  return most;
+}
+
+// They are said again each time that the log goes round: at last nothing else had room in it.
+TEST_CASE("discards that a copy has missed do not fill the log, and the copy is right afterwards") {
+  ClusterOptions options = quiet();
+  options.volume_bytes = 256u << 20;
+  options.log_bytes = 192 * 4096;
+  Rig rig(options);
+  for (uint64_t block = 0; block < 8; ++block) REQUIRE(rig.write(block, 10 + block).ok());
+  rig.world.run_for(seconds(1));
+  rig.end_server(rig.servers[2], Death::power);
+  rig.world.run_for(seconds(2));
+  const store::Store* const store = rig.servers[0].server->store(rig.servers[0].disks[0]);
+  const uint64_t log_bytes = store->space().log_bytes;
+  const uint64_t most = discard_blocks(rig, 0, log_bytes);
+  CHECK_GT(most, log_bytes / limits::tombstones_log_divisor);
+  CHECK_LT(most, log_bytes / 2);
+  REQUIRE(rig.write(0, 20).ok());
+  rig.heal();
+  rig.same_copies();
+  CHECK_EQ(*rig.read(0), 20);
+  for (uint64_t block = 1; block < 8; ++block)
+    CHECK_EQ(*rig.read(block), block % 2 == 0 ? 0 : 10 + block);
+}
+
+TEST_CASE(
+    "a copy that is being filled begins anew when discards that it has missed are forgotten") {
+  ClusterOptions options = quiet();
+  options.volume_bytes = 256u << 20;
+  options.log_bytes = 192 * 4096;
+  options.serve.recovery_objects = options.serve.recovery_blocks = 1;
+  Rig rig(options);
+  const uint64_t discarded = 5 * limits::blocks_per_object;
+  for (uint64_t block = 0; block < 300; ++block) REQUIRE(rig.write(block, 10 + block).ok());
+  REQUIRE(rig.write(discarded, 1).ok());
+  rig.world.run_for(seconds(1));
+  rig.end_server(rig.servers[2], Death::power);
+  rig.world.run_for(seconds(2));
+  for (uint64_t block = 0; block < 300; ++block) REQUIRE(rig.write(block, 400 + block).ok());
+  const store::Store* const store = rig.servers[0].server->store(rig.servers[0].disks[0]);
+  const uint64_t bound = store->space().log_bytes / limits::tombstones_log_divisor;
+  discard_blocks(rig, discarded, bound - 12000);
+  REQUIRE_LT(store->space().tombstone_bytes, bound);
+  REQUIRE_GT(store->space().tombstone_bytes, bound / 2);
+  const std::string from = rig.servers[0].ip, to = rig.servers[2].ip;
+  rig.world.net().set_extra_delay(from, to, milliseconds(20), {});
+  rig.start_server(rig.servers[2]);
+  REQUIRE(rig.world.run_until([&] { return rig.sum(&serve::Counters::bytes_recovered) > 0; },
+                              seconds(30)));
+  discard_blocks(rig, 40 * limits::blocks_per_object, 16000);
+  REQUIRE(rig.world.run_until([&] { return store->space().tombstone_bytes < bound; }, seconds(3)));
+  CHECK_EQ(rig.sum(&serve::Counters::promotions), 0);
+  rig.world.net().set_extra_delay(from, to, {}, {});
+  rig.heal();
+  rig.same_copies();
+  CHECK_EQ(*rig.read(discarded), 0);
+  CHECK_EQ(*rig.read(299), 699);
+}
+
 }  // namespace sp::sim

@@ -116,6 +116,10 @@ void DataCluster::format_disk(ServerProcess& process, size_t index) {
   format.cluster = control.map().cluster.id;
   format.disk = process.disks[index];
   format.write_in_full = false;
+  if (options.log_bytes != 0) {
+    format.layout = *disk::plan_layout(options.disk_bytes);
+    format.layout->log_bytes = options.log_bytes;
+  }
   bool done = false;
   disk::format(tools_->host(), **disk, format, [&done](Result<disk::Superblock> superblock) {
     SP_ASSERT(superblock.ok());

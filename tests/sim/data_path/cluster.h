@@ -20,6 +20,7 @@ struct ClusterOptions {
   uint32_t sets = 4;
   uint8_t copies = 3, min_copies = 2;
   uint64_t disk_bytes = 40u << 20;
+  uint64_t log_bytes = 0;  // of each; 0: what is planned
   DiskId small_disk = 0;  // one that has
   uint64_t small_disk_bytes = 0;
   uint64_t volume_bytes = 16u << 20;
