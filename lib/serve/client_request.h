@@ -1,12 +1,30 @@
-// A read or write of a client as a server has taken it. Plain value.
+// A read or write of a client as a server has taken it. A value.
 #pragma once
 #include <cstdint>
+#include <utility>
 
 #include "base/buffer.h"
 #include "io/clock.h"
 #include "wire/data_messages.h"
 
 namespace sp::serve {
+
+class Admission;
+
+// Held by a request in service, see Admission, which outlives it. Gone or assigned to: it is not
+// any more.
+class Ticket {
+ public:
+  Ticket() = default;
+  Ticket(Admission& admission, uint64_t link) : admission_(&admission), link_(link) {}
+  Ticket(Ticket&& other) noexcept { *this = std::move(other); }
+  Ticket& operator=(Ticket&& other) noexcept;
+  ~Ticket();
+
+ private:
+  Admission* admission_ = nullptr;
+  uint64_t link_ = 0;
+};
 
 struct ClientRequest {
   uint64_t link = 0;
@@ -18,6 +36,7 @@ struct ClientRequest {
   wire::WriteRequest write;
   Buffer data;
   io::Instant since;
+  Ticket ticket;
 
   SetId set() const { return is_write ? write.set : read.set; }
   uint32_t epoch() const { return is_write ? write.epoch : read.epoch; }

@@ -277,6 +277,7 @@ SetMemory Primary::stop() {
   if (!undecided_.empty()) SP_PROBE(serve_epoch_ends_with_writes_open);
   if (!parked_.empty()) SP_PROBE(serve_epoch_ends_with_requests_waiting);
   for (Write* write : undecided_) {
+    write->ticket = {};
     if (write->link != 0)
       reply_write(write->link, write->request, wire::DataStatus::stale_epoch,
                   "the set has moved to another epoch");

@@ -99,6 +99,8 @@ class Primary : public std::enable_shared_from_this<Primary> {
     uint32_t failed = 0;  // those of them that could not show its content
     uint64_t link = 0, request = 0;
     io::Instant since;
+    Ticket ticket;
+    void forget_client() { link = 0, ticket = {}; }
   };
   struct ReadCall;
 
@@ -144,7 +146,7 @@ class Primary : public std::enable_shared_from_this<Primary> {
                 const Result<wire::PrepareReply>& reply);
   bool is_everywhere(const Write& write, uint32_t needed) const;
   void advance();
-  void answer(const Write& write);
+  void answer(Write& write);
   Write* find_write(Version version);
   void tell_decided();
   void tell_decided(Copy& copy);

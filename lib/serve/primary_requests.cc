@@ -70,6 +70,8 @@ void Primary::park(ClientRequest request) {
     SP_PROBE(serve_too_many_requests_wait);
     return reply(request, DataStatus::busy, "too many requests wait for this set");
   }
+  request
+      .ticket = {};  // others of its client, which do not wait for this set, need not wait with it
   parked_.push_back(std::move(request));
 }
 
@@ -107,7 +109,7 @@ void Primary::expire_parked() {
     if (write->link == 0 || now - write->since < context_.tuning.request_parked_max) continue;
     // It stays ordered; the client's retry finds it.
     reply_write(write->link, write->request, DataStatus::not_ready, waits_for());
-    write->link = 0;
+    write->forget_client();
   }
 }
 
@@ -118,7 +120,7 @@ void Primary::link_closed(uint64_t link) {
   }
   parked_ = std::move(kept);
   for (Write* write : undecided_) {
-    if (write->link == link) write->link = 0;
+    if (write->link == link) write->forget_client();
   }
 }
 

@@ -29,6 +29,7 @@ void Primary::admit_write(ClientRequest request) {
     SP_PROBE(serve_retry_of_undecided);
     write->link = request.link;
     write->request = request.request;
+    write->ticket = std::move(request.ticket);
     return;
   }
   if (!may_decide() || !leads() || undecided_.size() >= context_.tuning.undecided_max)
@@ -101,6 +102,7 @@ void Primary::order(ClientRequest request) {
   write->link = request.link;
   write->request = request.request;
   write->since = context_.now();
+  write->ticket = std::move(request.ticket);
   undecided_.push_back(write);
   operations_.add(w.attachment, w.operation, prepare.record.version);
   trace(context_.host, "ordered", prepare.record);
@@ -336,8 +338,9 @@ void Primary::advance() {
   for (auto& joiner : joiners_) joiner->progress();
 }
 
-void Primary::answer(const Write& write) {
+void Primary::answer(Write& write) {
   if (write.link == 0) return;
+  write.ticket = {};
   const bool sure = leads();
   reply_write(write.link, write.request, sure ? wire::DataStatus::ok : wire::DataStatus::not_ready,
               sure ? "" : "no lease");

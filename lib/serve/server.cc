@@ -10,6 +10,8 @@ namespace sp::serve {
 ServerImpl::ServerImpl(io::Host& host, ServerOptions options, member::Member& member)
     : host_(host),
       options_(std::move(options)),
+      admission_(host.reactor, options_.tuning.in_service_max,
+                 [this](ClientRequest request) { serve_client(std::move(request)); }),
       context_(host, member, options_.key, options_.self, options_.tuning),
       links_(
           host, options_.key, options_.self,
@@ -52,7 +54,10 @@ void ServerImpl::tick() {
   // may do anything.
   for (auto& [set, primary] : primaries_) primary->tick();
   constexpr uint32_t sweep_ticks = 20, mend_ticks = 10 * sweep_ticks;
-  if (++ticks_ % sweep_ticks != 0) return;
+  constexpr uint32_t admission_ticks = 4;
+  ++ticks_;
+  if (ticks_ % admission_ticks == 0) admission_.tick();
+  if (ticks_ % sweep_ticks != 0) return;
   sweep();
   for (auto& [id, disk] : context_.disks) {
     if (disk->failed) continue;

@@ -93,6 +93,10 @@ void ServerImpl::handle_client(const Links::Peer& from, wire::Message message) {
     return links_.close(from.link);
   }
   request.data = std::move(message.data);
+  admission_.arrive(std::move(request));
+}
+
+void ServerImpl::serve_client(ClientRequest request) {
   const auto found = primaries_.find(request.set());
   if (found == primaries_.end() || found->second->epoch() != request.epoch())
     return refuse(request);
@@ -127,6 +131,7 @@ void ServerImpl::refuse(const ClientRequest& request) {
 }
 
 void ServerImpl::link_closed(uint64_t link) {
+  admission_.link_closed(link);
   for (auto& [set, primary] : primaries_) primary->link_closed(link);
 }
 

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "serve/admission.h"
 #include "serve/context.h"
 #include "serve/links.h"
 #include "serve/primary.h"
@@ -49,6 +50,7 @@ class ServerImpl final : public Server {
   // server_dispatch.cc
   void handle(const Links::Peer& from, wire::Message message);
   void handle_client(const Links::Peer& from, wire::Message message);
+  void serve_client(ClientRequest request);
   void answer_digest(const Links::Peer& from, const wire::Message& message);
   void answer_statistics(const Links::Peer& from, uint64_t request);
   void handle_copy(const Links::Peer& from, wire::Message message);
@@ -65,6 +67,7 @@ class ServerImpl final : public Server {
 
   io::Host& host_;
   ServerOptions options_;
+  Admission admission_;  // outlives all requests
   // Outlived by nothing that stores call back into: pools and primaries go after the disks.
   std::map<SetId, SetMemory> memory_;
   Context context_;

@@ -14,7 +14,7 @@ dir=$work
 cluster() { "$root/examples/local-cluster.sh" "$@" --dir "$dir/cluster"; }
 trap 'cluster down >/dev/null 2>&1; rm -rf "$dir" "$work"' EXIT
 
-ninja -C "$build" --quiet io_bench store_bench index_bench sim_bench skeleton_bench >&2
+ninja -C "$build" --quiet io_bench store_bench index_bench sim_bench skeleton_bench volumes_bench >&2
 if [ -n "${KEEP:-}" ]; then exec > >(tee "$root/tests/bench/RESULTS.md"); fi
 
 skeleton() { # read|write, depth, block: CPU us of servers, of the client; median us
@@ -73,6 +73,21 @@ start() { # further options of local-cluster.sh up
   sp-bench bench --yes --reads 0 --block 64K --depth 16 --ramp 0s --time 10m --operations 16000 >/dev/null 2>&1
 }
 
+# Thin volumes of 4 MiB, many0 and on, over one connection to the management service.
+many() { # count
+  local port token from i
+  port=$(sed -n 's/^port = //p' "$SP_CONFIG" | head -1)
+  token=$(cat "$dir/cluster/token")
+  for ((i = 0; i < $1; i++)); do
+    ((i == 0)) || echo next
+    printf 'url = "http://127.0.0.1:%s/ctrl/1.0/VolumeCreate"\nheader = "Authorization: Storpool v1:%s"\nheader = "Content-Type: application/json"\n' "$port" "$token"
+    printf 'data = "{\\"name\\":\\"many%d\\",\\"size\\":4194304,\\"template\\":\\"demo\\"}"\noutput = "/dev/null"\n' "$i"
+  done >"$work/requests"
+  from=$(date +%s%N)
+  curl --silent --config "$work/requests"
+  awk -v count="$1" -v ns="$(($(date +%s%N) - from))" 'BEGIN { printf "%d volumes are created in %.2f ms each\n", count, ns / 1e6 / count }'
+}
+
 cat <<END
 # Benchmarks
 
@@ -85,6 +100,14 @@ start --memory
 rows "disks in memory"
 echo "\`\`\`"
 sp-bench bench --yes --reads 0 --time "${seconds}s" 2>/dev/null
+echo "\`\`\`"
+echo
+echo "Many volumes with light load each, and many clients beside a greedy one:"
+echo
+echo "\`\`\`"
+many "${VOLUMES:-10000}"
+volumes_bench volumes "${VOLUMES:-10000}" "$seconds"
+volumes_bench clients "${CLIENTS:-180}" "$seconds"
 echo "\`\`\`"
 echo
 cluster down >/dev/null
