@@ -44,8 +44,9 @@ constexpr uint32_t connection_receive_bytes =
 // Data path.
 constexpr uint32_t client_window_per_server =
     256;  // requests in flight from one client to one server
-constexpr uint32_t requests_in_service_max = 256;  // of one server, of all active clients together
-constexpr uint32_t client_in_service_min = 4;      // of each, however many they are
+constexpr uint32_t requests_in_service_max =
+    24;  // of one disk, when several clients are active: together (tests/bench/volumes_bench.cc)
+constexpr uint32_t client_in_service_min = 2;  // of each, however many they are
 constexpr uint32_t set_operations_max = 4096;  // operations that one copy tells a new primary of
 constexpr uint32_t set_undecided_max = 1024;  // undecided records of one set; beyond it writes wait
 constexpr uint32_t recovery_objects_in_flight = 4;  // per recovering disk set

@@ -8,16 +8,25 @@
 
 namespace sp::serve {
 
+namespace {
+uint32_t cost_of(const ClientRequest& request) {
+  constexpr uint32_t blocks_as_one_request = 8;
+  if (!request.is_write) return 1 + request.read.block_count / blocks_as_one_request;
+  return request.write.discard ? 1 : 1 + request.write.block_count / blocks_as_one_request;
+}
+}  // namespace
+
 Ticket& Ticket::operator=(Ticket&& other) noexcept {
   if (this == &other) return *this;
-  if (admission_ != nullptr) admission_->ended(link_);
+  if (admission_ != nullptr) admission_->ended(link_, cost_);
   admission_ = std::exchange(other.admission_, nullptr);
   link_ = other.link_;
+  cost_ = other.cost_;
   return *this;
 }
 
 Ticket::~Ticket() {
-  if (admission_ != nullptr) admission_->ended(link_);
+  if (admission_ != nullptr) admission_->ended(link_, cost_);
 }
 
 Admission::Admission(io::Reactor& reactor, uint32_t in_service_max,
@@ -27,7 +36,7 @@ Admission::Admission(io::Reactor& reactor, uint32_t in_service_max,
 uint32_t Admission::share() const {
   const uint32_t active = std::max(active_, was_active_);
   if (active <= 1) return UINT32_MAX;
-  return std::max(in_service_max_ / active, limits::client_in_service_min);
+  return std::max(disks_ * in_service_max_ / active, limits::client_in_service_min);
 }
 
 void Admission::arrive(ClientRequest request) {
@@ -44,16 +53,17 @@ void Admission::arrive(ClientRequest request) {
 }
 
 void Admission::begin(uint64_t link, Client& client, ClientRequest request) {
-  ++client.in_service;
-  request.ticket = Ticket(*this, link);
+  const uint32_t cost = cost_of(request);
+  client.in_service += cost;
+  request.ticket = Ticket(*this, link, cost);
   serve_(std::move(request));  // `client` may be gone
 }
 
-void Admission::ended(uint64_t link) {
+void Admission::ended(uint64_t link, uint32_t cost) {
   const auto found = clients_.find(link);
   if (found == clients_.end()) return;
   Client& client = found->second;
-  --client.in_service;
+  client.in_service -= cost;
   if (client.waiting.empty()) return;
   if (!std::exchange(client.in_turn, true)) turns_.push_back(link);
   if (!turn_.armed()) turn_.arm(io::Duration(0), [this] { take_turns(); });
@@ -90,7 +100,8 @@ void Admission::link_closed(uint64_t link) {
   clients_.erase(found);
 }
 
-void Admission::tick() {
+void Admission::tick(size_t disks) {
+  disks_ = static_cast<uint32_t>(std::max<size_t>(disks, 1));
   was_active_ = std::exchange(active_, 0);
   for (auto& [link, client] : clients_) {
     client.was_active = std::exchange(client.active, !client.waiting.empty());

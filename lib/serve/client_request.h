@@ -16,7 +16,8 @@ class Admission;
 class Ticket {
  public:
   Ticket() = default;
-  Ticket(Admission& admission, uint64_t link) : admission_(&admission), link_(link) {}
+  Ticket(Admission& admission, uint64_t link, uint32_t cost)
+      : admission_(&admission), link_(link), cost_(cost) {}
   Ticket(Ticket&& other) noexcept { *this = std::move(other); }
   Ticket& operator=(Ticket&& other) noexcept;
   ~Ticket();
@@ -24,6 +25,7 @@ class Ticket {
  private:
   Admission* admission_ = nullptr;
   uint64_t link_ = 0;
+  uint32_t cost_ = 0;
 };
 
 struct ClientRequest {

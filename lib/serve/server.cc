@@ -56,7 +56,7 @@ void ServerImpl::tick() {
   constexpr uint32_t sweep_ticks = 20, mend_ticks = 10 * sweep_ticks;
   constexpr uint32_t admission_ticks = 4;
   ++ticks_;
-  if (ticks_ % admission_ticks == 0) admission_.tick();
+  if (ticks_ % admission_ticks == 0) admission_.tick(context_.disks.size());
   if (ticks_ % sweep_ticks != 0) return;
   sweep();
   for (auto& [id, disk] : context_.disks) {

@@ -82,14 +82,30 @@ TEST_CASE("a share is not below the least of one client, however many ask") {
   CHECK_GE(scene.in_service(100), limits::client_in_service_min);
 }
 
+TEST_CASE("a server of several disks has more in service, and large requests count for several") {
+  Scene scene;
+  scene.admission.tick(3);
+  scene.arrive(2, 1);
+  scene.arrive(1, 200);
+  CHECK_EQ(scene.in_service(1), 24);
+  ClientRequest large;
+  large.link = 2;
+  large.is_write = true;
+  large.write.block_count = 256;
+  scene.admission.arrive(std::move(large));
+  scene.arrive(2, 1);
+  CHECK_EQ(scene.in_service(2), 2);
+  CHECK_EQ(scene.admission.waiting(), 177);
+}
+
 TEST_CASE("a client that has gone quiet takes no part of the others' share for long") {
   Scene scene;
   scene.arrive(2, 1);
   scene.arrive(1, 100);
   CHECK_EQ(scene.in_service(1), 8);
   scene.answer();  // that of client 2
-  scene.admission.tick();
-  scene.admission.tick();
+  scene.admission.tick(1);
+  scene.admission.tick(1);
   scene.world.run_for(std::chrono::milliseconds(1));
   CHECK_EQ(scene.in_service(1), 100);
 }
