@@ -70,8 +70,8 @@ void Primary::park(ClientRequest request) {
     SP_PROBE(serve_too_many_requests_wait);
     return reply(request, DataStatus::busy, "too many requests wait for this set");
   }
-  request
-      .ticket = {};  // others of its client, which do not wait for this set, need not wait with it
+  // Others of its client, which may not wait for this set, need not wait with it.
+  request.ticket = {};
   parked_.push_back(std::move(request));
 }
 

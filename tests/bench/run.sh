@@ -102,6 +102,7 @@ echo "\`\`\`"
 sp-bench bench --yes --reads 0 --time "${seconds}s" 2>/dev/null
 echo "\`\`\`"
 echo
+command -v curl >/dev/null || { echo "curl is missing: apt-get install curl" >&2 && exit 1; }
 echo "Many volumes with light load each, and many clients beside a greedy one:"
 echo
 echo "\`\`\`"

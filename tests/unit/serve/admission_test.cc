@@ -3,6 +3,8 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
+
 #include "io/sim_world.h"
 
 namespace sp::serve {
