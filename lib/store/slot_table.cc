@@ -143,15 +143,29 @@ void SlotTable::mark_dirty(uint32_t page, uint64_t lsn) {
   if (since == 0 || since > lsn) dirty_.set(page, lsn);
 }
 
+uint64_t SlotTable::sequence(uint32_t page) const {
+  if (sequences_high_.empty()) return sequences_[page];
+  const auto high = sequences_high_.find(page);
+  return (high == sequences_high_.end() ? 0 : uint64_t{high->second} << 32) + sequences_[page];
+}
+
+void SlotTable::set_sequence(uint32_t page, uint64_t sequence) {
+  sequences_[page] = static_cast<uint32_t>(sequence);
+  if (const auto high = static_cast<uint32_t>(sequence >> 32); high != 0)
+    sequences_high_[page] = high;
+  else if (!sequences_high_.empty())
+    sequences_high_.erase(page);
+}
+
 uint64_t SlotTable::next_sequence(uint32_t page) const {
-  return sequences_[page] + (SP_PLANTED_BUG(store_overwrites_valid_home) ? 2 : 1);
+  return sequence(page) + (SP_PLANTED_BUG(store_overwrites_valid_home) ? 2 : 1);
 }
 
 void SlotTable::set_intent(uint32_t page, uint64_t lsn, bool opens) {
   SP_ASSERT(!open_[page]);
   intents_.set(page, lsn);
   if (!opens) return;
-  sequences_[page] = next_sequence(page);
+  set_sequence(page, next_sequence(page));
   open_[page] = true;
 }
 
@@ -163,7 +177,7 @@ void SlotTable::take_image(uint32_t page, MutableBytes out) {
   header.magic = table_page_magic;
   header.cluster = superblock_.cluster;
   header.uuid = superblock_.uuid;
-  header.sequence = sequences_[page];
+  header.sequence = sequence(page);
   header.page = page;
   header.entries = per_page;
   std::memset(out.data(), 0, disk::table_page_bytes);
@@ -191,12 +205,12 @@ void SlotTable::load_entry(uint32_t slot, const Descriptor& entry) {
 }
 
 void SlotTable::load_page_state(uint32_t page, uint64_t sequence, uint64_t intent_lsn) {
-  sequences_[page] = sequence;
+  set_sequence(page, sequence);
   intents_.set(page, intent_lsn);
 }
 
 uint64_t SlotTable::memory_bytes() const {
-  return pages_.memory_bytes() + sequences_.size() * 8 + open_.size() / 8 + dirty_.memory_bytes() +
+  return pages_.memory_bytes() + sequences_.size() * 4 + open_.size() / 8 + dirty_.memory_bytes() +
          intents_.memory_bytes() + owned_.memory_bytes() + free_.memory_bytes() +
          summary_.size() * 8 + lost_.size() * 80;
 }

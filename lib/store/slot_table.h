@@ -92,12 +92,10 @@ class SlotTable {
     bool intent_open = false;  // logged, its image not yet durable
   };
   PageState state(uint32_t page) const {
-    return {sequences_[page], dirty_.at(page), intents_.at(page), open_[page]};
+    return {sequence(page), dirty_.at(page), intents_.at(page), open_[page]};
   }
   // The newest image that is on the device for sure; 0: none.
-  uint64_t durable_sequence(uint32_t page) const {
-    return sequences_[page] - (open_[page] ? 1 : 0);
-  }
+  uint64_t durable_sequence(uint32_t page) const { return sequence(page) - (open_[page] ? 1 : 0); }
   const LsnIndex& dirty() const { return dirty_; }
   const LsnIndex& intents() const { return intents_; }
   void mark_dirty(uint32_t page, uint64_t lsn);
@@ -121,10 +119,14 @@ class SlotTable {
   uint64_t memory_bytes() const;
 
  private:
+  uint64_t sequence(uint32_t page) const;
+  void set_sequence(uint32_t page, uint64_t sequence);
+
   disk::Superblock superblock_;
   uint32_t slot_count_;
   TablePages pages_;
-  std::vector<uint64_t> sequences_;
+  std::vector<uint32_t> sequences_;              // their lower halves
+  std::map<uint32_t, uint32_t> sequences_high_;  // by page, where they are not 0: hardly ever
   LsnIndex dirty_, intents_;
   std::vector<bool> open_;
   std::map<uint32_t, Descriptor> lost_;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "base/assert.h"
 #include "base/planted.h"
@@ -56,22 +57,30 @@ void TablePages::join(Page& page) {
   fresh_newest_ = &page;
 }
 
-TablePages::TablePages(uint32_t pages, size_t bytes_max) : bytes_max_(bytes_max), pages_(pages) {}
+TablePages::TablePages(uint32_t pages, size_t bytes_max)
+    : bytes_max_(bytes_max), here_(pages), pages_(1) {}
 
 size_t TablePages::bytes_of(const Page& page) {
   return sizeof(Page) + (page.all ? sizeof(Entries) : page.few.capacity() * sizeof(Few));
 }
 
 TablePages::Page& TablePages::present(uint32_t number) {
-  auto& place = pages_[number];
-  if (!place) {
-    place = std::make_unique<Page>();
-    place->number = number;
-    join(*place);
-    bytes_ += bytes_of(*place);
+  Page* page = page_at(number);
+  if (page == nullptr) {
+    if (unused_.empty()) {
+      unused_.push_back(static_cast<uint32_t>(pages_.size()));
+      pages_.emplace_back();
+    }
+    here_[number] = unused_.back();
+    unused_.pop_back();
+    pages_[here_[number]] = std::make_unique<Page>();
+    page = page_at(number);
+    page->number = number;
+    join(*page);
+    bytes_ += bytes_of(*page);
   }
-  place->recent = true;
-  return *place;
+  page->recent = true;
+  return *page;
 }
 
 Descriptor* TablePages::entry(Page& page, uint32_t index) {
@@ -89,14 +98,15 @@ void TablePages::widen(Page& page) {
 }
 
 Descriptor* TablePages::find(uint32_t slot) const {
-  Page* const page = pages_[slot / per_page].get();
+  Page* const page = page_at(slot / per_page);
   if (page == nullptr || !page->known.test(slot % per_page)) return nullptr;
   if (!page->recent) page->recent = true;
   return entry(*page, slot % per_page);
 }
 
 bool TablePages::is_whole(uint32_t page) const {
-  return pages_[page] != nullptr && pages_[page]->known.all();
+  const Page* const here = page_at(page);
+  return here != nullptr && here->known.all();
 }
 
 void TablePages::put(uint32_t slot, const Descriptor& value) {
@@ -120,7 +130,7 @@ void TablePages::put(uint32_t slot, const Descriptor& value) {
 }
 
 void TablePages::drop_fresh(uint32_t slot) {
-  Page& page = *pages_[slot / per_page];
+  Page& page = *page_at(slot / per_page);
   const Change change(*this, page);
   page.fresh.reset(slot % per_page);
   page.imaged.reset(slot % per_page);
@@ -142,14 +152,14 @@ void TablePages::fill(uint32_t number, Bytes entries) {
 }
 
 void TablePages::begin_image(uint32_t number) {
-  Page& page = *pages_[number];
+  Page& page = *page_at(number);
   page.imaged.reset();
   for (uint32_t index = 0; index < per_page; index++)
     if (page.fresh.test(index) && !entry(page, index)->uncommitted()) page.imaged.set(index);
 }
 
 void TablePages::end_image(uint32_t number) {
-  Page* const page = pages_[number].get();
+  Page* const page = page_at(number);
   if (page == nullptr) return;  // it had nothing fresh, and went
   const Change change(*this, *page);
   page->fresh &= ~page->imaged;
@@ -159,8 +169,9 @@ void TablePages::end_image(uint32_t number) {
 void TablePages::pin(uint32_t page) { present(page).pins++; }
 
 void TablePages::unpin(uint32_t page) {
-  SP_ASSERT(pages_[page] != nullptr && pages_[page]->pins > 0);
-  pages_[page]->pins--;
+  Page* const here = page_at(page);
+  SP_ASSERT(here != nullptr && here->pins > 0);
+  here->pins--;
 }
 
 void TablePages::trim() {
@@ -178,7 +189,9 @@ void TablePages::trim() {
     has_all_ = false;
     bytes_ -= bytes_of(page);
     leave(page);
-    pages_[page.number].reset();
+    const uint32_t place = std::exchange(here_[page.number], 0);
+    pages_[place].reset();
+    unused_.push_back(place);
   }
 }
 

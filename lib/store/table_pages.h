@@ -73,7 +73,9 @@ class TablePages {
   std::vector<uint32_t> relief(size_t pages_max) const;
 
   uint64_t bytes() const { return bytes_; }
-  uint64_t memory_bytes() const { return bytes_ + pages_.size() * sizeof(pages_[0]); }
+  uint64_t memory_bytes() const {
+    return bytes_ + here_.size() * sizeof(here_[0]) + pages_.size() * sizeof(pages_[0]);
+  }
 
  private:
   static constexpr uint32_t per_page = disk::slots_per_table_page;
@@ -95,6 +97,7 @@ class TablePages {
     uint32_t pins = 0;
     bool recent = false;
   };
+  Page* page_at(uint32_t number) const { return pages_[here_[number]].get(); }
   // Takes a page out of sums and lists, and back, around a change of it.
   class Change;
   void leave(Page& page);
@@ -106,7 +109,9 @@ class TablePages {
   static void widen(Page& page);
 
   size_t bytes_max_;
-  std::vector<std::unique_ptr<Page>> pages_;  // null: nothing of it is here
+  std::vector<uint32_t> here_;                // by number; 0: nothing of it is here
+  std::vector<std::unique_ptr<Page>> pages_;  // by what here_ says; the first one is null
+  std::vector<uint32_t> unused_;              // of pages_
   std::vector<Page*> clean_;                  // the clock goes round these
   size_t hand_ = 0;
   Page *fresh_oldest_ = nullptr, *fresh_newest_ = nullptr;  // by the time when they became so

@@ -9,6 +9,7 @@
 #include "store/index.h"
 #include "store/lsn_index.h"
 #include "store/slot_bits.h"
+#include "store/slot_table.h"
 #include "store/table_pages.h"
 
 using namespace sp;
@@ -34,6 +35,23 @@ std::vector<std::byte> home_of(uint32_t page) {
     std::memcpy(bytes.data() + i * sizeof entry, &entry, sizeof entry);
   }
   return bytes;
+}
+
+TEST_CASE("a table page that was written home more than 2^32 times goes on counting") {
+  disk::Superblock superblock;
+  superblock.layout = *disk::plan_layout(64u << 20);
+  SlotTable table(superblock, 1 << 20);
+  constexpr uint64_t last = (uint64_t{1} << 32) - 1;
+  table.load_page_state(3, last, 7);
+  table.load_page_state(4, 5, 7);
+  CHECK_EQ(table.durable_sequence(3), last);
+  CHECK_EQ(table.next_sequence(3), last + 1);
+  table.set_intent(3, 8, true);
+  CHECK_EQ(table.state(3).sequence, last + 1);
+  CHECK_EQ(table.durable_sequence(3), last);
+  CHECK_EQ(table.state(4).sequence, 5);
+  table.load_page_state(3, 9, 10);
+  CHECK_EQ(table.state(3).sequence, 9);
 }
 
 }  // namespace
