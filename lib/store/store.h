@@ -171,7 +171,8 @@ class Store {
                       Done durable) = 0;
   // Blocks that came here as lost and were neither repaired nor written since, by slot.
   virtual std::vector<LostBlock> lost(uint32_t first_slot, size_t count_max) const = 0;
-  // Tombstones (discards) of the set up to `passed` are no longer needed by any copy.
+  // Tombstones (discards) of the set up to `passed` are remembered no more: every copy has heard of
+  // them, or its `complete_to` will tell that it has not (SetRecord).
   virtual void forget_tombstones(SetId set, Version passed) = 0;
   virtual uint64_t tombstone_bytes(SetId set) const = 0;  // of the log, see Space
 

@@ -1,12 +1,13 @@
 // volumes_bench: what many volumes and many clients cost, on the cluster of $SP_CONFIG, with
 // volumes bench, many0, many1 and on of 4 MiB or more; every figure beside that of few.
 //
-//   volumes_bench volumes COUNT [SECONDS]   one client has COUNT thin volumes attached, and writes
-//       and reads 4 KiB at depth 32 on one of them, then on all in turn
+//   volumes_bench volumes COUNT [SECONDS]   one client writes and reads 4 KiB at depth 32 on one
+//       volume, then as many blocks spread over COUNT thin volumes
 //   volumes_bench clients COUNT [SECONDS]   COUNT clients, each a process to the cluster, with a
 //       volume of its own at depth 1; then beside one that has 4096 writes in flight
 //
-// CPU time is that of this process, and of all servers on this host.
+// CPU time is that of this process, and of all servers on this host. Nothing may fail meanwhile:
+// the many volumes are not told of changes of the map.
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -235,6 +236,9 @@ void fair_clients(const Cluster& cluster, uint32_t count, io::Duration time) {
   Client greedy{cluster.attach(greedy_options), nullptr, {}, false};
   std::vector<Client> clients(count);
   const auto nodes = static_cast<uint32_t>(cluster.config.nodes.size());
+  const uint32_t count_max = nodes * (client_instance_max - 2);
+  if (count > count_max)
+    die(fmt::format("{} nodes have at most {} clients beside that one", nodes, count_max));
   for (uint32_t i = 0; i < count; ++i) {
     const auto node = static_cast<NodeId>(1 + i % nodes);
     clients[i].attached = cluster.attach(
@@ -271,7 +275,7 @@ void fair_clients(const Cluster& cluster, uint32_t count, io::Duration time) {
   for (const uint32_t reads : {0u, 100u}) {
     const char* const what = reads == 0 ? "write" : "read";
     run(fmt::format("4 KiB {}, {} clients of depth 1", what, count), reads, false);
-    run(fmt::format("the same beside one of depth 4096"), reads, true);
+    run("the same beside one of depth 4096", reads, true);
   }
 }
 

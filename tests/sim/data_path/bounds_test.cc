@@ -121,9 +121,9 @@ TEST_CASE("discards that a copy has missed do not fill the log, and the copy is 
   REQUIRE(rig.write(0, 20).ok());
   rig.heal();
   rig.same_copies();
-  CHECK_EQ(*rig.read(0), 20);
+  CHECK_EQ(rig.content(0), 20);
   for (uint64_t block = 1; block < 8; ++block)
-    CHECK_EQ(*rig.read(block), block % 2 == 0 ? 0 : 10 + block);
+    CHECK_EQ(rig.content(block), block % 2 == 0 ? 0 : 10 + block);
 }
 
 TEST_CASE(
@@ -156,8 +156,8 @@ TEST_CASE(
   rig.world.net().set_extra_delay(from, to, {}, {});
   rig.heal();
   rig.same_copies();
-  CHECK_EQ(*rig.read(discarded), 0);
-  CHECK_EQ(*rig.read(299), 699);
+  CHECK_EQ(rig.content(discarded), 0);
+  CHECK_EQ(rig.content(299), 699);
 }
 
 }  // namespace sp::sim

@@ -224,8 +224,8 @@ TEST_CASE("a block that no copy had is taken from one that returns too old befor
   rig.world.run_for(seconds(1));
   REQUIRE(rig.world.run_until([&] { return row.acting.size() == 2; }, seconds(30)));
   CHECK_EQ(store->lost(0, 10).size(), 0);
-  for (const uint64_t block : {1, 2, 3}) CHECK_EQ(*rig.read(block), 10 + block);
-  for (const uint64_t block : {4, 5}) CHECK_EQ(*rig.read(block), 11 * block);
+  for (const uint64_t block : {1, 2, 3}) CHECK_EQ(rig.content(block), 10 + block);
+  for (const uint64_t block : {4, 5}) CHECK_EQ(rig.content(block), 11 * block);
   rig.heal();
   rig.same_copies();
 }

@@ -61,6 +61,12 @@ struct Rig : DataCluster {
     if (!stamp) return Error(Code::damaged, "not what anybody wrote");
     return *stamp;
   }
+  // What is there: 0 when nothing was written.
+  uint64_t content(uint64_t block) {
+    const auto stamp = read(block);
+    REQUIRE_EQ(stamp.ok() ? "" : stamp.error().message(), "");
+    return *stamp;
+  }
   void heal() {
     for (auto& process : servers) start_server(process);
     REQUIRE(world.run_until([&] { return settled(); }, seconds(30)));

@@ -379,5 +379,39 @@ TEST_CASE("a disk that leaves a set before it has recovered is cleared, also whe
   }
 }
 
+// It may act at any moment from then on, and alone show what it has.
+TEST_CASE("a write waits for a copy whose promotion is asked for, before it is agreed") {
+  ClusterOptions options = quiet();
+  options.control.delay_mean = milliseconds(30);
+  options.control.slow_change = 0;
+  options.world.log_least = LogLevel::debug;
+  Rig rig(options);
+  REQUIRE(rig.write(1, 11).ok());
+  rig.end_server(rig.servers[2], Death::process);
+  const auto& row = rig.control.map().sets.begin()->second;
+  REQUIRE(rig.world.run_until([&] { return row.acting.size() == 2; }, seconds(10)));
+  REQUIRE(rig.write(1, 12).ok());
+  rig.log.clear();
+  rig.start_server(rig.servers[2]);
+  const auto asked_for = [&] {
+    return std::any_of(rig.log.begin(), rig.log.end(), [](const std::string& line) {
+      return line.find("copy is complete") != std::string::npos;
+    });
+  };
+  REQUIRE(rig.world.run_until(asked_for, seconds(10)));
+  REQUIRE_EQ(row.acting.size(), 2);
+  rig.world.net().set_link(rig.servers[0].ip, rig.servers[2].ip, false);
+  Buffer data = Buffer::allocate(limits::block_bytes);
+  encode_stamp(data.mutable_bytes(), {rig.clients[0].volume_id, 1}, 13);
+  bool answered = false;
+  rig.clients[0].volume->write(limits::block_bytes, data.bytes(),
+                               [&answered](const Status&) { answered = true; });
+  REQUIRE(rig.world.run_until([&] { return row.acting.size() == 3; }, seconds(10)));
+  CHECK_FALSE(answered);
+  rig.world.net().set_link(rig.servers[0].ip, rig.servers[2].ip, true);
+  REQUIRE(rig.world.run_until([&] { return answered; }, seconds(10)));
+  CHECK_EQ(rig.content(1), 13);
+}
+
 }  // namespace
 }  // namespace sp::sim

@@ -27,11 +27,16 @@ struct Scene {
       admission.arrive(std::move(request));
     }
   }
+  // Client 1, while client 2 has one request in service.
+  void ask_beside_another(uint64_t count) {
+    arrive(2, 1);
+    arrive(1, count);
+  }
   size_t in_service(uint64_t link) const {
     return static_cast<size_t>(std::count_if(served.begin(), served.end(),
                                              [link](const auto& r) { return r.link == link; }));
   }
-  // The oldest one, or all of that link, are answered.
+  // The oldest one is answered.
   void answer() { served.pop_front(), world.run_for(std::chrono::milliseconds(1)); }
 };
 
@@ -46,8 +51,7 @@ TEST_CASE("a client that is alone waits for nothing") {
 
 TEST_CASE("a client that asks much has its share in service, and another one is served at once") {
   Scene scene;
-  scene.arrive(2, 1);
-  scene.arrive(1, 200);
+  scene.ask_beside_another(200);
   CHECK_EQ(scene.in_service(1), 8);
   scene.arrive(2, 7);
   CHECK_EQ(scene.in_service(2), 8);
@@ -56,8 +60,7 @@ TEST_CASE("a client that asks much has its share in service, and another one is 
 
 TEST_CASE("what waits is served in its order, as what was served ends, by turns") {
   Scene scene;
-  scene.arrive(2, 1);
-  scene.arrive(1, 20);
+  scene.ask_beside_another(20);
   scene.arrive(2, 19);
   std::vector<uint64_t> links;
   std::vector<uint64_t> next(3);
@@ -87,8 +90,7 @@ TEST_CASE("a share is not below the least of one client, however many ask") {
 TEST_CASE("a server of several disks has more in service, and large requests count for several") {
   Scene scene;
   scene.admission.tick(3);
-  scene.arrive(2, 1);
-  scene.arrive(1, 200);
+  scene.ask_beside_another(200);
   CHECK_EQ(scene.in_service(1), 24);
   ClientRequest large;
   large.link = 2;
@@ -102,8 +104,7 @@ TEST_CASE("a server of several disks has more in service, and large requests cou
 
 TEST_CASE("a client that has gone quiet takes no part of the others' share for long") {
   Scene scene;
-  scene.arrive(2, 1);
-  scene.arrive(1, 100);
+  scene.ask_beside_another(100);
   CHECK_EQ(scene.in_service(1), 8);
   scene.answer();  // that of client 2
   scene.admission.tick(1);
@@ -114,8 +115,7 @@ TEST_CASE("a client that has gone quiet takes no part of the others' share for l
 
 TEST_CASE("a link that closes takes along what waits, and its tickets do no harm afterwards") {
   Scene scene;
-  scene.arrive(2, 1);
-  scene.arrive(1, 100);
+  scene.ask_beside_another(100);
   scene.admission.link_closed(1);
   CHECK_EQ(scene.admission.waiting(), 0);
   scene.served.clear();
@@ -125,8 +125,7 @@ TEST_CASE("a link that closes takes along what waits, and its tickets do no harm
 
 TEST_CASE("a client that keeps to no window gets its refusals, and no memory") {
   Scene scene;
-  scene.arrive(2, 1);
-  scene.arrive(1, 8 + limits::client_window_per_server + 5);
+  scene.ask_beside_another(8 + limits::client_window_per_server + 5);
   CHECK_EQ(scene.admission.waiting(), limits::client_window_per_server);
   CHECK_EQ(scene.in_service(1), 13);
 }
