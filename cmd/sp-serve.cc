@@ -57,7 +57,7 @@ Result<std::shared_ptr<void>> start(cli::Daemon& daemon, const cli::ClusterOptio
   SP_TRY(service->server,
          serve::Server::start(daemon.host(), std::move(options), *service->member));
   daemon.on_stop = [&daemon, raw = service.get()] {
-    raw->server->checkpoint([&daemon](Status status) { daemon.finish(std::move(status)); });
+    raw->server->save_indexes([&daemon](Status status) { daemon.finish(std::move(status)); });
   };
   daemon.ready("server " + std::to_string(instance) + " of node " + std::to_string(node.id));
   return std::shared_ptr<void>(std::move(service));

@@ -106,7 +106,7 @@ Result<Superblock> plan_superblock(io::Host& host, const io::Disk& disk,
   if (options.layout)
     superblock.layout = *options.layout;
   else {
-    SP_TRY(superblock.layout, plan_layout(disk.size_bytes()));
+    SP_TRY(superblock.layout, plan_layout(disk.size_bytes(), options.minor));
   }
   SP_CHECK(check_layout(superblock.layout));
   if (superblock.layout.device_bytes > disk.size_bytes())

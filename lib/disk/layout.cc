@@ -15,9 +15,18 @@ constexpr uint64_t slots_max = 0xffff'fff0;  // slot numbers are 32 bits wide
 
 uint64_t round_up(uint64_t value, uint64_t unit) { return (value + unit - 1) / unit * unit; }
 
+// Four bytes a slot and half as much for objects, and for the table's entries that no home has yet:
+// as many as a server keeps in memory unless it is told to keep more. What does not fit is not
+// saved, and the disk takes longer to open.
+uint64_t index_home_bytes(uint64_t slots) {
+  constexpr uint64_t entries_max = 64 << 20;
+  return round_up(slots * 6 + std::min(slots * 8, entries_max) + index_chunk_bytes,
+                  index_chunk_bytes);
+}
+
 }  // namespace
 
-Result<Layout> plan_layout(uint64_t device_bytes) {
+Result<Layout> plan_layout(uint64_t device_bytes, uint16_t minor) {
   if (device_bytes < device_bytes_min)
     return Error(Code::invalid, "the device has " + format_size(device_bytes) +
                                     "; a disk needs at least " + format_size(device_bytes_min));
@@ -28,7 +37,13 @@ Result<Layout> plan_layout(uint64_t device_bytes) {
   layout.log_bytes = std::max(layout.device_bytes / 1024, floor) / page * page;
 
   layout.table_offset = round_up(layout.log_offset + layout.log_bytes, region_alignment);
-  const uint64_t end = layout.device_bytes - superblock_bytes;
+  uint64_t end = layout.device_bytes - superblock_bytes;
+  if (minor >= index_minor_least) {
+    layout.index_bytes =
+        2 * index_home_bytes(std::min((end - layout.table_offset) / page, slots_max));
+    layout.index_offset = end / region_alignment * region_alignment - layout.index_bytes;
+    end = layout.index_offset;
+  }
   const uint64_t blocks =
       (end - layout.table_offset - region_alignment) / page;  // less the worst of aligning the data
   constexpr uint64_t group = slots_per_table_page + 2;        // two homes and their slots
@@ -55,7 +70,8 @@ Status check_layout(const Layout& layout) {
   constexpr uint64_t bytes_max = uint64_t{1} << 60;
   for (const uint64_t value :
        {layout.device_bytes, layout.log_offset, layout.log_bytes, layout.table_offset,
-        layout.table_bytes, layout.data_offset, layout.data_bytes}) {
+        layout.table_bytes, layout.data_offset, layout.data_bytes, layout.index_offset,
+        layout.index_bytes}) {
     if (value % page != 0) return broken("a region is not aligned to 4096");
     if (value > bytes_max) return broken("a region is beyond any device");
   }
@@ -67,6 +83,14 @@ Status check_layout(const Layout& layout) {
     return broken("the data overlap the tables");
   if (layout.device_bytes < layout.data_offset + layout.data_bytes + superblock_bytes)
     return broken("the data go beyond the device");
+  if (layout.index_bytes != 0) {
+    if (layout.index_bytes % (2 * uint64_t{index_chunk_bytes}) != 0)
+      return broken("the saved index is not two homes of whole chunks");
+    if (layout.index_offset < layout.data_offset + layout.data_bytes)
+      return broken("the saved index overlaps the data");
+    if (layout.device_bytes < layout.index_offset + layout.index_bytes + superblock_bytes)
+      return broken("the saved index goes beyond the device");
+  }
   if (slot_count(layout) == 0 || slot_count(layout) > slots_max)
     return broken("the number of slots is out of range");
   if (layout.table_bytes % (2 * page) != 0 ||

@@ -24,10 +24,10 @@ struct Raw {
   uint32_t minor;
   int64_t created_ms;
   Layout layout;
-  std::byte zeros[superblock_bytes - 112];
+  std::byte zeros[superblock_bytes - 128];
   uint64_t crc;  // of all bytes before it
 };
-static_assert(sizeof(Layout) == 56);
+static_assert(sizeof(Layout) == 72);
 static_assert(sizeof(Raw) == superblock_bytes);
 static_assert(offsetof(Raw, layout) == 48 && offsetof(Raw, crc) == 4088);
 

@@ -29,6 +29,8 @@ struct Layout {
   uint64_t table_bytes = 0;
   uint64_t data_offset = 0;
   uint64_t data_bytes = 0;  // 4096 a slot
+  uint64_t index_offset = 0;  // both homes of the saved index (store/saved_index.h)
+  uint64_t index_bytes = 0;   // 0: a disk of minor 1, which has none
 };
 
 struct Superblock {
@@ -44,12 +46,18 @@ constexpr uint32_t superblock_bytes = 4096;
 constexpr uint32_t table_page_bytes = 4096;
 constexpr uint32_t slots_per_table_page = 126;
 constexpr uint64_t device_bytes_min = 32ull << 20;
+constexpr uint32_t index_chunk_bytes = 64 << 10;
+constexpr uint16_t index_minor_least = 2;
 constexpr uint32_t log_pages_min = 128;  // of any layout; plan_layout gives at least 1024
 
 inline uint64_t log_page_count(const Layout& layout) { return layout.log_bytes / 4096; }
 inline uint64_t slot_count(const Layout& layout) { return layout.data_bytes / 4096; }
 inline uint64_t table_page_count(const Layout& layout) {
   return layout.table_bytes / 2 / table_page_bytes;
+}
+
+inline uint64_t index_chunk_count(const Layout& layout) {  // of one home
+  return layout.index_bytes / 2 / index_chunk_bytes;
 }
 
 // Regions in order, aligned, inside the device, with one table page for every 126 slots.
@@ -59,9 +67,9 @@ Status check_layout(const Layout& layout);
 // Code::invalid for a disk that a newer version has made; says what to do.
 Status check_minor(const Superblock& superblock, uint16_t newest);
 
-// The layout for a device of this size. Code::invalid below the smallest useful size (named in the
-// message).
-Result<Layout> plan_layout(uint64_t device_bytes);
+// The layout for a device of this size, of this minor version of the format. Code::invalid below
+// the smallest useful size (named in the message).
+Result<Layout> plan_layout(uint64_t device_bytes, uint16_t minor = Versions().disk_minor_newest);
 
 struct FormatOptions {
   ClusterId cluster = 0;

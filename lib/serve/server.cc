@@ -181,7 +181,7 @@ void ServerImpl::digest(DiskId id, SetId set, Callback<void(wire::DigestReply)> 
   });
 }
 
-void ServerImpl::checkpoint(Callback<void(Status)> done) {
+void ServerImpl::save_indexes(Callback<void(Status)> done) {
   struct Work {
     size_t open = 1;
     Status status;
@@ -196,7 +196,7 @@ void ServerImpl::checkpoint(Callback<void(Status)> done) {
   for (auto& [id, disk] : context_.disks) {
     if (disk->failed) continue;
     ++work->open;
-    disk->store->checkpoint(end);
+    disk->store->save_index(end);
   }
   host_.reactor.post([end] { end({}); });
 }

@@ -31,7 +31,7 @@ class ServerImpl final : public Server {
   void each_served(const std::function<void(SetId)>& visit) const override;
   std::string open_work() const override;
   void digest(DiskId disk, SetId set, Callback<void(wire::DigestReply)> done) override;
-  void checkpoint(Callback<void(Status)> done) override;
+  void save_indexes(Callback<void(Status)> done) override;
 
  private:
   // server_disks.cc

@@ -117,8 +117,14 @@ class Administrators::Impl : public std::enable_shared_from_this<Impl> {
           if (answer.ok()) success_.generation(answer.generation, sent);
           if (tries <= 1 || !may_succeed_later(answer)) return done(answer, sent);
           lanes_[lane].process = (lanes_[lane].process + 1) % cluster_.management.count();
+          // What one leader had no room for another one may have taken before.
+          const bool unknown = answer.kind == Answer::Kind::unknown;
+          const Done then = !unknown ? done : [done](Answer last, uint64_t last_sent) {
+            if (last.kind == Answer::Kind::refused) last.kind = Answer::Kind::unknown;
+            done(last, last_sent);
+          };
           later(milliseconds(20 + random_.below(300)),
-                [this, lane, call, tries, done] { send(lane, call, tries - 1, done); });
+                [this, lane, call, tries, then] { send(lane, call, tries - 1, then); });
         });
   }
 
@@ -276,8 +282,8 @@ class Administrators::Impl : public std::enable_shared_from_this<Impl> {
     const uint64_t value = ++value_last_;
     success_.removal_started(volume.there, value);
     change(lane, volume.there, value, Management::post("VolumeDelete/" + volume.id),
-           [this, place = volume.number - 1](const Answer& answer) {
-             if (answer.ok()) check_gone(volumes_[place].id);
+           [this, id = volume.id](const Answer& answer) {  // of that name there may be a new one
+             if (answer.ok()) check_gone(id);
            });
   }
 

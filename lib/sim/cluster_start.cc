@@ -38,12 +38,12 @@ void Cluster::format_disk(const std::string& path, DiskId id,
   format.cluster = cluster_id;
   format.disk = id;
   format.write_in_full = false;
-  const auto layout = disk::plan_layout(call->disk->size_bytes());
+  format.minor = versions_at(path).disk_minor_newest;
+  const auto layout = disk::plan_layout(call->disk->size_bytes(), format.minor);
   SP_ASSERT(layout.ok());
   format.layout = *layout;
   format.layout->log_bytes =
       std::min(format.layout->log_bytes, uint64_t{setup.disk_log_pages} * 4096);
-  format.minor = versions_at(path).disk_minor_newest;
   disk::format(tools_->host(), *call->disk, format,
                [this, call](const Result<disk::Superblock>& superblock) {
                  const uint64_t uuid = superblock.ok() ? superblock->uuid : 0;

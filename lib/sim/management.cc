@@ -54,7 +54,7 @@ Management::Answer read_answer(const api::Response& response) {
 bool may_succeed_later(const Management::Answer& answer) {
   return answer.error == not_reached || answer.error == api::names::not_active ||
          answer.error == api::names::no_quorum ||
-         answer.text.starts_with("too many commands wait");  // and did not take this one
+         answer.text.starts_with("too many commands wait");  // an unknown outcome all the same
 }
 
 struct Management::Request {

@@ -46,6 +46,7 @@ void draw_store(const Draw& draw, store::Options& store) {
   draw.one_of("store.round_pages", store.round_pages_max, {16u});
   draw.one_of<uint64_t>("store.table_bytes", store.table_bytes_max, {9000, 40000, 100000});
   draw.one_of("store.home_batch", store.home_batch_pages, {1u, 2u});
+  draw.one_of("store.index_turn", store.index_turn_objects, {1u, 3u});
   draw.one_of<io::Duration>("store.lazy", store.lazy_delay, {milliseconds(2), milliseconds(200)});
 }
 

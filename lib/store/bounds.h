@@ -10,6 +10,8 @@ constexpr uint32_t round_blocks_max = 2048;  // calls are taken into a round unt
 // Until decisions, and the proof that the last round was whole, are written when nothing else is.
 constexpr auto lazy_delay = std::chrono::milliseconds(20);
 constexpr uint32_t home_batch_pages = 256;  // table pages written home at a time
+// Objects that a saved index is told of in one turn, as long as they fill no device write.
+constexpr uint32_t index_turn_objects = 4096;
 // Slot table entries in memory, where the table has more; about 2 GiB of data take 16 MiB.
 constexpr uint64_t table_bytes_max = 64ull << 20;
 constexpr size_t relief_pages_max = 4096;  // written home at a time to make room for others

@@ -354,9 +354,9 @@ void locate(io::Host& host, std::unique_ptr<io::Disk> disk, BlockName block,
     }
     call->store = std::move(opened).value();
     auto& impl = static_cast<StoreImpl&>(*call->store);
-    Pages pages;
-    need_block(impl.state(), call->block.object, call->block.block, pages);
-    impl.loader().load(impl.disk(), pages, [&host, call](Result<PagePins> loaded) {
+    Slots slots;
+    need_block(impl.state(), call->block.object, call->block.block, slots);
+    impl.loader().load(impl.disk(), pages_of(slots), [&host, call](Result<PagePins> loaded) {
       call->outcome = Error(Code::not_found, "the block holds no data on this disk");
       if (!loaded.ok())
         call->outcome = std::move(loaded).error();

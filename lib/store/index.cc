@@ -59,6 +59,23 @@ void Object::join(uint32_t& chunk) {
   chunk = first | run_flag;
 }
 
+Object::Chunks Object::save_slots(std::vector<uint32_t>& out) const {
+  Chunks saved;
+  for (uint32_t at = 0; at < chunks_max; at++) {
+    const uint32_t chunk = chunks_[at];
+    if (chunk == no_chunk) continue;
+    if ((chunk & run_flag) != 0) {
+      saved.runs |= static_cast<uint16_t>(1u << at);
+      out.push_back(chunk & ~run_flag);
+    } else {
+      saved.filled |= static_cast<uint16_t>(1u << at);
+      const ChunkPool::Chunk& slots = pool_.at(chunk);
+      out.insert(out.end(), slots.begin(), slots.end());
+    }
+  }
+  return saved;
+}
+
 uint32_t Object::next_used(uint32_t from) const {
   for (uint32_t block = from; block < limits::blocks_per_object;) {
     if (chunks_[block / chunk_blocks] == no_chunk) {

@@ -9,6 +9,7 @@
 #include <memory>
 #include <vector>
 
+#include "base/bytes.h"
 #include "base/ids.h"
 #include "base/limits.h"
 #include "store/records.h"
@@ -61,6 +62,7 @@ class Object {
   uint64_t tombstone_lsn = 0;    // the oldest log record that ranges and floor need; 0: neither
   uint32_t undecided = 0;        // undecided writes that name this object
   uint32_t tombstone_bytes = 0;  // what ranges and floor take in the log
+  uint32_t saved_in = 0;         // the newest saved index that has it, or need not have it
 
   uint32_t slot(uint32_t block) const {
     const uint32_t chunk = chunks_[block / chunk_blocks];
@@ -80,6 +82,16 @@ class Object {
   const std::vector<DiscardRange>& ranges() const { return ranges_; }
   bool has_tombstone() const { return !ranges_.empty() || !floor.is_zero(); }
 
+  // For a saved index: two bits a chunk, then its slots (saved_index.h), and back. `visit(slot)` of
+  // each; the object was empty.
+  struct Chunks {
+    uint16_t runs = 0, filled = 0;
+  };
+  Chunks save_slots(std::vector<uint32_t>& out) const;
+  template <class Visit>
+  void restore_slots(Chunks chunks, Bytes slots, const Visit& visit);
+  void restore_ranges(std::vector<DiscardRange> ranges) { ranges_ = std::move(ranges); }
+
   bool is_empty() const { return blocks_used_ == 0 && undecided == 0 && !has_tombstone(); }
   uint64_t memory_bytes() const;  // without its chunks
 
@@ -98,5 +110,28 @@ class Object {
   std::vector<DiscardRange> ranges_;  // ascending, disjoint
   uint32_t blocks_used_ = 0;
 };
+
+template <class Visit>
+void Object::restore_slots(Chunks saved, Bytes slots, const Visit& visit) {
+  for (uint32_t at = 0; at < chunks_max; at++) {
+    if ((saved.runs >> at & 1) != 0) {
+      const auto first = load<uint32_t>(slots);
+      slots = slots.subspan(sizeof first);
+      chunks_[at] = first | run_flag;
+      blocks_used_ += chunk_blocks;
+      for (uint32_t i = 0; i < chunk_blocks; i++) visit(first + i);
+    } else if ((saved.filled >> at & 1) != 0) {
+      chunks_[at] = pool_.make();
+      ChunkPool::Chunk& chunk = pool_.at(chunks_[at]);
+      chunk = load<ChunkPool::Chunk>(slots);
+      slots = slots.subspan(sizeof chunk);
+      for (const uint32_t slot : chunk) {
+        if (slot == no_slot) continue;
+        blocks_used_++;
+        visit(slot);
+      }
+    }
+  }
+}
 
 }  // namespace sp::store

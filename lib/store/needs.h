@@ -1,5 +1,5 @@
-// Needs: which pages of the slot table have to be in memory, and are not, before something takes
-// effect or is compared with what is here. They are added to `pages`. Most writes need nothing,
+// Needs: of which slots the entries have to be in memory, and are not, before something takes effect
+// or is compared with what is here. They are added to `slots`. Most writes need nothing,
 // being newer than anything that their object has seen; decisions, drops and removals never do.
 // What is needed is looked at when a call is taken into a round, and once more before the round
 // takes effect, because decisions come in between. Plain functions of State.
@@ -13,15 +13,16 @@
 
 namespace sp::store {
 
-using Pages = std::vector<uint32_t>;
+using Slots = std::vector<uint32_t>;
 
-void need_block(const State& state, ObjectId object, uint32_t block, Pages& pages);
-void need_object(const State& state, ObjectId object, Pages& pages);
+void need_block(const State& state, ObjectId object, uint32_t block, Slots& slots);
+void need_object(const State& state, ObjectId object, Slots& slots);
 // Of a call that is to be taken into a round.
-void need_to_take(const State& state, const Operation& operation, Pages& pages);
+void need_to_take(const State& state, const Operation& operation, Slots& slots);
 // Of a round that is to take effect: of the calls in it that are effective.
-void need_of_round(const State& state, std::span<Operation* const> round, Pages& pages);
-void need_to_replay(const State& state, const Record& record, Pages& pages);
-void sort_unique(Pages& pages);
+void need_of_round(const State& state, std::span<Operation* const> round, Slots& slots);
+void need_to_replay(const State& state, const Record& record, Slots& slots);
+// The pages of the slot table that have them, ascending.
+std::vector<uint32_t> pages_of(const Slots& slots);
 
 }  // namespace sp::store

@@ -30,11 +30,13 @@ struct Stats {
 struct Options {
   bool verify_only =
       false;  // open read-only: nothing is written, not even recovery (sp-disk-check)
+  bool ignore_saved_index = false;  // open as if there were none: by the whole table and log
   // As store/bounds.h and base/limits.h say, unless the simulator makes them small; never larger.
   uint32_t operations_kept_max = limits::set_undecided_max;  // of one set
   uint32_t round_pages_max = store::round_pages_max;         // at least 16, or what the log allows
   uint32_t round_blocks_max = store::round_blocks_max;
   uint32_t home_batch_pages = store::home_batch_pages;
+  uint32_t index_turn_objects = store::index_turn_objects;
   io::Duration lazy_delay = store::lazy_delay;
   uint16_t disk_minor_newest = Versions().disk_minor_newest;
   // Of slot table entries in memory; as large as the administrator says (sp.toml, table_memory).

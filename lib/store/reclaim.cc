@@ -29,6 +29,7 @@ void StoreImpl::consider_reclaim() {
     return;
   }
   reclaim_ = Reclaim::logging;
+  step_begins_ = true;
   want_round_ = true;  // also when there is nothing to say again
 }
 
@@ -159,7 +160,9 @@ bool StoreImpl::collect_homes(uint32_t pages_limit) {
     const size_t count = std::min(entries_per_record, items.size() - at);
     if (builder_.pages_with(1, sizeof(RecordHeader) + count * sizeof(HomeEntry)) > pages_limit)
       return false;
-    const uint64_t lsn = builder_.append(RecordKind::homes, 0,
+    // What an opening found unfinished is finished by the first reclaim after it.
+    const bool tells = std::exchange(step_begins_, false) && homes_are_told_;
+    const uint64_t lsn = builder_.append(RecordKind::homes, tells ? flag_homes_before_done : 0,
                                          {std::as_bytes(std::span(entries).subspan(at, count))});
     for (size_t i = at; i < at + count; i++) {
       table.set_intent(items[i].page, lsn, items[i].opens);
@@ -277,6 +280,7 @@ void StoreImpl::homes_step(Status status) {
   reclaim_flushing_ = false;
   for (const uint32_t page : reclaim_pages_) state_.table().home_written(page);
   reclaim_pages_.clear();
+  homes_are_told_ = homes_are_told_ || reclaim_target_ > tail_;
   tail_ = std::max(tail_, reclaim_target_);
   reclaim_ = Reclaim::publishing;
   want_round_ = true;

@@ -1,4 +1,6 @@
-#include "store/records.h"
+#include "store/record_views.h"
+
+#include <cstring>
 
 namespace sp::store {
 
@@ -77,6 +79,7 @@ bool valid(const Record& record, const Bounds& bounds) {
     case RecordKind::homes: return homes_valid(record, bounds);
     case RecordKind::operations: return operations_valid(record);
     case RecordKind::opened: return record.body.size() == sizeof(OpenedBody);
+    case RecordKind::index: return record.body.size() == sizeof(IndexBody);
   }
   return false;
 }
@@ -103,6 +106,29 @@ bool RecordCursor::next(Record& out) {
   return !failed_;
 }
 
+size_t record_bytes(std::initializer_list<Bytes> parts) {
+  size_t body = 0;
+  for (const Bytes part : parts) body += part.size();
+  return padded(sizeof(RecordHeader) + body);
+}
+
+void encode_record(MutableBytes to, RecordKind kind, uint8_t flags,
+                   std::initializer_list<Bytes> parts) {
+  RecordHeader header{};
+  header.kind = static_cast<uint8_t>(kind);
+  header.flags = flags;
+  for (const Bytes part : parts) header.body_bytes += static_cast<uint32_t>(part.size());
+  header.size_bytes = static_cast<uint16_t>(to.size());
+  std::byte* at = to.data();
+  std::memcpy(at, &header, sizeof header);
+  at += sizeof header;
+  for (const Bytes part : parts) {
+    if (!part.empty()) std::memcpy(at, part.data(), part.size());
+    at += part.size();
+  }
+  std::memset(at, 0, static_cast<size_t>(to.data() + to.size() - at));
+}
+
 WriteRecord write_record_of(const Record& record) {
   const auto body = record.head<WriteBody>();
   WriteRecord write;
@@ -114,6 +140,21 @@ WriteRecord write_record_of(const Record& record) {
   write.block_count = body.block_count;
   write.operation = {body.client, body.generation, body.number};
   return write;
+}
+
+WriteBody write_body_of(const WriteRecord& record) {
+  WriteBody body{};
+  body.version = record.version.packed();
+  body.number = record.operation.number;
+  body.set = record.set.packed();
+  body.volume = record.object.volume;
+  body.object = record.object.index;
+  body.generation = record.operation.generation;
+  body.client = record.operation.client;
+  body.first_block = record.first_block;
+  body.block_count = record.block_count;
+  body.write_kind = static_cast<uint16_t>(record.kind);
+  return body;
 }
 
 uint64_t write_crc(const Record& record, size_t index) {

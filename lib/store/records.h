@@ -29,11 +29,14 @@ enum class RecordKind : uint8_t {
   homes = 12,    // HomeEntry...: table pages about to be, or known to be, written home
   operations = 13,  // SetVersionBody, then OperationEntry...: client operations, said again
   opened = 14,      // OpenedBody: a session begins; what the one before left torn is void
+  index = 15,       // IndexBody: this saved index is on the device, whole
 };
 constexpr uint8_t flag_relogged = 1;  // of a write: said again, its data are long on the disk
 // Of recovered: no copy had the content of these blocks. What is in their slots proves nothing of
 // the round, as with data that are long on the disk.
 constexpr uint8_t flag_lost = flag_relogged;
+// Of homes: all images that were announced before this record are on the device.
+constexpr uint8_t flag_homes_before_done = 1;
 
 struct RecordHeader {
   uint8_t kind;
@@ -128,6 +131,13 @@ struct OpenedBody {
   int64_t wall_ms;
 };
 
+struct IndexBody {
+  uint64_t lsn;     // it holds what the log tells below
+  uint32_t home;    // 0 or 1
+  uint32_t chunks;  // that it has
+};
+static_assert(sizeof(IndexBody) == 16);
+
 constexpr size_t padded(size_t bytes) { return (bytes + 7) / 8 * 8; }
 constexpr size_t write_record_bytes(size_t blocks) {
   return padded(sizeof(RecordHeader) + sizeof(WriteBody) + 12 * blocks);
@@ -173,27 +183,5 @@ class RecordCursor {
   Bounds bounds_;
   bool failed_ = false;
 };
-
-// Views of a write record.
-WriteRecord write_record_of(const Record& record);
-uint64_t write_crc(const Record& record, size_t index);
-uint32_t write_slot(const Record& record, size_t index);
-
-// Calls visit(slot, crc, descriptor source) for every data block that this record newly placed.
-template <class Visit>
-void for_each_placed(const Record& record, const Visit& visit) {
-  if (record.kind == RecordKind::write) {
-    const auto body = record.head<WriteBody>();
-    if (body.write_kind != static_cast<uint16_t>(WriteKind::data)) return;
-    for (size_t i = 0; i < body.block_count; i++)
-      visit(write_slot(record, i), write_crc(record, i));
-  } else if (record.kind == RecordKind::recovered || record.kind == RecordKind::repair) {
-    const auto head = record.head<ObjectBody>();
-    for (size_t i = 0; i < head.count; i++) {
-      const auto entry = record.entry<ObjectBody, RecoveredEntry>(i);
-      visit(entry.slot, entry.crc);
-    }
-  }
-}
 
 }  // namespace sp::store

@@ -5,6 +5,7 @@
 #include "base/planted.h"
 #include "base/probe.h"
 #include "store/needs.h"
+#include "store/record_views.h"
 #include "store/salvage.h"
 
 namespace sp::store {
@@ -31,6 +32,7 @@ Recovery::Recovery(io::Host& host, std::unique_ptr<io::Disk> disk, const Options
     : host_(host), disk_(std::move(disk)), options_(options), opened_(std::move(opened)) {}
 
 void Recovery::fail(Error error) {
+  if (saved_) return begin_anew();
   // The disk may be in the middle of telling us something: it goes with the next turn.
   auto self = shared_from_this();
   host_.reactor.post([self, error = std::make_unique<Error>(std::move(error))] {
@@ -367,24 +369,26 @@ void Recovery::survey_log() {
   }
   const auto visit = [this](const Record& record, uint64_t lsn) -> Status {
     for_each_placed(record, [this](uint32_t slot, uint64_t) { claimed_[slot] = true; });
+    if (record.kind == RecordKind::index) take_note_of(record.head<IndexBody>());
     if (record.kind != RecordKind::homes) return {};
+    if ((record.flags & flag_homes_before_done) != 0) homes_told_ = lsn;
     for (size_t at = 0; at < record.body.size(); at += sizeof(HomeEntry)) {
       const auto entry = load<HomeEntry>(record.body.subspan(at));
       homes_[entry.page] = {entry.sequence, entry.dirty_since, lsn};
     }
     return {};
   };
-  read_records(tail_, last_.round_first + last_.round_pages - 1, visit, &Recovery::load_tables);
+  read_records(tail_, last_.round_first + last_.round_pages - 1, visit,
+               &Recovery::load_saved_index);
 }
 
 void Recovery::load_tables() {
   while (table_at_ < homes_.size()) {
     const uint32_t count =
         std::min<uint32_t>(group_pages, static_cast<uint32_t>(homes_.size()) - table_at_);
-    const auto begin = homes_.begin() + table_at_;
-    if (std::any_of(begin, begin + count,
-                    [](const HomeExpected& home) { return home.sequence != 0; }))
-      break;
+    bool any = false;
+    for (uint32_t i = 0; i < count && !any; i++) any = is_to_be_read(table_at_ + i);
+    if (any) break;
     table_at_ += count;
   }
   if (table_at_ >= homes_.size()) {
@@ -409,11 +413,20 @@ void Recovery::load_tables() {
           odd_homes_.mutable_bytes().first(size_t{count} * page_bytes), read);
 }
 
+bool Recovery::is_to_be_read(uint32_t page) const {
+  const HomeExpected& home = homes_[page];
+  if (home.sequence == 0) return false;
+  if (!saved_) return true;
+  // Images are on the device before the tail moves, and before the next reclaim begins.
+  return home.dirty_since != home_complete && home.lsn >= homes_told_ &&
+         at(home.lsn).tail_lsn == tail_;
+}
+
 void Recovery::load_table_group() {
   const uint32_t count =
       std::min<uint32_t>(group_pages, static_cast<uint32_t>(homes_.size()) - table_at_);
   for (uint32_t i = 0; i < count; i++) {
-    if (homes_[table_at_ + i].sequence == 0) continue;
+    if (!is_to_be_read(table_at_ + i)) continue;
     const size_t at = size_t{i} * page_bytes;
     Status status = load_page(table_at_ + i, even_homes_.bytes().subspan(at, page_bytes),
                               odd_homes_.bytes().subspan(at, page_bytes));
@@ -438,7 +451,7 @@ Status Recovery::load_page(uint32_t page, Bytes even_home, Bytes odd_home) {
   };
   SlotTable& table = store_->state().table();
   const bool complete = expected.dirty_since == home_complete;
-  if (!complete) table.mark_dirty(page, tail_);
+  if (!complete && !saved_) table.mark_dirty(page, tail_);
   const auto newest = home_of(expected.sequence);
   if (newest.ok() && newest->sequence == expected.sequence) {
     table.load_page_state(page, expected.sequence, expected.lsn);
@@ -450,6 +463,7 @@ Status Recovery::load_page(uint32_t page, Bytes even_home, Bytes odd_home) {
       (newest.ok() && newest->sequence > expected.sequence))
     return lost(expected.sequence);
   SP_PROBE(store_table_page_from_other_home);
+  table.mark_dirty(page, tail_);
   table.load_page_state(page, expected.sequence - 1, expected.lsn);
   if (expected.sequence == 1) return {};
   const auto before = home_of(expected.sequence - 1);
@@ -458,6 +472,7 @@ Status Recovery::load_page(uint32_t page, Bytes even_home, Bytes odd_home) {
 }
 
 Status Recovery::load_entries(uint32_t page, const TableHome& home) {
+  if (saved_) return {};  // it is read again when it is needed
   State& state = store_->state();
   if (state.table().pages().has_room())
     state.table().pages().fill(page, home.entries);
@@ -515,7 +530,7 @@ void Recovery::replay() {
     finish();
     return;
   }
-  if (replay_.lsn == 0) replay_.lsn = tail_;
+  if (replay_.lsn == 0) replay_.lsn = saved_ ? saved_->body.lsn : tail_;
   const uint64_t end = last_.round_first + last_.round_pages;
   if (replay_.lsn >= end) {
     finish();
@@ -545,12 +560,13 @@ void Recovery::replay_step() {
     Record record;
     while (replay_.record || replay_.cursor->next(record)) {
       if (!replay_.record) replay_.record = record;
-      Pages needed;
+      Slots needed;
       if (!state.table().pages().has_all()) need_to_replay(state, *replay_.record, needed);
       if (!needed.empty()) {
         SP_PROBE(store_replay_waits_for_table_pages);
-        sort_unique(needed);
-        store_->loader().load(*device_, needed,
+        if (saved_ && replay_.needed.empty() && is_in_the_future(needed)) return begin_anew();
+        replay_.needed = needed;
+        store_->loader().load(*device_, pages_of(needed),
                               [self = shared_from_this()](Result<PagePins> loaded) {
                                 if (!loaded.ok()) return self->fail(std::move(loaded).error());
                                 self->replay_.pins = std::move(loaded).value();
@@ -558,6 +574,8 @@ void Recovery::replay_step() {
                               });
         return;
       }
+      if (saved_ && !needs_are_of_now(replay_.needed)) return begin_anew();
+      replay_.needed.clear();
       Status status = state.replay(*replay_.record, replay_.lsn);
       replay_.record.reset();
       replay_.pins.release();
@@ -573,6 +591,12 @@ void Recovery::replay_step() {
 void Recovery::finish() {
   store_->state().table().rebuild_free();
   store_->state().say_again().clear();  // the log tells it as it did
+  if (saved_) {
+    SP_PROBE(store_opened_by_saved_index);
+    saved_lsn_ = saved_->body.lsn;
+    saved_home_ = saved_->body.home;
+    saved_.reset();
+  }
   if (options_.verify_only) {
     start();
     return;
@@ -592,6 +616,8 @@ void Recovery::start() {
   position.tail_lsn = tail_;
   position.session = last_.session;
   position.void_lsn = void_lsn_;
+  position.saved_lsn = saved_lsn_ != 0 ? saved_lsn_ : tail_;
+  position.saved_home = saved_home_;
   position.next_lsn = last_.lsn == 0 ? 1 : last_.round_first + last_.round_pages;
   const auto started = [this](Status status) {
     if (!status.ok())

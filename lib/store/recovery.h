@@ -3,6 +3,9 @@
 //   superblock -> all log pages -> the last whole round -> what the log says of slots and table
 //   pages -> table pages -> the log's records -> start
 //
+// Where the log names a saved index, that takes the place of the table pages, and the records are
+// replayed from there on (recovery_saved.cc). Whatever is wrong with it: the table tells all.
+//
 // Only the last round can be torn by a crash; it is then void as a whole. A page of a later round,
 // even a broken one, proves that it was not. Anything else that is not as it was written is damage,
 // and said. One Recovery opens one disk; it keeps itself alive until it has called `opened`.
@@ -13,6 +16,8 @@
 #include <vector>
 
 #include "store/entry_batch.h"
+#include "store/needs.h"
+#include "store/saved_index.h"
 #include "store/store_impl.h"
 
 namespace sp::store {
@@ -68,11 +73,21 @@ class Recovery : public std::enable_shared_from_this<Recovery> {
   void survey_log();
   void look_for_lost_log();
   void load_tables();
+  bool is_to_be_read(uint32_t page) const;
   void load_table_group();
   Status load_page(uint32_t page, Bytes even_home, Bytes odd_home);
   Status load_entries(uint32_t page, const TableHome& home);
   Status index_entries();
   void resolve_doubles();
+  void take_note_of(const IndexBody& index);
+  void load_saved_index();
+  Status load_saved_chunk(uint64_t offset, Bytes chunk);
+  Status load_saved(const SavedRecord& saved);
+  void saved_index_loaded();
+  Status finish_saved();
+  bool is_in_the_future(const Slots& needed) const;
+  bool needs_are_of_now(const Slots& needed) const;
+  void begin_anew();
   void replay();
   void replay_step();
   void finish();
@@ -114,6 +129,20 @@ class Recovery : public std::enable_shared_from_this<Recovery> {
   Buffer even_homes_;
   Buffer odd_homes_;
 
+  // The saved index, while that is the way.
+  struct Saved {
+    IndexBody body;
+    uint64_t at = 0;  // lsn of the records of the log that follow in it
+    uint64_t objects = 0;
+    bool ended = false;
+    std::vector<SavedEntry> uncommitted;
+    std::vector<std::pair<uint64_t, std::vector<std::byte>>> writes;  // undecided: lsn, body
+  };
+  std::optional<Saved> saved_;
+  uint64_t saved_lsn_ = 0;
+  uint32_t saved_home_ = 1;
+  uint64_t homes_told_ = 0;  // homes that were announced before this lsn are on the device
+
   EntryBatch entries_;                     // of the tables, not yet in the index
   std::vector<EntryBatch::Item> doubles_;  // those of blocks that another page has, too
 
@@ -124,6 +153,7 @@ class Recovery : public std::enable_shared_from_this<Recovery> {
     std::optional<RecordCursor> cursor;  // of the first of `pages`
     std::optional<Record> record;        // not replayed yet
     PagePins pins;                       // of the table pages that it needs
+    Slots needed;                        // why
   };
   Replay replay_;
 

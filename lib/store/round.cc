@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "store/record_views.h"
+
 namespace sp::store {
 
 namespace {
@@ -35,24 +37,11 @@ uint32_t RoundBuilder::pages_with(size_t count, size_t bytes) const {
 }
 
 uint64_t RoundBuilder::append(RecordKind kind, uint8_t flags, std::initializer_list<Bytes> parts) {
-  RecordHeader header{};
-  header.kind = static_cast<uint8_t>(kind);
-  header.flags = flags;
-  for (const Bytes part : parts) header.body_bytes += static_cast<uint32_t>(part.size());
-  const size_t size = padded(sizeof header + header.body_bytes);
+  const size_t size = record_bytes(parts);
   SP_ASSERT_OP(size, <=, log_payload_bytes);
-  header.size_bytes = static_cast<uint16_t>(size);
   if (used_.empty() || used_.back() + size > log_payload_bytes) add_page();
-  std::byte* at =
-      memory_.data() + size_t{pages() - 1} * page_bytes + sizeof(LogPageHeader) + used_.back();
-  std::byte* const end = at + size;
-  std::memcpy(at, &header, sizeof header);
-  at += sizeof header;
-  for (const Bytes part : parts) {
-    if (!part.empty()) std::memcpy(at, part.data(), part.size());
-    at += part.size();
-  }
-  std::memset(at, 0, static_cast<size_t>(end - at));
+  const size_t at = size_t{pages() - 1} * page_bytes + sizeof(LogPageHeader) + used_.back();
+  encode_record(memory_.mutable_bytes().subspan(at, size), kind, flags, parts);
   used_.back() += static_cast<uint32_t>(size);
   return first_lsn_ + pages() - 1;
 }

@@ -7,6 +7,7 @@
 #include "base/planted.h"
 #include "base/probe.h"
 #include "store/listed.h"
+#include "store/record_views.h"
 #include "store/store_impl.h"
 
 namespace sp::store {
@@ -113,6 +114,7 @@ void StoreImpl::form_round() {
   }
   if (all_said) {
     log_decides();
+    log_saved_index();
     std::swap(round_commits_, state_.commits());
   }
   if (builder_.pages() == 0 && (want_round_ || !round_commits_.empty())) builder_.add_page();
@@ -273,17 +275,7 @@ StoreImpl::Taken StoreImpl::take_prepare(Operation& operation, uint32_t pages_li
 
 void StoreImpl::log_write(const WriteRecord& record, uint8_t flags, std::span<const uint64_t> crcs,
                           std::span<const uint32_t> slots, uint64_t& lsn) {
-  WriteBody body{};
-  body.version = record.version.packed();
-  body.number = record.operation.number;
-  body.set = record.set.packed();
-  body.volume = record.object.volume;
-  body.object = record.object.index;
-  body.generation = record.operation.generation;
-  body.client = record.operation.client;
-  body.first_block = record.first_block;
-  body.block_count = record.block_count;
-  body.write_kind = static_cast<uint16_t>(record.kind);
+  const WriteBody body = write_body_of(record);
   lsn = builder_.append(RecordKind::write, flags,
                         {struct_bytes(body), std::as_bytes(crcs), std::as_bytes(slots)});
 }
@@ -555,6 +547,7 @@ void StoreImpl::round_durable() {
   round_active_ = false;
   // A round that promised something is followed by another one, which proves that it was whole.
   if (acknowledged || !state_.commits().empty() || !decides_pending_.empty()) arm_lazy();
+  if (written) save_index_after_round();
   if (written) reclaim_after_round(round_tail_);
   const auto alive = alive_;
   std::vector<Operation*> finished = std::move(round_operations_);
@@ -615,7 +608,8 @@ void StoreImpl::fail(Error error) {
   for (Operation* operation : round_operations_) calls.push_back(std::move(operation->done));
   for (Operation* operation : queue_) calls.push_back(std::move(operation->done));
   queue_.clear();
-  for (auto* list : {&checkpoints_waiting_, &checkpoints_active_}) {
+  for (auto* list :
+       {&checkpoints_waiting_, &checkpoints_active_, &saves_waiting_, &saves_active_}) {
     for (Done& done : *list) calls.push_back(std::move(done));
     list->clear();
   }

@@ -21,16 +21,62 @@ uint64_t SlotBits::uniform_word(size_t index) const {
   return left >= 64 ? ~uint64_t{0} : (uint64_t{1} << left) - 1;
 }
 
+SlotBits::Leaf& SlotBits::make_leaf(size_t at) {
+  auto made = std::make_unique<Leaf>();
+  for (size_t i = 0; i < leaf_words; i++) made->words[i] = uniform_word(at * leaf_words + i);
+  made->set = uniform_[at] ? slots_of(at) : 0;
+  leaves_[at] = std::move(made);
+  leaves_made_++;
+  return *leaves_[at];
+}
+
+bool SlotBits::set_clear(uint32_t slot) {
+  const size_t at = slot / 64 / leaf_words;
+  Leaf* leaf = leaves_[at].get();
+  if (leaf == nullptr) {
+    if (uniform_[at]) return false;
+    leaf = &make_leaf(at);
+  }
+  uint64_t& word = leaf->words[slot / 64 % leaf_words];
+  if ((word & bit(slot)) != 0) return false;
+  word |= bit(slot);
+  if (++leaf->set != slots_of(at)) return true;
+  uniform_[at] = true;
+  leaves_[at].reset();
+  leaves_made_--;
+  return true;
+}
+
+uint32_t SlotBits::count() const {
+  uint32_t set = 0;
+  for (size_t at = 0; at < leaves_.size(); at++)
+    set += leaves_[at] ? leaves_[at]->set : uniform_[at] ? slots_of(at) : 0;
+  return set;
+}
+
+SlotBits SlotBits::complement() const {
+  SlotBits out(slots_);
+  for (size_t at = 0; at < leaves_.size(); at++) {
+    out.uniform_[at] = !uniform_[at];
+    if (!leaves_[at]) continue;
+    Leaf& leaf = out.make_leaf(at);
+    for (size_t i = 0; i < leaf_words; i++) {
+      const uint64_t left =
+          slots_ - std::min<uint64_t>(slots_, (uint64_t{at} * leaf_words + i) * 64);
+      const uint64_t all = left >= 64 ? ~uint64_t{0} : (uint64_t{1} << left) - 1;
+      leaf.words[i] = ~leaves_[at]->words[i] & all;
+    }
+    leaf.set = slots_of(at) - leaves_[at]->set;
+  }
+  return out;
+}
+
 void SlotBits::put(size_t index, uint64_t word) {
   const size_t at = index / leaf_words;
   auto& leaf = leaves_[at];
   if (!leaf) {
     if (uniform_word(index) == word) return;
-    auto made = std::make_unique<Leaf>();
-    for (size_t i = 0; i < leaf_words; i++) made->words[i] = uniform_word(at * leaf_words + i);
-    made->set = uniform_[at] ? slots_of(at) : 0;
-    leaf = std::move(made);
-    leaves_made_++;
+    make_leaf(at);
   }
   uint64_t& place = leaf->words[index % leaf_words];
   leaf->set += static_cast<uint32_t>(std::popcount(word));

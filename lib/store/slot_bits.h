@@ -15,6 +15,7 @@ class SlotBits {
 
   bool test(uint32_t slot) const { return (word(slot / 64) >> (slot % 64) & 1) != 0; }
   void set(uint32_t slot) { put(slot / 64, word(slot / 64) | bit(slot)); }
+  bool set_clear(uint32_t slot);  // false: it was set
   void clear(uint32_t slot) { put(slot / 64, word(slot / 64) & ~bit(slot)); }
   // 64 slots at a time. Bits behind the last slot are clear.
   uint64_t word(size_t index) const {
@@ -22,6 +23,8 @@ class SlotBits {
     return leaf != nullptr ? leaf->words[index % leaf_words] : uniform_word(index);
   }
   size_t words() const { return (size_t{slots_} + 63) / 64; }
+  uint32_t count() const;       // of those that are set
+  SlotBits complement() const;  // set where these are clear
   uint64_t memory_bytes() const;
 
  private:
@@ -34,6 +37,7 @@ class SlotBits {
   uint64_t uniform_word(size_t index) const;
   uint32_t slots_of(size_t leaf) const;
   void put(size_t index, uint64_t word);
+  Leaf& make_leaf(size_t at);
 
   uint32_t slots_;
   std::vector<std::unique_ptr<Leaf>> leaves_;  // null: all its bits are as uniform_ says

@@ -125,17 +125,12 @@ void SlotTable::release(uint32_t slot) {
 }
 
 void SlotTable::rebuild_free() {
-  free_ = SlotBits(slot_count_, true);
-  free_count_ = slot_count_;
+  free_ = owned_.complement();
+  free_count_ = slot_count_ - owned_.count();
   cursor_ = 0;
   summary_.assign((free_.words() + 63) / 64, 0);
-  for (size_t word = 0; word < free_.words(); word++) {
-    for (uint64_t owned = owned_.word(word); owned != 0; owned &= owned - 1) {
-      free_.clear(static_cast<uint32_t>(word * 64 + static_cast<size_t>(std::countr_zero(owned))));
-      free_count_--;
-    }
+  for (size_t word = 0; word < free_.words(); word++)
     if (free_.word(word) != 0) summary_[word / 64] |= uint64_t{1} << (word % 64);
-  }
 }
 
 void SlotTable::mark_dirty(uint32_t page, uint64_t lsn) {

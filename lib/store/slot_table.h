@@ -114,6 +114,8 @@ class SlotTable {
 
   // recovery
   void load_entry(uint32_t slot, const Descriptor& entry);  // committed, as found at home
+  bool own(uint32_t slot) { return owned_.set_clear(slot); }  // false: it is somebody's
+  void load_lost(uint32_t slot, const Descriptor& entry) { lost_[slot] = entry; }
   void load_page_state(uint32_t page, uint64_t sequence, uint64_t intent_lsn);
 
   uint64_t memory_bytes() const;

@@ -73,6 +73,7 @@ Object& State::object(ObjectId id, SetId set) {
     place = std::make_unique<Object>(id, set, chunks_);
     this->set(set).objects.emplace(id, place.get());
     volumes_[id.volume]++;
+    if (watch_ != nullptr) watch_->made(*place);
   }
   SP_ASSERT(place->set == set);
   return *place;
@@ -80,6 +81,7 @@ Object& State::object(ObjectId id, SetId set) {
 
 void State::erase_if_empty(Object& object) {
   if (!object.is_empty()) return;
+  touch(object);
   set_tombstone_lsn(object, 0);
   const ObjectId id = object.id;
   set(object.set).objects.erase(id);
@@ -94,6 +96,7 @@ size_t State::tombstone_bytes_of(const Object& object) {
 }
 
 void State::set_tombstone_lsn(Object& object, uint64_t lsn) {
+  touch(object);
   if (object.tombstone_lsn != 0) tombstones_.erase({object.tombstone_lsn, object.id});
   object.tombstone_lsn = lsn;
   if (lsn != 0) tombstones_.insert({lsn, object.id});
@@ -241,6 +244,7 @@ void State::store_block(Object& owner, uint32_t block, uint32_t slot, Version ve
     commits_.push_back({no_slot, slot, lsn});
     return;
   }
+  touch(owner);
   const uint32_t old = owner.slot(block);
   if (old == no_slot) blocks_decided_++;
   owner.set_slot(block, slot);
@@ -261,6 +265,7 @@ void State::supersede(const Object& owner, uint32_t block, Version version) {
 void State::remove_block(Object& owner, uint32_t block, uint64_t lsn) {
   const uint32_t old = owner.slot(block);
   if (old == no_slot) return;
+  touch(owner);
   blocks_decided_--;
   owner.set_slot(block, no_slot);
   commits_.push_back({no_slot, old, lsn});
@@ -298,6 +303,7 @@ void State::make_visible(Undecided& write) {
          block < uint32_t{record.first_block} + record.block_count;
          block = owner.next_used(block + 1))
       if (!is_superseded(write, block)) remove_block(owner, block, write.lsn);
+    touch(owner);
     owner.add_range(record.first_block, record.block_count, record.version);
     owner.changed = std::max(owner.changed, record.version);
     set_tombstone_lsn(
@@ -352,6 +358,7 @@ void State::erase_object(Object& owner, uint64_t lsn) {
   for (uint32_t block = owner.next_used(0); block < limits::blocks_per_object;
        block = owner.next_used(block + 1))
     remove_block(owner, block, lsn);
+  touch(owner);
   owner.forget_ranges(Version::from_packed(~uint64_t{0}));
   erase_if_empty(owner);
 }
@@ -404,6 +411,7 @@ void State::forget(SetId id, Version passed) {
     Object& owner = *it->second;
     ++it;
     if (!owner.has_tombstone()) continue;
+    touch(owner);
     owner.forget_ranges(passed);
     set_tombstone_lsn(owner, owner.has_tombstone() ? owner.tombstone_lsn : 0);
     erase_if_empty(owner);
@@ -413,6 +421,7 @@ void State::forget(SetId id, Version passed) {
 void State::add_tombstone(const ObjectBody& head, std::span<const RangeEntry> ranges,
                           uint64_t lsn) {
   Object& owner = object({head.volume, head.object}, SetId::from_packed(head.set));
+  touch(owner);
   owner.floor = std::max(owner.floor, Version::from_packed(head.version));
   owner.changed = std::max(owner.changed, owner.floor);
   for (const RangeEntry& range : ranges) {
@@ -443,6 +452,7 @@ void State::finish_recovered(const ObjectBody& head,
                              std::span<const std::byte, listed_bytes> listed, uint64_t lsn) {
   Object& owner = object({head.volume, head.object}, SetId::from_packed(head.set));
   const Version changed = Version::from_packed(head.version);
+  touch(owner);
   // Undecided writes that the source had passed must not show a block that it does not list; else
   // only what was here needs remembering.
   const bool remember_all = owner.undecided > 0;
@@ -482,6 +492,7 @@ void State::add_repair(const ObjectBody& head, const RecoveredEntry& entry, bool
     commits_.push_back({no_slot, entry.slot, lsn});
     return;
   }
+  touch(*owner);
   owner->set_slot(entry.block, entry.slot);
   commits_.push_back({entry.slot, old, lsn});
 }

@@ -24,6 +24,14 @@
 
 namespace sp::store {
 
+// Told of each object before it changes, or goes.
+class ChangeWatch {
+ public:
+  virtual ~ChangeWatch() = default;
+  virtual void before_change(Object& object) = 0;
+  virtual void made(Object& object) = 0;
+};
+
 class State {
  public:
   State(const disk::Superblock& superblock, const Options& options);
@@ -98,6 +106,12 @@ class State {
   // more than their share of the log: they are said again each time that it goes round.
   size_t operations_kept() const;
 
+  // saved index (index_saver.h). While there is a watch, all objects that change are shown to it
+  // before. False while something is half done that a saved index does not tell of.
+  void set_watch(ChangeWatch* watch) { watch_ = watch; }
+  bool is_plain() const;
+  Status load_object(Bytes saved, uint64_t tail);  // SavedKind::object
+
   // recovery
   // A committed entry found at home, which the table knows (SlotTable::load_entry); the older of
   // two entries of one block becomes nobody's, dirty since `tail`. Where another page has the
@@ -108,6 +122,9 @@ class State {
  private:
   Object& object(ObjectId id, SetId set);
   void erase_if_empty(Object& object);
+  void touch(Object& object) {
+    if (watch_ != nullptr) watch_->before_change(object);
+  }
   void erase_object(Object& object, uint64_t lsn);
   void store_block(Object& object, uint32_t block, uint32_t slot, Version version, bool superseded,
                    uint64_t lsn);
@@ -134,6 +151,7 @@ class State {
   std::vector<Commit> commits_;
   std::deque<SayAgain> say_again_;
   std::set<std::pair<uint64_t, ObjectId>> tombstones_;
+  ChangeWatch* watch_ = nullptr;
   uint64_t tombstone_bytes_ = 0;
   uint64_t blocks_decided_ = 0;
   uint64_t blocks_undecided_ = 0;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/probe.h"
+#include "store/record_views.h"
 #include "store/state.h"
 
 namespace sp::store {
@@ -175,7 +176,8 @@ Status State::replay(const Record& record, uint64_t lsn) {
       }
       break;
     }
-    case RecordKind::homes:  // taken up before the tables were read
+    case RecordKind::homes:  // these two are taken up before the tables are read
+    case RecordKind::index:
     case RecordKind::opened: break;
   }
   SP_CHECK(status);

@@ -180,6 +180,11 @@ class Store {
   // Writes all that is pending in memory to its home and completes with everything durable. For
   // orderly stop, and for tests.
   virtual void checkpoint(Done durable) = 0;
+  // Makes the next opening quick: soon after the call the index is saved beside the slot table. A
+  // disk that has no place for it (of minor 1) is checkpointed. `durable` also comes when nothing
+  // could be saved, because the index is too large or in the middle of something: then the next
+  // opening takes longer.
+  virtual void save_index(Done durable) = 0;
   virtual Space space() const = 0;  // at no cost; stats() looks at every object
   virtual Stats stats() const = 0;
   virtual std::optional<Error> failure() const = 0;

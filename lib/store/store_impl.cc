@@ -18,6 +18,7 @@ StoreImpl::StoreImpl(io::Host& host, std::unique_ptr<io::Disk> disk,
       builder_(static_cast<uint32_t>(std::min<uint64_t>(options.round_pages_max, log_pages_ / 8))),
       home_images_(Buffer::allocate(
           std::min<size_t>(options.home_batch_pages, state_.table().page_count()) * page_bytes)),
+      saver_(host, superblock, state_, options),
       lazy_timer_(host.reactor),
       late_timer_(host.reactor),
       disk_(std::move(disk)) {}
@@ -30,6 +31,8 @@ void StoreImpl::start(const LogPosition& position, Done started,
   recovered_ = position;
   next_lsn_ = position.next_lsn;
   tail_ = stable_tail_ = position.tail_lsn;
+  saved_lsn_ = position.saved_lsn;
+  saved_home_ = position.saved_home;
   previous_session_ = position.session;
   session_ = position.session + 1;
   if (options_.verify_only) {
@@ -335,6 +338,16 @@ void StoreImpl::checkpoint(Done durable) {
   enqueue(new_operation(Operation::Kind::checkpoint, std::move(durable)));
 }
 
+void StoreImpl::save_index(Done durable) {
+  if (!saver_.has_region()) return checkpoint(std::move(durable));
+  if (failure_) return refuse(std::move(durable), *failure_);
+  if (options_.verify_only)
+    return refuse(std::move(durable), Error(Code::refused, "the store is open for reading only"));
+  saves_waiting_.push_back(std::move(durable));
+  want_round_ = true;  // it is of the moment after a round
+  wake();
+}
+
 Space StoreImpl::space() const {
   return {state_.table().slot_count(), state_.blocks_decided() + state_.blocks_undecided(),
           log_pages_ * log_payload_bytes, state_.tombstone_bytes()};
@@ -349,9 +362,9 @@ Stats StoreImpl::stats() const {
   stats.objects_used = state_.object_count();
   stats.log_pages_total = log_pages_;
   stats.memory_bytes =
-      state_.memory_bytes() + (home_images_.size() + size_t{builder_.pages_max()} * page_bytes);
+      state_.memory_bytes() + saver_.memory_bytes() + (home_images_.size() + size_t{builder_.pages_max()} * page_bytes);
   stats.table_bytes = state_.table().pages().bytes();
-  stats.device_bytes_written = device_bytes_written_;
+  stats.device_bytes_written = device_bytes_written_ + saver_.bytes_written();
   stats.calls_open = operations_.size() - operations_free_.size() + reads_.open();
   return stats;
 }

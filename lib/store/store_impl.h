@@ -12,6 +12,7 @@
 
 #include "io/host.h"
 #include "store/calls.h"
+#include "store/index_saver.h"
 #include "store/round.h"
 #include "store/state.h"
 #include "store/store.h"
@@ -53,6 +54,7 @@ class StoreImpl final : public Store {
   void forget_tombstones(SetId set, Version passed) override;
   uint64_t tombstone_bytes(SetId set) const override;
   void checkpoint(Done durable) override;
+  void save_index(Done durable) override;
   Space space() const override;
   Stats stats() const override;
   std::optional<Error> failure() const override { return failure_; }
@@ -63,6 +65,7 @@ class StoreImpl final : public Store {
   io::Disk& disk() const { return *disk_; }
   TableLoader& loader() { return loader_; }
   const TableLoader& loader() const { return loader_; }
+  std::unique_ptr<io::Disk> take_disk() { return std::move(disk_); }  // nothing is on its way
   const disk::Superblock& superblock() const { return superblock_; }
   const LogPosition& log_position() const { return recovered_; }
   // False while a crash would leave it open whether the round that wrote this slot was torn: until
@@ -137,6 +140,11 @@ class StoreImpl final : public Store {
   void write_homes();
   void homes_step(Status status);
 
+  // saved index
+  void log_saved_index();
+  void save_index_after_round();
+  void index_saved(Result<IndexBody> saved);
+
   io::Host& host_;
   disk::Superblock superblock_;
   Options options_;
@@ -191,7 +199,17 @@ class StoreImpl final : public Store {
   size_t reclaim_at_ = 0, reclaim_outstanding_ = 0;
   bool reclaim_flushing_ = false, relief_ = false;  // relief: of the table's share of memory
   Buffer home_images_;
+  bool step_begins_ = false;     // a reclaim whose first homes record is still to be logged
+  bool homes_are_told_ = false;  // by flag_homes_before_done: one whole reclaim is behind
   std::vector<Done> checkpoints_waiting_, checkpoints_active_;
+
+  // saved index
+  IndexSaver saver_;
+  uint64_t saved_lsn_ = 0;  // of the newest one, or of where one was last tried
+  uint32_t saved_home_ = 1;
+  std::optional<IndexBody> saved_;  // whole, not in the log yet
+  bool round_has_index_ = false;
+  std::vector<Done> saves_waiting_, saves_active_;
 
   io::Timer lazy_timer_, late_timer_;  // late: of a round that the simulator holds back
   std::unique_ptr<io::Disk> disk_;     // destroyed first: its completions point here

@@ -10,6 +10,7 @@
 #include <bitset>
 #include <cstdint>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "base/bytes.h"
@@ -63,6 +64,9 @@ class TablePages {
   // moment is fresh no more, unless it was put anew in between.
   void begin_image(uint32_t page);
   void end_image(uint32_t page);
+
+  template <class Visit>
+  void for_each_fresh(const Visit& visit) const;  // visit(slot, entry)
 
   void pin(uint32_t page);  // it is here, if only in part
   void unpin(uint32_t page);
@@ -119,5 +123,13 @@ class TablePages {
   uint64_t bytes_ = 0;
   uint64_t fresh_bytes_ = 0;  // of pages with fresh entries
 };
+
+template <class Visit>
+void TablePages::for_each_fresh(const Visit& visit) const {
+  for (Page* page = fresh_oldest_; page != nullptr; page = page->newer)
+    for (uint32_t index = 0; index < per_page; index++)
+      if (page->fresh.test(index))
+        visit(page->number * per_page + index, std::as_const(*entry(*page, index)));
+}
 
 }  // namespace sp::store

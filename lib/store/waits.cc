@@ -11,13 +11,12 @@ namespace sp::store {
 bool StoreImpl::is_ready(const Operation& operation) {
   if (front_loading_) return false;
   if (state_.table().pages().has_all()) return true;
-  Pages pages;
-  need_to_take(state_, operation, pages);
-  if (pages.empty()) return true;
+  Slots slots;
+  need_to_take(state_, operation, slots);
+  if (slots.empty()) return true;
   SP_PROBE(store_call_waits_for_table_pages);
-  sort_unique(pages);
   front_loading_ = true;
-  loader_.load(*disk_, pages, [this](Result<PagePins> loaded) {
+  loader_.load(*disk_, pages_of(slots), [this](Result<PagePins> loaded) {
     front_loading_ = false;
     if (!loaded.ok()) return fail(std::move(loaded).error());
     front_pins_.push_back(std::move(loaded).value());
@@ -28,12 +27,11 @@ bool StoreImpl::is_ready(const Operation& operation) {
 
 void StoreImpl::settle_round() {
   if (state_.table().pages().has_all()) return round_durable();
-  Pages pages;
-  need_of_round(state_, round_operations_, pages);
-  if (pages.empty()) return round_durable();
+  Slots slots;
+  need_of_round(state_, round_operations_, slots);
+  if (slots.empty()) return round_durable();
   SP_PROBE(store_round_waits_for_table_pages);
-  sort_unique(pages);
-  loader_.load(*disk_, pages, [this](Result<PagePins> loaded) {
+  loader_.load(*disk_, pages_of(slots), [this](Result<PagePins> loaded) {
     if (failure_) return;
     if (!loaded.ok()) return fail(std::move(loaded).error());
     round_pins_.push_back(std::move(loaded).value());
@@ -49,10 +47,9 @@ void StoreImpl::object_state(ObjectId id, Callback<void(Result<ObjectState>)> do
 }
 
 void StoreImpl::tell_state(std::unique_ptr<StateCall> call) {
-  Pages pages;
-  need_object(state_, call->id, pages);
-  sort_unique(pages);
-  loader_.load(*disk_, pages, [this, call = std::move(call)](Result<PagePins> loaded) mutable {
+  Slots slots;
+  need_object(state_, call->id, slots);
+  loader_.load(*disk_, pages_of(slots), [this, call = std::move(call)](Result<PagePins> loaded) mutable {
     if (!loaded.ok() && !failure_) {
       const auto alive = alive_;
       fail(loaded.error());
@@ -60,7 +57,7 @@ void StoreImpl::tell_state(std::unique_ptr<StateCall> call) {
     }
     if (failure_) return call->done.call_once(*failure_);
     call->pins.push_back(std::move(loaded).value());
-    Pages missing;
+    Slots missing;
     need_object(state_, call->id, missing);
     if (!missing.empty()) return tell_state(std::move(call));
     call->done.call_once(state_.object_state(

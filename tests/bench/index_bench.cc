@@ -97,8 +97,13 @@ class Run {
     memory(what);
   }
 
-  void checkpoint() {
-    check(blocking(load_.real, [this](auto done) { load_.store->checkpoint(std::move(done)); }));
+  void stop() {
+    const double cpu = cpu_us();
+    const auto began = load_.real.host().clock.now();
+    check(blocking(load_.real, [this](auto done) { load_.store->save_index(std::move(done)); }));
+    std::printf("%-28s index saved in %.2f s, %.2f s of CPU\n", "a stop",
+                double((load_.real.host().clock.now() - began).count()) / 1e9,
+                (cpu_us() - cpu) / 1e6);
   }
 
   void memory(const char* what) {
@@ -153,7 +158,7 @@ int main(int argc, char** argv) {
   std::printf("%-28s %.2f table reads per read\n", "random read",
               double(WithoutData::table_reads - reads) / 500'000);
   run.reopen("after a kill");
-  run.checkpoint();
+  run.stop();
   run.reopen("after a stop");
   return 0;
 }

@@ -118,6 +118,10 @@ bool Runner::run(Verb verb) {
       world_.after = after_;
       status = rig_.checkpoint();
       break;
+    case Verb::save_index:
+      world_.after = after_;
+      status = rig_.save_index();
+      break;
     case Verb::recover: status = recover(2, version, n_); break;
     case Verb::recover_old:
       // An older source with the block that `recover` has too. One with a block that `recover`

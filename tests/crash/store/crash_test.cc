@@ -119,8 +119,8 @@ class StoreExplorer final : public Explorer<FakeMedium, World, Verb> {
   store::Options options_;
 };
 
-Scene scene_of(const char* name, uint64_t slots) {
-  return {name, StoreRig::formatted(small_layout(128, slots)), World{}};
+Scene scene_of(const char* name, uint64_t slots, uint64_t index_chunks = 0) {
+  return {name, StoreRig::formatted(small_layout(128, slots, index_chunks)), World{}};
 }
 
 // Runs what a scene begins with, and leaves nothing in the cache.
@@ -204,6 +204,19 @@ TEST_CASE("a disk whose log wraps while it crashes has what was acknowledged and
 
 TEST_CASE("a full disk that crashes has what was acknowledged and nothing else") {
   run_scene(full_disk(), 3, 2, 8);
+}
+
+// Decisions, an undecided write and a discard stand before, beside and behind what it tells.
+TEST_CASE("a disk with a saved index that crashes has what was acknowledged and nothing else") {
+  Scene scene = scene_of("saved index", 130, 1);
+  prepare_scene(scene, [](StoreRig&, Runner& runner) {
+    REQUIRE(runner.run(Verb::write_two));
+    REQUIRE(runner.run(Verb::decide_both));
+    REQUIRE(runner.run(Verb::discard));
+    REQUIRE(runner.run(Verb::save_index));
+    REQUIRE(runner.run(Verb::write));
+  });
+  run_scene(scene, 5, 2, 8);
 }
 
 TEST_CASE(

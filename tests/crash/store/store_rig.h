@@ -12,7 +12,9 @@
 
 namespace sp::test {
 
-inline disk::Layout small_layout(uint64_t log_pages = 128, uint64_t slots = 600) {
+// `index_chunks`: of each home of the saved index; 0: a disk without, as of minor 1.
+inline disk::Layout small_layout(uint64_t log_pages = 128, uint64_t slots = 600,
+                                 uint64_t index_chunks = 0) {
   disk::Layout layout;
   const uint64_t pages = (slots + disk::slots_per_table_page - 1) / disk::slots_per_table_page;
   layout.log_offset = 4096;
@@ -21,7 +23,9 @@ inline disk::Layout small_layout(uint64_t log_pages = 128, uint64_t slots = 600)
   layout.table_bytes = pages * 2 * 4096;
   layout.data_offset = layout.table_offset + layout.table_bytes;
   layout.data_bytes = slots * 4096;
-  layout.device_bytes = layout.data_offset + layout.data_bytes + 4096;
+  layout.index_offset = layout.data_offset + layout.data_bytes;
+  layout.index_bytes = 2 * index_chunks * disk::index_chunk_bytes;
+  layout.device_bytes = layout.index_offset + layout.index_bytes + 4096;
   return layout;
 }
 
@@ -136,6 +140,9 @@ class StoreRig {
   }
   Status checkpoint() {
     return blocking([&](store::Store::Done done) { store->checkpoint(std::move(done)); });
+  }
+  Status save_index() {
+    return blocking([&](store::Store::Done done) { store->save_index(std::move(done)); });
   }
   Status apply(const store::ObjectState& source, std::vector<uint16_t> carried, Buffer data,
                std::vector<uint16_t> lost = {}) {

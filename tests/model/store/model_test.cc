@@ -53,7 +53,7 @@ class Run {
  public:
   Run(uint64_t seed, uint64_t log_pages, uint64_t slots)
       : random_(seed),
-        medium_(StoreRig::formatted(small_layout(log_pages, slots))),
+        medium_(StoreRig::formatted(small_layout(log_pages, slots, seed % 2 * 2))),
         table_bytes_(std::array<uint64_t, 3>{store::table_bytes_max, 9000, 1}[seed % 3]) {
     new_rig(seed);
     REQUIRE(rig_->open().ok());
@@ -77,13 +77,15 @@ class Run {
       remove_volume(id, set);
     else if (dice < 89)
       REQUIRE(rig_->checkpoint().ok());
-    else if (dice < 91)
+    else if (dice < 90)
+      REQUIRE(rig_->save_index().ok());
+    else if (dice < 92)
       rig_->store->forget_tombstones(id, set.decided);
-    else if (dice < 93)
+    else if (dice < 94)
       reopen();
-    else if (dice < 95)
-      move_object(id, set);
     else if (dice < 96)
+      move_object(id, set);
+    else if (dice < 97)
       check_space();
     else
       compare_some(id, set);

@@ -6,6 +6,7 @@
 #include "crash/store/store_rig.h"
 #include "store/index.h"
 #include "store/log_page.h"
+#include "store/record_views.h"
 #include "store/round.h"
 #include "store/slot_table.h"
 #include "store/state.h"

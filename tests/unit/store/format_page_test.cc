@@ -7,6 +7,7 @@
 
 #include "crash/store/store_rig.h"
 #include "store/log_page.h"
+#include "store/record_views.h"
 #include "store/slot_table.h"
 
 using namespace sp;
