@@ -27,19 +27,19 @@ IndexSaver::IndexSaver(io::Host& host, const disk::Superblock& superblock, State
       turn_objects_(options.index_turn_objects),
       chunks_max_(static_cast<uint32_t>(disk::index_chunk_count(superblock.layout))) {}
 
-void IndexSaver::begin(io::Disk& disk, uint64_t lsn, uint32_t home, Saved saved) {
+void IndexSaver::begin(io::Disk& disk, const IndexBody& index, Saved saved) {
   SP_ASSERT(!active() && has_region());
   disk_ = &disk;
   saved_ = std::move(saved);
-  lsn_ = lsn;
-  home_ = home;
+  index_ = index;
+  index_.chunks = 0;
   number_++;
   at_lsn_ = 0;
   objects_ = 0;
   sweep_set_ = {};
   sweep_object_ = {};
   swept_ = full_ = flushing_ = false;
-  chunks_ = chunks_given_ = 0;
+  chunks_given_ = 0;
   chunk_bytes_ = 0;
   state_.set_watch(this);
   save_sets();
@@ -68,7 +68,7 @@ void IndexSaver::at(uint64_t lsn) {
 }
 
 void IndexSaver::seal_chunk() {
-  if (chunks_ == chunks_max_) {
+  if (index_.chunks == chunks_max_) {
     full_ = true;
     pieces_.clear();
     return;
@@ -78,7 +78,7 @@ void IndexSaver::seal_chunk() {
       size_t{piece.chunks} * disk::index_chunk_bytes, disk::index_chunk_bytes);
   const size_t used = sizeof(IndexChunkHeader) + chunk_bytes_;
   std::memset(chunk.data() + used, 0, chunk.size() - used);
-  seal_index_chunk(chunk, superblock_, lsn_, chunks_++, chunk_bytes_);
+  seal_index_chunk(chunk, superblock_, index_, index_.chunks++, chunk_bytes_);
   piece.chunks++;
   chunk_bytes_ = 0;
 }
@@ -199,7 +199,7 @@ void IndexSaver::save_object(const Object& object) {
 void IndexSaver::sweep() {
   auto& sets = state_.sets();
   size_t told = 0;
-  const uint32_t chunks_before = chunks_;
+  const uint32_t chunks_before = index_.chunks;
   for (auto set = sets.lower_bound(sweep_set_); set != sets.end(); ++set) {
     if (!(set->first == sweep_set_)) {
       sweep_set_ = set->first;
@@ -207,7 +207,7 @@ void IndexSaver::sweep() {
     }
     auto& objects = set->second.objects;
     for (auto it = objects.lower_bound(sweep_object_); it != objects.end(); ++it) {
-      if (told++ == turn_objects_ || chunks_ - chunks_before >= piece_chunks || full_) {
+      if (told++ == turn_objects_ || index_.chunks - chunks_before >= piece_chunks || full_) {
         sweep_object_ = it->first;
         return;
       }
@@ -239,7 +239,7 @@ void IndexSaver::go_on() {
     auto piece = std::make_unique<Piece>(std::move(pieces_.front()));
     pieces_.pop_front();
     const Bytes bytes = piece->bytes.bytes().first(size_t{piece->chunks} * disk::index_chunk_bytes);
-    const uint64_t offset = index_chunk_offset(superblock_.layout, home_, chunks_given_);
+    const uint64_t offset = index_chunk_offset(superblock_.layout, index_.home, chunks_given_);
     chunks_given_ += piece->chunks;
     bytes_written_ += bytes.size();
     writes_++;
@@ -272,9 +272,9 @@ void IndexSaver::finish(Status status) {
   if (!active()) return;
   state_.set_watch(nullptr);
   pieces_.clear();
-  const IndexBody body{std::exchange(lsn_, 0), home_, chunks_};
+  const IndexBody index = std::exchange(index_, {});
   if (status.ok())
-    saved_.call_once(body);
+    saved_.call_once(index);
   else
     saved_.call_once(std::move(status).error());
 }

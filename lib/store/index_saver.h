@@ -9,6 +9,7 @@
 #include <deque>
 #include <initializer_list>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -28,10 +29,11 @@ class IndexSaver final : public ChangeWatch {
   ~IndexSaver() override { *alive_ = false; }
 
   bool has_region() const { return chunks_max_ != 0; }
-  bool active() const { return lsn_ != 0; }
-  // The state is as the log tells it below `lsn`, but for what `State::commits` still has to
-  // settle; it is plain. `home`: the other one than the newest saved index has. `disk` outlives it.
-  void begin(io::Disk& disk, uint64_t lsn, uint32_t home, Saved saved);
+  bool active() const { return index_.lsn != 0; }
+  // The state is as the log tells it below its lsn, but for what `State::commits` still has to
+  // settle; it is plain. Its home: the other one than the newest has. `disk` outlives it.
+  // `index`: its chunks are filled in.
+  void begin(io::Disk& disk, const IndexBody& index, Saved saved);
   uint64_t memory_bytes() const { return pieces_.size() * piece_bytes; }
   uint64_t bytes_written() const { return bytes_written_; }
 
@@ -71,8 +73,7 @@ class IndexSaver final : public ChangeWatch {
   uint32_t chunks_max_;
   io::Disk* disk_ = nullptr;
   Saved saved_;
-  uint64_t lsn_ = 0;  // 0: idle
-  uint32_t home_ = 0;
+  IndexBody index_{};    // lsn 0: idle
   uint32_t number_ = 0;  // of the saving: Object::saved_in
   uint64_t at_lsn_ = 0;
   uint64_t objects_ = 0;
@@ -81,13 +82,21 @@ class IndexSaver final : public ChangeWatch {
   bool swept_ = false, full_ = false, flushing_ = false, turn_posted_ = false;
   std::deque<Piece> pieces_;  // the last one is being filled
   size_t chunk_bytes_ = 0;    // of the records of its last chunk
-  uint32_t chunks_ = 0;       // sealed so far
   uint32_t chunks_given_ = 0;
   size_t writes_ = 0;
   std::vector<uint32_t> slots_;
   std::vector<RangeEntry> ranges_;
   uint64_t bytes_written_ = 0;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+// What the running store knows of its saved indexes.
+struct SavedIndexes {
+  uint64_t lsn = 0;  // of the newest one, or of where one was last tried
+  uint32_t home = 1;
+  std::optional<IndexBody> whole;  // on the device, not in the log yet
+  bool in_round = false;           // what `active` waits for is durable with the round under way
+  std::vector<Callback<void(Status)>> waiting, active;  // calls of save_index
 };
 
 }  // namespace sp::store

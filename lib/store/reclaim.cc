@@ -161,7 +161,7 @@ bool StoreImpl::collect_homes(uint32_t pages_limit) {
     if (builder_.pages_with(1, sizeof(RecordHeader) + count * sizeof(HomeEntry)) > pages_limit)
       return false;
     // What an opening found unfinished is finished by the first reclaim after it.
-    const bool tells = std::exchange(step_begins_, false) && homes_are_told_;
+    const bool tells = std::exchange(step_begins_, false) && homes_are_told_ && saver_.has_region();
     const uint64_t lsn = builder_.append(RecordKind::homes, tells ? flag_homes_before_done : 0,
                                          {std::as_bytes(std::span(entries).subspan(at, count))});
     for (size_t i = at; i < at + count; i++) {

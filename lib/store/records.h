@@ -135,8 +135,10 @@ struct IndexBody {
   uint64_t lsn;     // it holds what the log tells below
   uint32_t home;    // 0 or 1
   uint32_t chunks;  // that it has
+  uint32_t session;  // in which it was written: a lsn comes again where a round was torn
+  uint32_t reserved;
 };
-static_assert(sizeof(IndexBody) == 16);
+static_assert(sizeof(IndexBody) == 24);
 
 constexpr size_t padded(size_t bytes) { return (bytes + 7) / 8 * 8; }
 constexpr size_t write_record_bytes(size_t blocks) {

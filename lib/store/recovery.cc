@@ -369,7 +369,7 @@ void Recovery::survey_log() {
   }
   const auto visit = [this](const Record& record, uint64_t lsn) -> Status {
     for_each_placed(record, [this](uint32_t slot, uint64_t) { claimed_[slot] = true; });
-    if (record.kind == RecordKind::index) take_note_of(record.head<IndexBody>());
+    if (record.kind == RecordKind::index) take_note_of(record.head<IndexBody>(), lsn);
     if (record.kind != RecordKind::homes) return {};
     if ((record.flags & flag_homes_before_done) != 0) homes_told_ = lsn;
     for (size_t at = 0; at < record.body.size(); at += sizeof(HomeEntry)) {

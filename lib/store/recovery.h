@@ -79,7 +79,7 @@ class Recovery : public std::enable_shared_from_this<Recovery> {
   Status load_entries(uint32_t page, const TableHome& home);
   Status index_entries();
   void resolve_doubles();
-  void take_note_of(const IndexBody& index);
+  void take_note_of(const IndexBody& index, uint64_t lsn);
   void load_saved_index();
   Status load_saved_chunk(uint64_t offset, Bytes chunk);
   Status load_saved(const SavedRecord& saved);

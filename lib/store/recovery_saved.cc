@@ -6,16 +6,16 @@
 // the table.
 #include <algorithm>
 
-#include "base/planted.h"
 #include "base/probe.h"
 #include "store/record_views.h"
 #include "store/recovery.h"
 
 namespace sp::store {
 
-void Recovery::take_note_of(const IndexBody& index) {
+void Recovery::take_note_of(const IndexBody& index, uint64_t lsn) {
   saved_home_ = index.home % 2;
-  if (options_.ignore_saved_index || options_.verify_only || index.lsn < tail_ || index.home > 1 ||
+  if (options_.ignore_saved_index || options_.verify_only || index.lsn < tail_ || index.lsn > lsn ||
+      index.home > 1 ||
       index.chunks > disk::index_chunk_count(superblock_.layout))
     return saved_.reset();
   saved_.emplace();
@@ -39,7 +39,7 @@ void Recovery::load_saved_index() {
 Status Recovery::load_saved_chunk(uint64_t offset, Bytes chunk) {
   const uint64_t first = index_chunk_offset(superblock_.layout, saved_->body.home, 0);
   const auto number = static_cast<uint32_t>((offset - first) / disk::index_chunk_bytes);
-  SP_TRY(const Bytes records, open_index_chunk(chunk, superblock_, saved_->body.lsn, number));
+  SP_TRY(const Bytes records, open_index_chunk(chunk, superblock_, saved_->body, number));
   SavedCursor cursor(records, bounds_);
   SavedRecord record;
   while (cursor.next(record)) SP_CHECK(load_saved(record));
@@ -73,7 +73,10 @@ Status Recovery::load_saved(const SavedRecord& saved) {
       });
       break;
     case SavedKind::lost:
-      each_entry([&](const SavedEntry& e) { state.table().load_lost(e.slot, e.entry); });
+      each_entry([&](const SavedEntry& saved_entry) {
+        if (!saved_entry.entry.uncommitted())
+          state.table().load_lost(saved_entry.slot, saved_entry.entry);
+      });
       break;
     case SavedKind::dirty:
       for (size_t at = 0; at < body.size(); at += sizeof(SavedDirty)) {
@@ -101,6 +104,7 @@ Status Recovery::finish_saved() {
     Descriptor entry = saved.entry;
     entry.block_and_flags &= static_cast<uint16_t>(~Descriptor::flag_uncommitted);
     state.table().pages().put(saved.slot, entry);
+    if (entry.lost()) state.table().load_lost(saved.slot, entry);
   }
   for (const auto& [lsn, body] : saved_->writes) {
     const Record record{RecordKind::write, 0, body};
@@ -129,20 +133,17 @@ void Recovery::saved_index_loaded() {
 }
 
 bool Recovery::is_in_the_future(const Slots& needed) const {
-  return std::any_of(needed.begin(), needed.end(), [this](uint32_t slot) {
-    return claimed_[slot] && !SP_PLANTED_BUG(store_believes_later_entries);
-  });
+  return std::any_of(needed.begin(), needed.end(), [this](uint32_t slot) { return claimed_[slot]; });
 }
 
 bool Recovery::needs_are_of_now(const Slots& needed) const {
   const State& state = store_->state();
-  return SP_PLANTED_BUG(store_believes_later_entries) ||
-         std::all_of(needed.begin(), needed.end(), [&state](uint32_t slot) {
-           const Descriptor* const entry = state.table().find(slot);
-           if (entry == nullptr || !entry->used()) return false;
-           const Object* const owner = state.find(entry->object_id());
-           return owner != nullptr && owner->slot(entry->block()) == slot;
-         });
+  return std::all_of(needed.begin(), needed.end(), [&state](uint32_t slot) {
+    const Descriptor* const entry = state.table().find(slot);
+    if (entry == nullptr || !entry->used()) return false;
+    const Object* const owner = state.find(entry->object_id());
+    return owner != nullptr && owner->slot(entry->block()) == slot;
+  });
 }
 
 // From a later turn: the disk, or the loader, may be in the middle of telling us something.

@@ -609,7 +609,7 @@ void StoreImpl::fail(Error error) {
   for (Operation* operation : queue_) calls.push_back(std::move(operation->done));
   queue_.clear();
   for (auto* list :
-       {&checkpoints_waiting_, &checkpoints_active_, &saves_waiting_, &saves_active_}) {
+       {&checkpoints_waiting_, &checkpoints_active_, &saved_.waiting, &saved_.active}) {
     for (Done& done : *list) calls.push_back(std::move(done));
     list->clear();
   }

@@ -83,13 +83,14 @@ uint64_t index_chunk_offset(const disk::Layout& layout, uint32_t home, uint32_t 
          uint64_t{number} * disk::index_chunk_bytes;
 }
 
-void seal_index_chunk(MutableBytes chunk, const disk::Superblock& superblock, uint64_t lsn,
-                      uint32_t number, size_t record_bytes) {
+void seal_index_chunk(MutableBytes chunk, const disk::Superblock& superblock,
+                      const IndexBody& index, uint32_t number, size_t record_bytes) {
   IndexChunkHeader header{};
   header.magic = index_chunk_magic;
   header.cluster = superblock.cluster;
   header.uuid = superblock.uuid;
-  header.lsn = lsn;
+  header.lsn = index.lsn;
+  header.session = index.session;
   header.number = number;
   header.bytes = static_cast<uint32_t>(record_bytes);
   std::memcpy(chunk.data(), &header, sizeof header);
@@ -97,11 +98,12 @@ void seal_index_chunk(MutableBytes chunk, const disk::Superblock& superblock, ui
   std::memcpy(chunk.data(), &header, sizeof header);
 }
 
-Result<Bytes> open_index_chunk(Bytes chunk, const disk::Superblock& superblock, uint64_t lsn,
-                               uint32_t number) {
+Result<Bytes> open_index_chunk(Bytes chunk, const disk::Superblock& superblock,
+                               const IndexBody& index, uint32_t number) {
   const auto header = load<IndexChunkHeader>(chunk);
   if (header.magic != index_chunk_magic || header.cluster != superblock.cluster ||
-      header.uuid != superblock.uuid || header.lsn != lsn || header.number != number ||
+      header.uuid != superblock.uuid || header.lsn != index.lsn || header.session != index.session ||
+      header.number != number ||
       header.bytes > index_payload_bytes || header.crc != chunk_crc(chunk, header.bytes))
     return Error(Code::damaged,
                  "chunk " + std::to_string(number) + " of the saved index is not what was written");

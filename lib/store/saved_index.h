@@ -22,12 +22,14 @@ struct IndexChunkHeader {
   uint64_t magic;
   uint64_t cluster;
   uint64_t uuid;
-  uint64_t lsn;     // IndexBody::lsn of the whole
-  uint32_t number;  // of the chunk, from 0
-  uint32_t bytes;   // of the records that follow
-  uint64_t crc;     // of header and records, with this field zero
+  uint64_t lsn;      // of the whole, as in IndexBody
+  uint32_t session;  // likewise
+  uint32_t number;   // of the chunk, from 0
+  uint32_t bytes;    // of the records that follow
+  uint32_t reserved;
+  uint64_t crc;  // of header and records, with this field zero
 };
-static_assert(sizeof(IndexChunkHeader) == 48);
+static_assert(sizeof(IndexChunkHeader) == 56);
 constexpr uint64_t index_chunk_magic = 0x313058444950532f;  // "/SPIDX01"
 constexpr size_t index_payload_bytes = disk::index_chunk_bytes - sizeof(IndexChunkHeader);
 
@@ -79,11 +81,11 @@ struct SavedEnd {
 constexpr size_t saved_per_record = 256;  // entries, lost, dirty
 
 uint64_t index_chunk_offset(const disk::Layout& layout, uint32_t home, uint32_t number);
-void seal_index_chunk(MutableBytes chunk, const disk::Superblock& superblock, uint64_t lsn,
-                      uint32_t number, size_t record_bytes);
+void seal_index_chunk(MutableBytes chunk, const disk::Superblock& superblock,
+                      const IndexBody& index, uint32_t number, size_t record_bytes);
 // Its records. Code::damaged: it is not that chunk of that saved index.
-Result<Bytes> open_index_chunk(Bytes chunk, const disk::Superblock& superblock, uint64_t lsn,
-                               uint32_t number);
+Result<Bytes> open_index_chunk(Bytes chunk, const disk::Superblock& superblock,
+                               const IndexBody& index, uint32_t number);
 
 // A record of a saved index: one of the log, or one of the kinds above, whose body has the right
 // length, with all slots, pages and blocks in range.

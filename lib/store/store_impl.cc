@@ -31,8 +31,8 @@ void StoreImpl::start(const LogPosition& position, Done started,
   recovered_ = position;
   next_lsn_ = position.next_lsn;
   tail_ = stable_tail_ = position.tail_lsn;
-  saved_lsn_ = position.saved_lsn;
-  saved_home_ = position.saved_home;
+  saved_.lsn = position.saved_lsn;
+  saved_.home = position.saved_home;
   previous_session_ = position.session;
   session_ = position.session + 1;
   if (options_.verify_only) {
@@ -343,7 +343,7 @@ void StoreImpl::save_index(Done durable) {
   if (failure_) return refuse(std::move(durable), *failure_);
   if (options_.verify_only)
     return refuse(std::move(durable), Error(Code::refused, "the store is open for reading only"));
-  saves_waiting_.push_back(std::move(durable));
+  saved_.waiting.push_back(std::move(durable));
   want_round_ = true;  // it is of the moment after a round
   wake();
 }

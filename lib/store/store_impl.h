@@ -2,8 +2,8 @@
 // the next. Effects on State happen when the round is durable, in the order of the calls. Reclaim,
 // in the background, frees the log: it says sticky state again, writes dirty table pages home, and
 // then moves the tail. What needs slot table entries that are not in memory waits for them
-// (waits.cc). Split over store_impl.cc (calls), rounds.cc, waits.cc, reads.cc and reclaim.cc; made
-// by Recovery (recovery.h).
+// (waits.cc). Split over store_impl.cc (calls), rounds.cc, waits.cc, reads.cc, reclaim.cc and
+// saving.cc (the saved index); made by Recovery (recovery.h).
 #pragma once
 #include <deque>
 #include <memory>
@@ -92,9 +92,7 @@ class StoreImpl final : public Store {
 
   // rounds
   enum class Taken : uint8_t { yes, wait };
-  void wake();
-  void pump();
-  void form_round();
+  void wake(), pump(), form_round();
   Taken take(Operation& operation, uint32_t pages_limit);
   Taken take_prepare(Operation& operation, uint32_t pages_limit);
   Taken take_recover(Operation& operation, uint32_t pages_limit);
@@ -105,24 +103,19 @@ class StoreImpl final : public Store {
   void log_decides();
   void log_write(const WriteRecord& record, uint8_t flags, std::span<const uint64_t> crcs,
                  std::span<const uint32_t> slots, uint64_t& lsn);
-  void submit_round();
+  void submit_round(), round_durable();
   void round_step(Status status);
-  void round_durable();
   void apply(Operation& operation);
   void complete(std::vector<Operation*>& operations);
-  void settle_commits();
-  void release_slots();
-  void arm_lazy();
+  void settle_commits(), release_slots(), arm_lazy();
   void decided(SetId set);
   void fail(Error error);
 
   // reads
   void take_owner(ReadCall* call, uint32_t index, const Descriptor& owner);
-  void load_owners(ReadCall* call);
+  void load_owners(ReadCall* call), verify_read(ReadCall* call), probe_device(ReadCall* call);
   void start_read(ReadCall* call, Bytes alignment_of);
   void read_step(ReadCall* call, Status status);
-  void verify_read(ReadCall* call);
-  void probe_device(ReadCall* call);
   void device_probed(Status status);
   void finish_read(ReadCall* call);
 
@@ -130,8 +123,7 @@ class StoreImpl final : public Store {
   uint64_t log_used() const { return next_lsn_ - stable_tail_; }
   void consider_reclaim();
   bool collect(uint32_t pages_limit);  // false: something is left for another round
-  bool collect_homes(uint32_t pages_limit);
-  bool collect_sets(uint32_t pages_limit);
+  bool collect_homes(uint32_t pages_limit), collect_sets(uint32_t pages_limit);
   bool log_again(const WriteRecord&, const SlotList&, uint32_t pages_limit, uint64_t& lsn);
   bool collect_tombstones(uint32_t pages_limit);
   bool collect_operations(SetId id, SetState& set, uint32_t pages_limit);
@@ -141,8 +133,7 @@ class StoreImpl final : public Store {
   void homes_step(Status status);
 
   // saved index
-  void log_saved_index();
-  void save_index_after_round();
+  void log_saved_index(), save_index_after_round();
   void index_saved(Result<IndexBody> saved);
 
   io::Host& host_;
@@ -178,15 +169,12 @@ class StoreImpl final : public Store {
   Done started_;
   std::weak_ptr<void> keeper_;
   uint64_t device_bytes_written_ = 0;
-
   // table pages in memory for what waits for them
   bool front_loading_ = false;
   std::vector<PagePins> front_pins_, round_pins_, images_pins_;
 
-  // slots that are nobody's, until the reads that were going on then are done
-  std::deque<Releasing> releasing_;
-
   // reads
+  std::deque<Releasing> releasing_;  // once the reads that were going on then are done
   ReadCalls reads_;
   std::vector<ReadCall*> unreadable_;  // until it is known whether the device still lives
   Buffer probe_page_;
@@ -203,14 +191,8 @@ class StoreImpl final : public Store {
   bool homes_are_told_ = false;  // by flag_homes_before_done: one whole reclaim is behind
   std::vector<Done> checkpoints_waiting_, checkpoints_active_;
 
-  // saved index
   IndexSaver saver_;
-  uint64_t saved_lsn_ = 0;  // of the newest one, or of where one was last tried
-  uint32_t saved_home_ = 1;
-  std::optional<IndexBody> saved_;  // whole, not in the log yet
-  bool round_has_index_ = false;
-  std::vector<Done> saves_waiting_, saves_active_;
-
+  SavedIndexes saved_;
   io::Timer lazy_timer_, late_timer_;  // late: of a round that the simulator holds back
   std::unique_ptr<io::Disk> disk_;     // destroyed first: its completions point here
 };

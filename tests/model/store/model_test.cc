@@ -118,6 +118,7 @@ class Run {
   void new_rig(uint64_t seed) {
     rig_ = std::make_unique<StoreRig>(medium_, seed);
     rig_->options.table_bytes_max = table_bytes_;
+    rig_->options.index_turn_objects = 1;
   }
   void reopen() {
     if (random_.below(2) == 0)
