@@ -3,7 +3,7 @@
 #
 # Three servers, three copies, one disk each, on loopback: disks in memory, on tmpfs through io_uring, and in files of DISK_DIR (default: TMPDIR). The
 # volume and all places of the disks are written first. The floor of a row is the skeleton (the same processes, connections and bytes, and nothing else).
-# SECONDS_EACH=4: of each row. SKIP_FLOORS=1: without io_bench and sim_bench. INDEX_GIB=16: the size of the large disk.
+# SECONDS_EACH=4: of each row. SKIP_FLOORS=1: without io_bench and sim_bench. INDEX_GIB=64: the size of the large disk.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
 build=$(cd "$root" && cd "${BUILD:-build}" && pwd)
@@ -66,7 +66,7 @@ rows() { # title
 
 start() { # further options of local-cluster.sh up
   export SP_CONFIG=$dir/cluster/sp.toml
-  cluster up --nodes 3 --disks 1 --size 1536M --port-base $((20000 + RANDOM % 20000)) --devices "$dir/dev" "$@" >/dev/null
+  cluster up --nodes 3 --disks 1 --size "${size:-1536M}" --port-base $((20000 + RANDOM % 20000)) --devices "$dir/dev" "$@" >/dev/null
   sp-volume create bench --size 768M --template demo >/dev/null
   # Everything once, in order; then so much again that each place of the disks was written.
   sp-bench bench --yes --reads 0 --pattern sequential --block 1M --depth 8 --ramp 0s --time 10m --operations 768 >/dev/null 2>&1
@@ -102,6 +102,9 @@ echo "\`\`\`"
 sp-bench bench --yes --reads 0 --time "${seconds}s" 2>/dev/null
 echo "\`\`\`"
 echo
+cluster down >/dev/null
+# A disk has room for an object for each 256 KiB of it.
+size=3G start --memory
 command -v curl >/dev/null || { echo "curl is missing: apt-get install curl" >&2 && exit 1; }
 echo "Many volumes with light load each, and many clients beside a greedy one:"
 echo
@@ -130,6 +133,6 @@ END
 echo '```'
 [ -n "${SKIP_FLOORS:-}" ] || { io_bench "${DISK_DIR:-${TMPDIR:-/tmp}}"; sim_bench; }
 store_bench "$work/store.disk"
-index_bench "memory:$work/index.disk" "${INDEX_GIB:-16}"
+index_bench "memory:$work/index.disk" "${INDEX_GIB:-64}"
 echo '```'
 [ "$(id -u)" -ne 0 ] || { echo && SECONDS_EACH=$((seconds > 6 ? seconds : 6)) "$root/tests/bench/failure.sh"; }

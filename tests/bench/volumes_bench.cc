@@ -1,8 +1,8 @@
 // volumes_bench: what many volumes and many clients cost, on the cluster of $SP_CONFIG, with
 // volumes bench, many0, many1 and on of 4 MiB or more; every figure beside that of few.
 //
-//   volumes_bench volumes COUNT [SECONDS]   one client writes and reads 4 KiB at depth 32 on one
-//       volume, then as many blocks spread over COUNT thin volumes
+//   volumes_bench volumes COUNT [SECONDS]   writes and reads of 4 KiB at depth 32 on one volume,
+//       then as many blocks spread over COUNT thin volumes, of which each client has 1000
 //   volumes_bench clients COUNT [SECONDS]   COUNT clients, each a process to the cluster, with a
 //       volume of its own at depth 1; then beside one that has 4096 writes in flight
 //
@@ -160,18 +160,24 @@ struct Lanes {
   }
 };
 
-void many_volumes(const Cluster& cluster, uint32_t count, io::Duration time) {
-  const auto first = cluster.attach(cluster.client(1, 2, "bench"));
-  member::Member& member = first->member();
-  cluster.wait(
-      [&] { return member.map().find_volume(fmt::format("many{}", count - 1)) != nullptr; },
-      "volumes many0 and on");
-  const auto began = cluster.host().clock.now();
-  const ClientId self = client_of(1, 2);
+// A client with as many of the volumes as one may have.
+struct Group {
+  std::unique_ptr<client::Standalone> client;
+  std::vector<std::unique_ptr<client::Volume>> volumes;  // beside that of `client`
+};
+constexpr uint32_t volumes_per_client = 1000;
+
+Group attach_group(const Cluster& cluster, uint8_t instance, uint32_t first, uint32_t end) {
+  Group group;
+  group.client = cluster.attach(cluster.client(1, instance, fmt::format("many{}", first)));
+  member::Member& member = group.client->member();
+  cluster.wait([&] { return member.map().find_volume(fmt::format("many{}", end - 1)) != nullptr; },
+               "volumes many0 and on");
+  const ClientId self = client_of(1, instance);
   uint64_t index = 0;
-  for (uint32_t i = 0; i < count; i += 64) {
+  for (uint32_t i = first + 1; i < end; i += 64) {
     map::Reassign attach;
-    for (uint32_t k = i; k < std::min(count, i + 64); ++k) {
+    for (uint32_t k = i; k < std::min(end, i + 64); ++k) {
       map::Reassignment wish;
       wish.volume = member.map().find_volume(fmt::format("many{}", k))->id;
       wish.read_write.push_back(self);
@@ -179,28 +185,41 @@ void many_volumes(const Cluster& cluster, uint32_t count, io::Duration time) {
     }
     index = cluster.command(member, attach);
   }
+  if (index == 0) return group;
   std::optional<Status> confirmed;
   member.confirm(index, std::chrono::minutes(1),
                  [&](Status status) { confirmed = std::move(status); });
   cluster.wait([&] { return confirmed.has_value(); }, "confirming");
   if (!confirmed->ok()) die(confirmed->error().message());
-  const auto attached = cluster.host().clock.now();
   wire::Identity identity;
   identity.cluster = cluster.config.cluster_id;
   identity.service = service_of_client(self);
   identity.start_id = member.map().services.at(identity.service).start_id;
-  const auto servers = client::make_servers(cluster.host(), cluster.client(1, 2, "").key, identity);
-  std::vector<std::unique_ptr<client::Volume>> volumes;
-  for (uint32_t i = 0; i < count; ++i) {
+  const auto servers =
+      client::make_servers(cluster.host(), cluster.client(1, instance, "").key, identity);
+  for (uint32_t i = first + 1; i < end; ++i) {
     const map::Volume* row = member.map().find_volume(fmt::format("many{}", i));
-    volumes.push_back(
+    group.volumes.push_back(
         client::Volume::open(cluster.host(), member, servers,
                              {row->id, member.map().attachment(row->id, self)->generation}));
   }
-  fmt::print("{} volumes are attached in {:.2f} ms each\n", count,
-             double((attached - began).count()) * 1e-6 / count);
-  Lanes one{cluster, {&first->volume()}}, all{cluster, {}};
-  for (const auto& volume : volumes) all.volumes.push_back(volume.get());
+  return group;
+}
+
+void many_volumes(const Cluster& cluster, uint32_t count, io::Duration time) {
+  const auto alone = cluster.attach(cluster.client(1, 2, "bench"));
+  const auto began = cluster.host().clock.now();
+  std::vector<Group> groups;
+  for (uint32_t first = 0; first < count; first += volumes_per_client)
+    groups.push_back(attach_group(cluster, static_cast<uint8_t>(3 + groups.size()), first,
+                                  std::min(count, first + volumes_per_client)));
+  fmt::print("{} volumes are attached by {} clients in {:.2f} ms each\n", count, groups.size(),
+             double((cluster.host().clock.now() - began).count()) * 1e-6 / count);
+  Lanes one{cluster, {&alone->volume()}}, all{cluster, {}};
+  for (const Group& group : groups) {
+    all.volumes.push_back(&group.client->volume());
+    for (const auto& volume : group.volumes) all.volumes.push_back(volume.get());
+  }
   one.fill();
   all.fill();
   for (const bool writing : {true, false}) {
