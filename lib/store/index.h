@@ -82,14 +82,14 @@ class Object {
   const std::vector<DiscardRange>& ranges() const { return ranges_; }
   bool has_tombstone() const { return !ranges_.empty() || !floor.is_zero(); }
 
-  // For a saved index: two bits a chunk, then its slots (saved_index.h), and back. `visit(slot)` of
-  // each; the object was empty.
+  // For a saved index: two bits a chunk, then its slots (saved_index.h), and back: the object was
+  // empty. Of each slot visit(slot) is called, soon(slot) some time before.
   struct Chunks {
     uint16_t runs = 0, filled = 0;
   };
   Chunks save_slots(std::vector<uint32_t>& out) const;
-  template <class Visit>
-  void restore_slots(Chunks chunks, Bytes slots, const Visit& visit);
+  template <class Soon, class Visit>
+  void restore_slots(Chunks chunks, Bytes slots, const Soon& soon, const Visit& visit);
   void restore_ranges(std::vector<DiscardRange> ranges) { ranges_ = std::move(ranges); }
 
   bool is_empty() const { return blocks_used_ == 0 && undecided == 0 && !has_tombstone(); }
@@ -111,8 +111,8 @@ class Object {
   uint32_t blocks_used_ = 0;
 };
 
-template <class Visit>
-void Object::restore_slots(Chunks saved, Bytes slots, const Visit& visit) {
+template <class Soon, class Visit>
+void Object::restore_slots(Chunks saved, Bytes slots, const Soon& soon, const Visit& visit) {
   for (uint32_t at = 0; at < chunks_max; at++) {
     if ((saved.runs >> at & 1) != 0) {
       const auto first = load<uint32_t>(slots);
@@ -125,6 +125,8 @@ void Object::restore_slots(Chunks saved, Bytes slots, const Visit& visit) {
       ChunkPool::Chunk& chunk = pool_.at(chunks_[at]);
       chunk = load<ChunkPool::Chunk>(slots);
       slots = slots.subspan(sizeof chunk);
+      for (const uint32_t slot : chunk)
+        if (slot != no_slot) soon(slot);
       for (const uint32_t slot : chunk) {
         if (slot == no_slot) continue;
         blocks_used_++;

@@ -17,6 +17,10 @@ class SlotBits {
   void set(uint32_t slot) { put(slot / 64, word(slot / 64) | bit(slot)); }
   bool set_clear(uint32_t slot);  // false: it was set
   void clear(uint32_t slot) { put(slot / 64, word(slot / 64) & ~bit(slot)); }
+  void prefetch(uint32_t slot) const {
+    if (const Leaf* const leaf = leaves_[slot / 64 / leaf_words].get())
+      __builtin_prefetch(&leaf->words[slot / 64 % leaf_words], 1);
+  }
   // 64 slots at a time. Bits behind the last slot are clear.
   uint64_t word(size_t index) const {
     const Leaf* const leaf = leaves_[index / leaf_words].get();

@@ -115,6 +115,7 @@ class SlotTable {
   // recovery
   void load_entry(uint32_t slot, const Descriptor& entry);  // committed, as found at home
   bool own(uint32_t slot) { return owned_.set_clear(slot); }  // false: it is somebody's
+  void own_soon(uint32_t slot) const { owned_.prefetch(slot); }
   void load_lost(uint32_t slot, const Descriptor& entry) { lost_[slot] = entry; }
   void load_page_state(uint32_t page, uint64_t sequence, uint64_t intent_lsn);
 
