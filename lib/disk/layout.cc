@@ -68,10 +68,9 @@ Status check_layout(const Layout& layout) {
     return Error(Code::damaged, std::string("the superblock's layout is impossible: ") + rule);
   };
   constexpr uint64_t bytes_max = uint64_t{1} << 60;
-  for (const uint64_t value :
-       {layout.device_bytes, layout.log_offset, layout.log_bytes, layout.table_offset,
-        layout.table_bytes, layout.data_offset, layout.data_bytes, layout.index_offset,
-        layout.index_bytes}) {
+  for (const uint64_t value : {layout.device_bytes, layout.log_offset, layout.log_bytes,
+                               layout.table_offset, layout.table_bytes, layout.data_offset,
+                               layout.data_bytes, layout.index_offset, layout.index_bytes}) {
     if (value % page != 0) return broken("a region is not aligned to 4096");
     if (value > bytes_max) return broken("a region is beyond any device");
   }

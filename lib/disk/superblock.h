@@ -28,7 +28,7 @@ struct Layout {
   uint64_t table_offset = 0;  // both homes of all slot table pages
   uint64_t table_bytes = 0;
   uint64_t data_offset = 0;
-  uint64_t data_bytes = 0;  // 4096 a slot
+  uint64_t data_bytes = 0;    // 4096 a slot
   uint64_t index_offset = 0;  // both homes of the saved index (store/saved_index.h)
   uint64_t index_bytes = 0;   // 0: a disk of minor 1, which has none
 };

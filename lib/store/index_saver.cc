@@ -107,8 +107,8 @@ void IndexSaver::save_set(SetId id, const SetState& set) {
   for (size_t i = 0; i < operations.size(); i += entries.size()) {
     entries.clear();
     const uint64_t lsn = operations[i]->lsn;
-    for (size_t k = i; k < operations.size() && operations[k]->lsn == lsn &&
-                       entries.size() < entries_per_record;
+    for (size_t k = i;
+         k < operations.size() && operations[k]->lsn == lsn && entries.size() < entries_per_record;
          k++) {
       const KnownOperation& known = *operations[k];
       entries.push_back(
@@ -124,7 +124,8 @@ void IndexSaver::save_set(SetId id, const SetState& set) {
 
 void IndexSaver::save_write(const Undecided& write) {
   std::vector<uint64_t> crcs;
-  for (const uint32_t slot : write.slots.view()) crcs.push_back(state_.table().descriptor(slot).crc);
+  for (const uint32_t slot : write.slots.view())
+    crcs.push_back(state_.table().descriptor(slot).crc);
   const WriteBody body = write_body_of(write.record);
   at(write.lsn);
   append(static_cast<uint8_t>(RecordKind::write),
@@ -243,9 +244,8 @@ void IndexSaver::go_on() {
     chunks_given_ += piece->chunks;
     bytes_written_ += bytes.size();
     writes_++;
-    disk_->write(offset, bytes, [this, piece = std::move(piece)](Status status) {
-      written(std::move(status));
-    });
+    disk_->write(offset, bytes,
+                 [this, piece = std::move(piece)](Status status) { written(std::move(status)); });
   }
   if (writes_ > 0) return;
   if (swept_) {

@@ -35,8 +35,8 @@ constexpr uint64_t lsn_max = uint64_t{1} << 56;
 struct LogPosition {
   uint64_t next_lsn = 1;
   uint64_t tail_lsn = 1;
-  uint32_t session = 0;   // of the last round
-  uint64_t void_lsn = 0;  // of the round that a crash tore; 0: none
+  uint32_t session = 0;     // of the last round
+  uint64_t void_lsn = 0;    // of the round that a crash tore; 0: none
   uint64_t saved_lsn = 1;   // of the saved index, or where the log begins
   uint32_t saved_home = 1;  // of the newest saved index
 };

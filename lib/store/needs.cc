@@ -38,8 +38,7 @@ bool tells_of(const Operation& operation, ObjectId object) {
 void need_block(const State& state, ObjectId id, uint32_t block, Slots& slots) {
   const Object* object = state.find(id);
   const uint32_t slot = object == nullptr ? no_slot : object->slot(block);
-  if (slot != no_slot && state.table().find(slot) == nullptr)
-    slots.push_back(slot);
+  if (slot != no_slot && state.table().find(slot) == nullptr) slots.push_back(slot);
 }
 
 void need_object(const State& state, ObjectId id, Slots& slots) {

@@ -1,5 +1,5 @@
-// Needs: of which slots the entries have to be in memory, and are not, before something takes effect
-// or is compared with what is here. They are added to `slots`. Most writes need nothing,
+// Needs: of which slots the entries have to be in memory, and are not, before something takes
+// effect or is compared with what is here. They are added to `slots`. Most writes need nothing,
 // being newer than anything that their object has seen; decisions, drops and removals never do.
 // What is needed is looked at when a call is taken into a round, and once more before the round
 // takes effect, because decisions come in between. Plain functions of State.

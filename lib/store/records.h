@@ -132,9 +132,9 @@ struct OpenedBody {
 };
 
 struct IndexBody {
-  uint64_t lsn;     // it holds what the log tells below
-  uint32_t home;    // 0 or 1
-  uint32_t chunks;  // that it has
+  uint64_t lsn;      // it holds what the log tells below
+  uint32_t home;     // 0 or 1
+  uint32_t chunks;   // that it has
   uint32_t session;  // in which it was written: a lsn comes again where a round was torn
   uint32_t reserved;
 };

@@ -15,8 +15,7 @@ namespace sp::store {
 void Recovery::take_note_of(const IndexBody& index, uint64_t lsn) {
   saved_home_ = index.home % 2;
   if (options_.ignore_saved_index || options_.verify_only || index.lsn < tail_ || index.lsn > lsn ||
-      index.home > 1 ||
-      index.chunks > disk::index_chunk_count(superblock_.layout))
+      index.home > 1 || index.chunks > disk::index_chunk_count(superblock_.layout))
     return saved_.reset();
   saved_.emplace();
   saved_->at = tail_;
@@ -56,8 +55,7 @@ Status Recovery::load_saved(const SavedRecord& saved) {
       visit(load<SavedEntry>(body.subspan(at)));
   };
   if (saved.logged) {
-    if (saved.record.kind != RecordKind::write)
-      return state.replay(saved.record, saved_->at);
+    if (saved.record.kind != RecordKind::write) return state.replay(saved.record, saved_->at);
     saved_->writes.emplace_back(saved_->at, std::vector<std::byte>(body.begin(), body.end()));
     return {};
   }
@@ -84,12 +82,8 @@ Status Recovery::load_saved(const SavedRecord& saved) {
         state.table().mark_dirty(dirty.page, std::max(dirty.since, tail_));
       }
       break;
-    case SavedKind::object:
-      saved_->objects++;
-      return state.load_object(body, tail_);
-    case SavedKind::end:
-      saved_->ended = load<SavedEnd>(body).objects == saved_->objects;
-      break;
+    case SavedKind::object: saved_->objects++; return state.load_object(body, tail_);
+    case SavedKind::end: saved_->ended = load<SavedEnd>(body).objects == saved_->objects; break;
   }
   return {};
 }
@@ -133,7 +127,8 @@ void Recovery::saved_index_loaded() {
 }
 
 bool Recovery::is_in_the_future(const Slots& needed) const {
-  return std::any_of(needed.begin(), needed.end(), [this](uint32_t slot) { return claimed_[slot]; });
+  return std::any_of(needed.begin(), needed.end(),
+                     [this](uint32_t slot) { return claimed_[slot]; });
 }
 
 bool Recovery::needs_are_of_now(const Slots& needed) const {

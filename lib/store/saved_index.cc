@@ -102,8 +102,8 @@ Result<Bytes> open_index_chunk(Bytes chunk, const disk::Superblock& superblock,
                                const IndexBody& index, uint32_t number) {
   const auto header = load<IndexChunkHeader>(chunk);
   if (header.magic != index_chunk_magic || header.cluster != superblock.cluster ||
-      header.uuid != superblock.uuid || header.lsn != index.lsn || header.session != index.session ||
-      header.number != number ||
+      header.uuid != superblock.uuid || header.lsn != index.lsn ||
+      header.session != index.session || header.number != number ||
       header.bytes > index_payload_bytes || header.crc != chunk_crc(chunk, header.bytes))
     return Error(Code::damaged,
                  "chunk " + std::to_string(number) + " of the saved index is not what was written");

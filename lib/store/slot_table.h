@@ -113,7 +113,7 @@ class SlotTable {
   const TablePages& pages() const { return pages_; }
 
   // recovery
-  void load_entry(uint32_t slot, const Descriptor& entry);  // committed, as found at home
+  void load_entry(uint32_t slot, const Descriptor& entry);    // committed, as found at home
   bool own(uint32_t slot) { return owned_.set_clear(slot); }  // false: it is somebody's
   void own_soon(uint32_t slot) const { owned_.prefetch(slot); }
   void load_lost(uint32_t slot, const Descriptor& entry) { lost_[slot] = entry; }

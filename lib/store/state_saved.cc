@@ -37,10 +37,10 @@ Status State::load_object(Bytes saved, uint64_t tail) {
   }
   owner.restore_ranges(std::move(ranges));
   bool free = true;
-  owner.restore_slots({head.runs, head.filled},
-                      saved.subspan(sizeof head + head.ranges * sizeof(RangeEntry)),
-                      [&](uint32_t slot) { table_.own_soon(slot); },
-                      [&](uint32_t slot) { free = table_.own(slot) && free; });
+  owner.restore_slots(
+      {head.runs, head.filled}, saved.subspan(sizeof head + head.ranges * sizeof(RangeEntry)),
+      [&](uint32_t slot) { table_.own_soon(slot); },
+      [&](uint32_t slot) { free = table_.own(slot) && free; });
   blocks_decided_ += owner.blocks_used();
   if (!free || owner.has_tombstone() != (head.tombstone_lsn != 0)) return impossible();
   if (head.tombstone_lsn != 0) set_tombstone_lsn(owner, std::max(head.tombstone_lsn, tail));

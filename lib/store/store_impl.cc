@@ -361,8 +361,8 @@ Stats StoreImpl::stats() const {
   stats.objects_total = object_limit();
   stats.objects_used = state_.object_count();
   stats.log_pages_total = log_pages_;
-  stats.memory_bytes =
-      state_.memory_bytes() + saver_.memory_bytes() + (home_images_.size() + size_t{builder_.pages_max()} * page_bytes);
+  stats.memory_bytes = state_.memory_bytes() + saver_.memory_bytes() +
+                       (home_images_.size() + size_t{builder_.pages_max()} * page_bytes);
   stats.table_bytes = state_.table().pages().bytes();
   stats.device_bytes_written = device_bytes_written_ + saver_.bytes_written();
   stats.calls_open = operations_.size() - operations_free_.size() + reads_.open();

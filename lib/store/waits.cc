@@ -49,20 +49,21 @@ void StoreImpl::object_state(ObjectId id, Callback<void(Result<ObjectState>)> do
 void StoreImpl::tell_state(std::unique_ptr<StateCall> call) {
   Slots slots;
   need_object(state_, call->id, slots);
-  loader_.load(*disk_, pages_of(slots), [this, call = std::move(call)](Result<PagePins> loaded) mutable {
-    if (!loaded.ok() && !failure_) {
-      const auto alive = alive_;
-      fail(loaded.error());
-      if (!*alive) return;
-    }
-    if (failure_) return call->done.call_once(*failure_);
-    call->pins.push_back(std::move(loaded).value());
-    Slots missing;
-    need_object(state_, call->id, missing);
-    if (!missing.empty()) return tell_state(std::move(call));
-    call->done.call_once(state_.object_state(
-        call->id, [this](uint32_t slot) { return state_.table().descriptor(slot); }));
-  });
+  loader_.load(*disk_, pages_of(slots),
+               [this, call = std::move(call)](Result<PagePins> loaded) mutable {
+                 if (!loaded.ok() && !failure_) {
+                   const auto alive = alive_;
+                   fail(loaded.error());
+                   if (!*alive) return;
+                 }
+                 if (failure_) return call->done.call_once(*failure_);
+                 call->pins.push_back(std::move(loaded).value());
+                 Slots missing;
+                 need_object(state_, call->id, missing);
+                 if (!missing.empty()) return tell_state(std::move(call));
+                 call->done.call_once(state_.object_state(
+                     call->id, [this](uint32_t slot) { return state_.table().descriptor(slot); }));
+               });
 }
 
 }  // namespace sp::store

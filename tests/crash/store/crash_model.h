@@ -45,9 +45,9 @@ enum class Verb {
   count
 };
 constexpr const char* verb_names[] = {
-    "write",       "overwrite",   "write_many", "write_two",     "burst",      "discard",
-    "decide",      "decide_both", "drop",       "put_set",       "checkpoint", "save_index",
-    "recover", "recover_old", "repair",      "forget",     "remove_volume", "remove_set"};
+    "write",   "overwrite",   "write_many", "write_two", "burst",         "discard",
+    "decide",  "decide_both", "drop",       "put_set",   "checkpoint",    "save_index",
+    "recover", "recover_old", "repair",     "forget",    "remove_volume", "remove_set"};
 static_assert(std::size(verb_names) == static_cast<size_t>(Verb::count));
 constexpr size_t burst_discards = 90;  // in one round, which so has two log pages
 

@@ -90,9 +90,9 @@ TEST_CASE(
   Rig rig(options);
   REQUIRE(rig.write(1, 11).ok());
   std::optional<Status> at_home;
-  rig.servers[0]
-      .server->store(rig.servers[0].disks[0])
-      ->checkpoint([&](Status status) { at_home = std::move(status); });
+  rig.servers[0].server->store(rig.servers[0].disks[0])->checkpoint([&](Status status) {
+    at_home = std::move(status);
+  });
   REQUIRE(rig.world.run_until([&] { return at_home.has_value(); }, seconds(10)));
   REQUIRE(at_home->ok());
   rig.world.run_for(seconds(1));

@@ -42,8 +42,8 @@ struct Disk {
     sequence++;
     REQUIRE(rig->write(object(index), first, count, v(sequence), sequence).ok());
     rig->store->decide(set, v(sequence));
-    for (uint16_t i = 0; i < count; i++) expected[{index, static_cast<uint16_t>(first + i)}] =
-        {sequence, i};
+    for (uint16_t i = 0; i < count; i++)
+      expected[{index, static_cast<uint16_t>(first + i)}] = {sequence, i};
   }
   void discard(uint32_t index, uint16_t first, uint16_t count) {
     REQUIRE(rig->discard(object(index), first, count, v(++sequence)).ok());
@@ -306,6 +306,7 @@ TEST_CASE("a record of a saved index that breaks the grammar is refused") {
     bytes[4] = std::byte(bytes.size() / 8 * 8 - 8);
     store::SavedCursor cursor(bytes, bounds);
     store::SavedRecord out;
-    while (cursor.next(out)) {}
+    while (cursor.next(out)) {
+    }
   }
 }
