@@ -131,6 +131,7 @@ class Recovery : public std::enable_shared_from_this<Recovery> {
 
   // The saved index, while that is the way.
   struct Saved {
+    explicit Saved(const IndexBody& index) : body(index) {}
     IndexBody body;
     uint64_t at = 0;  // lsn of the records of the log that follow in it
     uint64_t objects = 0;

@@ -17,9 +17,8 @@ void Recovery::take_note_of(const IndexBody& index, uint64_t lsn) {
   if (options_.ignore_saved_index || options_.verify_only || index.lsn < tail_ || index.lsn > lsn ||
       index.home > 1 || index.chunks > disk::index_chunk_count(superblock_.layout))
     return saved_.reset();
-  saved_.emplace();
+  saved_.emplace(index);
   saved_->at = tail_;
-  saved_->body = index;
 }
 
 void Recovery::load_saved_index() {
