@@ -82,6 +82,16 @@ std::string heal_and_check(DataCluster& cluster, Faults& faults) {
     difference = cluster.compare_copies();
   }
   if (!difference.empty()) return difference;
+  // A block that a copy got as lost is mended in the background.
+  const auto mended = [&] {
+    for (auto& process : cluster.servers)
+      for (const DiskId disk : process.disks)
+        if (store::Store* const store = process.server->store(disk);
+            store == nullptr || !store->lost(0, 1).empty())
+          return false;
+    return true;
+  };
+  if (!cluster.world.run_until(mended, seconds(60))) return "a lost block is not mended";
   if (const auto wrong = cluster.history.check()) return "not linearizable: " + *wrong;
   return cluster.check_disks(faults.spoiled());
 }
