@@ -181,7 +181,7 @@ make_disks() {
   for node in $(seq "$nodes"); do
     for disk in $(seq "$disks"); do
       sp-disk-init --node "$node" --id $((node * 100 + disk)) --size "$size" --sparse --format=tsv --no-header \
-        "$(disk_path $((node * 100 + disk)))" >>"$dir/disks.tsv" || fail "sp-disk-init failed"
+        "$(disk_path $((node * 100 + disk)))" >/dev/null || fail "sp-disk-init failed"
     done
   done
 }
@@ -209,13 +209,13 @@ up() {
 
 # Damages up to 64 blocks of one disk that holds data of the volume: the first copy of some of its objects. Data is the last region of a disk.
 flip() {
-  local disk file blocks data block done=0
+  local disk file first data block done=0
   for disk in $(sp-volume info "$1" --format=tsv --no-header | cut -f2 | cut -d, -f1 | sort -u); do
     file=$(disk_path "$disk")
     [ -f "$file" ] || file=/dev/shm/sp-$(basename "$dir")-$disk
-    blocks=$(($(stat -c %s "$file") / 4096))
-    data=$(($(awk -F'\t' -v disk="$disk" '$2 == disk { print $5 }' "$dir/disks.tsv") / 4096))
-    for ((block = blocks - data + 16; block < blocks - 16 && done < 64; block += 16)); do
+    # Of its superblock, see sp-disk-format(5): data_offset and data_bytes.
+    read -r first data < <(od -An -tu8 -j88 -N16 "$file" | awk '{ print $1 / 4096, $2 / 4096 }')
+    for ((block = first + 16; block < first + data && done < 64; block += 16)); do
       [ "$(dd if="$file" bs=4096 skip="$block" count=1 status=none | tr -d '\0' | head -c 1 | wc -c)" -eq 1 ] || continue
       dd if=/dev/urandom of="$file" bs=1 seek=$((block * 4096 + 1000)) count=8 conv=notrunc status=none
       done=$((done + 1))
