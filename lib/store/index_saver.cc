@@ -170,7 +170,7 @@ void IndexSaver::before_change(Object& object) {
   if (SP_PLANTED_BUG(store_saves_objects_as_changed)) return;
   SP_PROBE(store_object_saved_before_change);
   object.saved_in = number_;
-  // Written out by what completes next: there is always a device operation on its way.
+  // Written out by what comes next: a turn or a device operation is always on its way.
   save_object(object);
 }
 

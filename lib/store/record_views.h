@@ -11,6 +11,11 @@ size_t record_bytes(std::initializer_list<Bytes> parts);
 void encode_record(MutableBytes to, RecordKind kind, uint8_t flags,
                    std::initializer_list<Bytes> parts);
 
+// The first record of `rest`, and `rest` behind it; false where its frame is broken. What is in it
+// is not looked at: that is_valid does, of a record of the log.
+bool take_record(Bytes& rest, Record& out);
+bool is_valid(const Record& record, const Bounds& bounds);
+
 // Views of a write record.
 WriteRecord write_record_of(const Record& record);
 WriteBody write_body_of(const WriteRecord& record);

@@ -63,7 +63,9 @@ bool operations_valid(const Record& record) {
          record.body.size() == sizeof(SetVersionBody) + head.count * sizeof(OperationEntry);
 }
 
-bool valid(const Record& record, const Bounds& bounds) {
+}  // namespace
+
+bool is_valid(const Record& record, const Bounds& bounds) {
   switch (record.kind) {
     case RecordKind::write: return write_valid(record, bounds);
     case RecordKind::decide:
@@ -84,25 +86,21 @@ bool valid(const Record& record, const Bounds& bounds) {
   return false;
 }
 
-}  // namespace
+bool take_record(Bytes& rest, Record& out) {
+  if (rest.size() < sizeof(RecordHeader)) return false;
+  const auto header = load<RecordHeader>(rest);
+  if (header.size_bytes > rest.size() || header.body_bytes > header.size_bytes ||
+      header.size_bytes != padded(sizeof(RecordHeader) + header.body_bytes))
+    return false;
+  out = {static_cast<RecordKind>(header.kind), header.flags,
+         rest.subspan(sizeof(RecordHeader), header.body_bytes)};
+  rest = rest.subspan(header.size_bytes);
+  return true;
+}
 
 bool RecordCursor::next(Record& out) {
   if (failed_ || rest_.empty()) return false;
-  if (rest_.size() < sizeof(RecordHeader)) {
-    failed_ = true;
-    return false;
-  }
-  const auto header = load<RecordHeader>(rest_);
-  if (header.size_bytes > rest_.size() || header.body_bytes > header.size_bytes ||
-      header.size_bytes != padded(sizeof(RecordHeader) + header.body_bytes)) {
-    failed_ = true;
-    return false;
-  }
-  out.kind = static_cast<RecordKind>(header.kind);
-  out.flags = header.flags;
-  out.body = rest_.subspan(sizeof(RecordHeader), header.body_bytes);
-  rest_ = rest_.subspan(header.size_bytes);
-  if (!valid(out, bounds_)) failed_ = true;
+  failed_ = !take_record(rest_, out) || !is_valid(out, bounds_);
   return !failed_;
 }
 

@@ -14,6 +14,7 @@ namespace {
 
 constexpr uint64_t chunk_bytes = 1 << 20;
 constexpr uint32_t group_pages = 256;
+constexpr const char* later_moment = "a table page is of a later moment than the replay";
 
 std::string place_of(uint64_t lsn, uint64_t offset) {
   return "log page " + std::to_string(lsn) + " at device offset " + std::to_string(offset);
@@ -32,7 +33,7 @@ Recovery::Recovery(io::Host& host, std::unique_ptr<io::Disk> disk, const Options
     : host_(host), disk_(std::move(disk)), options_(options), opened_(std::move(opened)) {}
 
 void Recovery::fail(Error error) {
-  if (saved_) return begin_anew();
+  if (saved_) return begin_anew(error.message());
   // The disk may be in the middle of telling us something: it goes with the next turn.
   auto self = shared_from_this();
   host_.reactor.post([self, error = std::make_unique<Error>(std::move(error))] {
@@ -564,7 +565,8 @@ void Recovery::replay_step() {
       if (!state.table().pages().has_all()) need_to_replay(state, *replay_.record, needed);
       if (!needed.empty()) {
         SP_PROBE(store_replay_waits_for_table_pages);
-        if (saved_ && replay_.needed.empty() && is_in_the_future(needed)) return begin_anew();
+        if (saved_ && replay_.needed.empty() && is_in_the_future(needed))
+          return begin_anew(later_moment);
         replay_.needed = needed;
         store_->loader().load(*device_, pages_of(needed),
                               [self = shared_from_this()](Result<PagePins> loaded) {
@@ -574,7 +576,7 @@ void Recovery::replay_step() {
                               });
         return;
       }
-      if (saved_ && !needs_are_of_now(replay_.needed)) return begin_anew();
+      if (saved_ && !needs_are_of_now(replay_.needed)) return begin_anew(later_moment);
       replay_.needed.clear();
       Status status = state.replay(*replay_.record, replay_.lsn);
       replay_.record.reset();

@@ -87,7 +87,7 @@ class Recovery : public std::enable_shared_from_this<Recovery> {
   Status finish_saved();
   bool is_in_the_future(const Slots& needed) const;
   bool needs_are_of_now(const Slots& needed) const;
-  void begin_anew();
+  void begin_anew(const std::string& why);
   void replay();
   void replay_step();
   void finish();

@@ -121,7 +121,8 @@ Status Recovery::finish_saved() {
 }
 
 void Recovery::saved_index_loaded() {
-  if (const Status status = finish_saved(); !status.ok()) return begin_anew();
+  if (const Status status = finish_saved(); !status.ok())
+    return begin_anew(status.error().message());
   load_tables();
 }
 
@@ -141,10 +142,10 @@ bool Recovery::needs_are_of_now(const Slots& needed) const {
 }
 
 // From a later turn: the disk, or the loader, may be in the middle of telling us something.
-void Recovery::begin_anew() {
+void Recovery::begin_anew(const std::string& why) {
   SP_PROBE(store_saved_index_of_no_use);
   host_.log.info("the saved index is of no use: the whole slot table is read",
-                 {{"disk", superblock_.disk}, {"lsn", saved_->body.lsn}});
+                 {{"disk", superblock_.disk}, {"lsn", saved_->body.lsn}, {"why", why}});
   saved_.reset();
   replay_.pins.release();
   host_.reactor.post([self = shared_from_this()] {

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "base/checksum.h"
+#include "store/record_views.h"
 
 namespace sp::store {
 
@@ -112,24 +113,12 @@ Result<Bytes> open_index_chunk(Bytes chunk, const disk::Superblock& superblock,
 
 bool SavedCursor::next(SavedRecord& out) {
   if (failed_ || rest_.empty()) return false;
-  failed_ = true;
-  if (rest_.size() < sizeof(RecordHeader)) return false;
-  const auto header = load<RecordHeader>(rest_);
-  if (header.size_bytes > rest_.size() || header.body_bytes > header.size_bytes ||
-      header.size_bytes != padded(sizeof header + header.body_bytes))
-    return false;
-  const Bytes record = rest_.first(header.size_bytes);
-  out.logged = header.kind < static_cast<uint8_t>(SavedKind::at);
-  if (out.logged) {
-    if (!RecordCursor(record, bounds_).next(out.record)) return false;
-  } else {
-    out.record = {static_cast<RecordKind>(header.kind), header.flags,
-                  record.subspan(sizeof header, header.body_bytes)};
-    if (!saved_valid(out.kind(), out.record.body, bounds_)) return false;
-  }
-  rest_ = rest_.subspan(header.size_bytes);
-  failed_ = false;
-  return true;
+  failed_ = !take_record(rest_, out.record);
+  if (failed_) return false;
+  out.logged = out.kind() < SavedKind::at;
+  failed_ = out.logged ? !is_valid(out.record, bounds_)
+                       : !saved_valid(out.kind(), out.record.body, bounds_);
+  return !failed_;
 }
 
 }  // namespace sp::store

@@ -113,7 +113,7 @@ class StoreImpl final : public Store {
 
   // reads
   void take_owner(ReadCall* call, uint32_t index, const Descriptor& owner);
-  void load_owners(ReadCall*call), verify_read(ReadCall*call), probe_device(ReadCall*call);
+  void load_owners(ReadCall*), verify_read(ReadCall*), probe_device(ReadCall*);
   void start_read(ReadCall* call, Bytes alignment_of);
   void read_step(ReadCall* call, Status status);
   void device_probed(Status status);

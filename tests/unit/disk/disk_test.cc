@@ -38,6 +38,11 @@ TEST_CASE("a layout that breaks a rule is refused") {
   CHECK_FALSE(broken([](Layout& l) { l.table_offset = l.log_offset; }));
   CHECK_FALSE(broken([](Layout& l) { l.data_bytes += l.device_bytes; }));
   CHECK_FALSE(broken([](Layout& l) { l.table_bytes -= 8192; }));
+  CHECK_FALSE(broken([](Layout& l) { l.index_bytes -= 4096; }));
+  CHECK_FALSE(broken([](Layout& l) { l.index_offset = l.data_offset; }));
+  CHECK_FALSE(broken([](Layout& l) { l.index_offset += l.device_bytes; }));
+  CHECK_FALSE(broken([](Layout& l) { l.index_offset += 1; }));
+  CHECK_EQ(plan_layout(64 << 20, 1)->index_bytes, 0);  // of an older minor
   CHECK_FALSE(broken([](Layout& l) { l.data_bytes = 0; }));
   CHECK_FALSE(broken([](Layout& l) { l.device_bytes = ~uint64_t{0} / 4096 * 4096; }));
 }
