@@ -9,6 +9,10 @@ namespace sp {
 
 constexpr uint8_t client_instance_max = 63;  // so that client numbers stay below 4096
 
+// No client: writes that a primary orders of its own accord. Each is an operation of its own, so
+// that a copy can be asked whether it holds the newest one.
+constexpr ClientId servers_client = 4095;
+
 constexpr ClientId client_of(NodeId node, uint8_t instance) {
   return static_cast<ClientId>(node + 64 * (instance - 1));
 }

@@ -13,8 +13,8 @@
 namespace sp {
 
 struct Versions {
-  uint8_t protocol_least = 1, protocol_newest = 2;
-  uint32_t feature_level_newest = 2;
+  uint8_t protocol_least = 1, protocol_newest = 3;
+  uint32_t feature_level_newest = 3;
   uint16_t disk_minor_newest = 2;
   bool operator==(const Versions&) const = default;
 };

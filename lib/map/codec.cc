@@ -28,7 +28,10 @@ constexpr uint32_t row_count_max() {
 
 template <class Row>
 bool has_table(const Map& map) {
-  return !std::is_same_v<Row, RemovedNode> || map.cluster.feature_level >= 2;
+  const bool third =
+      std::is_same_v<Row, Layer> || std::is_same_v<Row, Lineage> || std::is_same_v<Row, Cut>;
+  const uint32_t since = third ? 3 : std::is_same_v<Row, RemovedNode> ? 2 : 1;
+  return map.cluster.feature_level >= since;
 }
 
 template <class Row>
@@ -123,8 +126,8 @@ std::optional<Change> decode_change(Reader& reader) {
   change.key = take();
   const auto has_row = reader.number<uint8_t>();
   if (has_row == 1) change.row = take();
-  const bool known = table >= static_cast<uint8_t>(Table::cluster) &&
-                     table <= static_cast<uint8_t>(Table::removed_node);
+  const bool known =
+      table >= static_cast<uint8_t>(Table::cluster) && table <= static_cast<uint8_t>(Table::cut);
   if (reader.failed() || !known || has_row > 1) return std::nullopt;
   return change;
 }

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "map/map.h"
+#include "map/snapshot_commands.h"
 
 namespace sp::map {
 
@@ -124,7 +125,7 @@ struct UpdateVolume {
 };
 struct DeleteVolume {
   VolumeId volume = 0;
-};  // refused while attached
+};  // or snapshot; refused while attached, and while a snapshot of it is being taken
 
 // attachments
 struct Reassignment {
@@ -173,7 +174,8 @@ using Command =
                  UpdatePlacementGroup, DeletePlacementGroup, PutTemplate, DeleteTemplate,
                  CreateVolume, UpdateVolume, DeleteVolume, Reassign, AttachmentReady,
                  AttachmentGone, CreateBucket, DeleteBucket, SetBucket, AddNode, RemoveNode,
-                 SetNodeVoting, RaiseFeatureLevel, ChangeTemplate>;
+                 SetNodeVoting, RaiseFeatureLevel, ChangeTemplate, OpenCut, CloseCut, CloneVolume,
+                 RevertVolume, UpdateSnapshot>;
 
 // A version byte, the alternative's fixed number (not the position in the variant), then its
 // fields.

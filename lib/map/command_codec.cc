@@ -41,6 +41,12 @@ SP_FIELDS(DeleteTemplate, F(name))
 SP_FIELDS(CreateVolume, F(name), F(size_bytes), F(template_name), F(limits), F(tags), F(created_ms))
 SP_FIELDS(UpdateVolume, F(volume), F(rename), F(size_bytes), F(shrink_ok), F(limits), F(tags))
 SP_FIELDS(DeleteVolume, F(volume))
+SP_FIELDS(OpenCut::Item, F(volume), F(name), F(tags), F(delete_at_s))
+SP_FIELDS(OpenCut, F(items), F(created_ms))
+SP_FIELDS(CloseCut, F(cut), F(taken))
+SP_FIELDS(CloneVolume, F(snapshot), F(name), F(size_bytes), F(limits), F(tags), F(created_ms))
+SP_FIELDS(RevertVolume, F(volume), F(snapshot))
+SP_FIELDS(UpdateSnapshot, F(snapshot), F(delete_at_s))
 SP_FIELDS(Reassignment, F(volume), F(read_write), F(read_only), F(detach), F(detach_all))
 SP_FIELDS(Reassign, F(volumes), F(force))
 SP_FIELDS(AttachmentReady, F(volume), F(client), F(generation), F(device))
@@ -112,6 +118,16 @@ constexpr CommandKind kind_of() {
     return {41, "UpdateVolume"};
   else if constexpr (std::is_same_v<C, DeleteVolume>)
     return {42, "DeleteVolume"};
+  else if constexpr (std::is_same_v<C, OpenCut>)
+    return {43, "OpenCut"};
+  else if constexpr (std::is_same_v<C, CloseCut>)
+    return {44, "CloseCut"};
+  else if constexpr (std::is_same_v<C, CloneVolume>)
+    return {45, "CloneVolume"};
+  else if constexpr (std::is_same_v<C, RevertVolume>)
+    return {46, "RevertVolume"};
+  else if constexpr (std::is_same_v<C, UpdateSnapshot>)
+    return {47, "UpdateSnapshot"};
   else if constexpr (std::is_same_v<C, Reassign>)
     return {50, "Reassign"};
   else if constexpr (std::is_same_v<C, AttachmentReady>)
@@ -163,6 +179,12 @@ std::string_view name(const Command& command) {
 
 uint32_t feature_level_of(const Command& command) {
   if (const auto* raise = std::get_if<RaiseFeatureLevel>(&command)) return raise->level;
+  const bool third = std::holds_alternative<OpenCut>(command) ||
+                     std::holds_alternative<CloseCut>(command) ||
+                     std::holds_alternative<CloneVolume>(command) ||
+                     std::holds_alternative<RevertVolume>(command) ||
+                     std::holds_alternative<UpdateSnapshot>(command);
+  if (third) return 3;
   const bool second = std::holds_alternative<AddNode>(command) ||
                       std::holds_alternative<RemoveNode>(command) ||
                       std::holds_alternative<SetNodeVoting>(command) ||

@@ -43,8 +43,10 @@ const Attachment* Map::attachment(VolumeId volume, ClientId client) const {
   return found == attachments.end() ? nullptr : &found->second;
 }
 
-bool Map::is_deleted(VolumeId volume) const {
-  return volume <= cluster.volume_last && volumes.count(volume) == 0;
+bool Map::is_deleted(VolumeId layer) const {
+  const VolumeId id = layer_of_holes(layer);
+  if (id > cluster.volume_last || layers.count(id) != 0) return false;
+  return volumes.count(id) == 0 || layer_of(*this, id) != id;
 }
 
 // The root volume's id is mixed, so that the first objects of volumes are spread over the sets; the

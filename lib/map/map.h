@@ -15,6 +15,7 @@
 #include "base/bytes.h"
 #include "base/ids.h"
 #include "base/limits.h"
+#include "map/lineage.h"
 #include "map/removed_node.h"
 #include "map/template.h"
 
@@ -135,13 +136,17 @@ struct Map {
   std::map<std::pair<VolumeId, ClientId>, Attachment> attachments;
   std::map<std::string, KeyValueBucket> buckets;
   std::map<NodeId, RemovedNode> removed_nodes;
+  std::map<VolumeId, Layer> layers;
+  std::map<VolumeId, Lineage> lineages;  // by volume or snapshot
+  std::map<VolumeId, Cut> cuts;
 
   const Volume* find_volume(std::string_view name) const;  // by name, or "~ID"
   const Service* server_of(DiskId disk) const;             // nullptr when unknown
   bool disk_serves(DiskId disk) const;                     // disk and its server are up
   const Attachment* attachment(VolumeId volume, ClientId client) const;
-  // Unknown because deleted, not because this map is behind: ids are never used again.
-  bool is_deleted(VolumeId volume) const;
+  // What servers keep under this id is nobody's any more: it is no layer, nor the holes of one. Not
+  // because this map is behind: ids are never used again.
+  bool is_deleted(VolumeId layer) const;
 };
 
 // Where an object lives. Pure arithmetic, no table per object.
@@ -160,6 +165,9 @@ enum class Table : uint8_t {
   attachment,
   bucket,
   removed_node,
+  layer,
+  lineage,
+  cut,
 };
 
 // One row that changed: its encoded form, or none when it was removed. `key` is the encoded key.

@@ -1,146 +1,12 @@
-// The row types seen generically: one list of fields per row, from which the codec, the content
-// hash and the SQLite columns are made, and one description per row type of its table, key and
-// place in the Map. A field list is part of the format: fields are only appended, together with a
-// new feature level.
-//
-// A visitor is called as v("column", field) for each field and v.hex("column", field) for random
-// 64-bit numbers, which people read in hexadecimal.
+// The row types seen generically: one description per row type of its table, key and place in the
+// Map, beside its list of fields (map/fields.h).
 #pragma once
 #include <utility>
 #include <variant>
 
-#include "map/map.h"
+#include "map/fields.h"
 
 namespace sp::map {
-
-template <class R, class Row>
-concept SameRow = std::same_as<std::remove_const_t<R>, Row>;
-
-template <class V, SameRow<Limits> R>
-void fields(V& v, R& row) {
-  v("iops", row.iops);
-  v("bytes_per_second", row.bytes_per_second);
-}
-
-template <class V, SameRow<Cluster> R>
-void fields(V& v, R& row) {
-  v.hex("id", row.id);
-  v("name", row.name);
-  v("feature_level", row.feature_level);
-  v("incarnation", row.incarnation);
-  v("volume_last", row.volume_last);
-  v("group_last", row.group_last);
-  v("generation_last", row.generation_last);
-  v("active_mgmt", row.active_mgmt);
-}
-
-template <class V, SameRow<Node> R>
-void fields(V& v, R& row) {
-  v("id", row.id);
-  v("name", row.name);
-  v("fault_set", row.fault_set);
-  v("voting", row.voting);
-  v("up", row.up);
-  v("address", row.address);
-}
-
-template <class V, SameRow<Service> R>
-void fields(V& v, R& row) {
-  v("id", row.id);
-  v("up", row.up);
-  v.hex("start_id", row.start_id);
-  v("address", row.address);
-  v("version", row.version);
-  v("started_ms", row.started_ms);
-}
-
-template <class V, SameRow<Disk> R>
-void fields(V& v, R& row) {
-  v("id", row.id);
-  v("server", row.server);
-  v("up", row.up);
-  v("failure", row.failure);
-  v.hex("uuid", row.uuid);
-  v("capacity_bytes", row.capacity_bytes);
-  v("device", row.device);
-  v("model", row.model);
-  v("serial", row.serial);
-  v("description", row.description);
-  v("solid_state", row.solid_state);
-}
-
-template <class V, SameRow<PlacementGroup> R>
-void fields(V& v, R& row) {
-  v("name", row.name);
-  v("disks", row.disks);
-}
-
-template <class V, SameRow<Template> R>
-void fields(V& v, R& row) {
-  v("name", row.name);
-  v("copies", row.copies);
-  v("min_copies", row.min_copies);
-  v("place_all", row.place_all);
-  v("place_tail", row.place_tail);
-  v("place_head", row.place_head);
-  v("size_bytes", row.size_bytes);
-  fields(v, row.limits);
-  v("allocation_group", row.group);
-}
-
-template <class V, SameRow<AllocationGroup> R>
-void fields(V& v, R& row) {
-  v("id", row.id);
-  v("template_name", row.template_name);
-  v("set_count", row.set_count);
-  v("copies", row.copies);
-  v("min_copies", row.min_copies);
-  v("warning", row.warning);
-}
-
-template <class V, SameRow<DiskSet> R>
-void fields(V& v, R& row) {
-  v("allocation_group", row.id.group);
-  v("set_index", row.id.index);
-  v("epoch", row.epoch);
-  v("revision", row.revision);
-  v("activated", row.activated);
-  v("acting", row.acting);
-  v("recovering", row.recovering);
-  v("base", row.base);
-  v("target", row.target);
-}
-
-template <class V, SameRow<Volume> R>
-void fields(V& v, R& row) {
-  v("id", row.id);
-  v("name", row.name);
-  v("size_bytes", row.size_bytes);
-  v("template_name", row.template_name);
-  v("allocation_group", row.group);
-  v("root", row.root);
-  v("created_ms", row.created_ms);
-  fields(v, row.limits);
-  v("tags", row.tags);
-}
-
-template <class V, SameRow<Attachment> R>
-void fields(V& v, R& row) {
-  v("volume", row.volume);
-  v("client", row.client);
-  v("rights", row.rights);
-  v("state", row.state);
-  v("generation", row.generation);
-  v("position", row.position);
-  v("device", row.device);
-}
-
-template <class V, SameRow<KeyValueBucket> R>
-void fields(V& v, R& row) {
-  v("name", row.name);
-  v("version", row.version);
-  v("pairs", row.pairs);
-}
 
 // Rows<Row>: table number, name of the SQL table, how many leading fields are the key, and where
 // the rows are.
@@ -180,6 +46,9 @@ SP_ROWS(Attachment, AttachmentKey, Table::attachment, attachments, 2,
         AttachmentKey(row.volume, row.client))
 SP_ROWS(KeyValueBucket, std::string, Table::bucket, buckets, 1, row.name)
 SP_ROWS(RemovedNode, NodeId, Table::removed_node, removed_nodes, 1, row.id)
+SP_ROWS(Layer, VolumeId, Table::layer, layers, 1, row.id)
+SP_ROWS(Lineage, VolumeId, Table::lineage, lineages, 1, row.volume)
+SP_ROWS(Cut, VolumeId, Table::cut, cuts, 1, row.id)
 #undef SP_ROWS
 
 // Calls f(std::type_identity<Row>{}) for every row type that is kept in a std::map, in the order of
@@ -197,6 +66,9 @@ void for_each_row_type(F&& f) {
   f(std::type_identity<Attachment>{});
   f(std::type_identity<KeyValueBucket>{});
   f(std::type_identity<RemovedNode>{});
+  f(std::type_identity<Layer>{});
+  f(std::type_identity<Lineage>{});
+  f(std::type_identity<Cut>{});
 }
 
 // The row as a change: how it goes over the wire and what its hash is of.

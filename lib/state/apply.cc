@@ -18,7 +18,8 @@ Status apply(Draft& draft, const map::Command& command) {
 }
 
 Status check_name(std::string_view what, std::string_view name, NameStyle style) {
-  const bool dotted = style == NameStyle::dotted;
+  const bool snapshot = style == NameStyle::snapshot;
+  const bool dotted = style == NameStyle::dotted || snapshot;
   const auto fails = [&](std::string_view why) {
     return Error(Code::invalid, std::string(what) + " name '" +
                                     std::string(name.substr(0, limits::name_bytes_max)) +
@@ -29,15 +30,16 @@ Status check_name(std::string_view what, std::string_view name, NameStyle style)
     return fails("is too long; use fewer than 200 characters");
   if (name == "list" || (dotted && name == "status")) return fails("is reserved; choose another");
   std::string_view rest = name;
-  if (dotted && rest.front() == '#') rest.remove_prefix(1);
-  const auto allowed = [dotted](char c) {
+  if (dotted && rest.front() == (snapshot ? '*' : '#')) rest.remove_prefix(1);
+  const auto allowed = [dotted, snapshot](char c) {
     const bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-    return letter || (c >= '0' && c <= '9') || c == '_' || c == '-' ||
+    return letter || (c >= '0' && c <= '9') || c == '_' || c == '-' || (snapshot && c == '@') ||
            (dotted && (c == '.' || c == ':'));
   };
   if (rest.empty() || !std::all_of(rest.begin(), rest.end(), allowed))
-    return fails(dotted ? "use letters, digits and _ - . : only (# may come first)"
-                        : "use letters, digits and _ - only");
+    return fails(snapshot ? "use letters, digits and _ - . : @ only (* may come first)"
+                 : dotted ? "use letters, digits and _ - . : only (# may come first)"
+                          : "use letters, digits and _ - only");
   return {};
 }
 

@@ -39,6 +39,11 @@ SP_APPLY(DeleteTemplate);
 SP_APPLY(CreateVolume);
 SP_APPLY(UpdateVolume);
 SP_APPLY(DeleteVolume);
+SP_APPLY(OpenCut);
+SP_APPLY(CloseCut);
+SP_APPLY(CloneVolume);
+SP_APPLY(RevertVolume);
+SP_APPLY(UpdateSnapshot);
 SP_APPLY(Reassign);
 SP_APPLY(AttachmentReady);
 SP_APPLY(AttachmentGone);
@@ -49,9 +54,18 @@ SP_APPLY(SetBucket);
 
 // shared by the groups
 // Names as the control API has them: letters, digits and _ - in all; `dotted` ones also . : and a #
-// in front.
-enum class NameStyle : uint8_t { plain, dotted };
+// in front; those of snapshots . : @ and a * in front.
+enum class NameStyle : uint8_t { plain, dotted, snapshot };
 Status check_name(std::string_view what, std::string_view name, NameStyle style);
+// A volume or snapshot, for messages.
+std::string volume_text(const Draft& draft, const map::Volume& volume);
+Error no_volume(VolumeId id);
+Error no_template(const std::string& name);
+Status check_new_name(const Draft& draft, const std::string& who, const std::string& name,
+                      NameStyle style = NameStyle::dotted);
+// Nobody has it, but those whose process is gone: they lose it.
+Status check_detached(Draft& draft, const std::string& who, VolumeId volume);
+Result<VolumeId> new_volume_id(Draft& draft, const std::string& who);
 Status check_size(std::string_view what, uint64_t size_bytes);
 Status check_tags(const std::map<std::string, std::string>& tags);
 

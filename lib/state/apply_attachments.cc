@@ -4,6 +4,7 @@
 #include "base/client_id.h"
 #include "base/planted.h"
 #include "state/apply.h"
+#include "state/layers.h"
 
 namespace sp::state {
 namespace {
@@ -46,6 +47,14 @@ Result<uint16_t> free_position(const Draft& draft, ClientId client) {
 Status check_reassignment(const Draft& draft, const Reassignment& change) {
   if (draft.find<Volume>(change.volume) == nullptr)
     return Error(Code::not_found, who(draft, change.volume) + " does not exist");
+  if (is_snapshot(draft.map(), change.volume)) {
+    if (!change.read_write.empty())
+      return Error(Code::refused,
+                   who(draft, change.volume) +
+                       " is a snapshot; attach it read-only, or make a volume of it");
+    if (!change.read_only.empty())
+      SP_CHECK(check_not_in_cut(draft, who(draft, change.volume), change.volume));
+  }
   std::set<ClientId> named;
   for (const auto* list : {&change.read_write, &change.read_only, &change.detach})
     for (const ClientId client : *list)

@@ -1,4 +1,4 @@
-// Placement groups, templates, volumes.
+// Placement groups and templates.
 #include <algorithm>
 
 #include "map/set_rules.h"
@@ -11,12 +11,6 @@ using namespace sp::map;
 
 Error no_group(const std::string& name) {
   return {Code::not_found, "placement group '" + name + "' does not exist"};
-}
-Error no_template(const std::string& name) {
-  return {Code::not_found, "template '" + name + "' does not exist"};
-}
-Error no_volume(VolumeId id) {
-  return {Code::not_found, "volume ~" + std::to_string(id) + " does not exist"};
 }
 
 void rename_group(Draft& draft, const std::string& from, const std::string& to) {
@@ -136,9 +130,6 @@ Status update_template(Draft& draft, const PutTemplate& command) {
   return {};
 }
 
-// A volume by the id of the command that names it, for messages.
-std::string volume_text(const Volume& volume) { return "volume '" + volume.name + "'"; }
-
 }  // namespace
 
 Status apply_one(Draft& draft, const UpdatePlacementGroup& command) {
@@ -210,87 +201,13 @@ Status apply_one(Draft& draft, const DeleteTemplate& command) {
   for (const auto& [id, volume] : draft.map().volumes)
     if (volume.group == known->group)
       return Error(Code::refused, "template '" + command.name + "' is used by " +
-                                      volume_text(volume) + "; delete its volumes first");
+                                      volume_text(draft, volume) + "; delete its volumes first");
   const GroupId id = known->group;
   const uint32_t set_count = draft.find<AllocationGroup>(id)->set_count;
   for (uint32_t index = 0; index < set_count; ++index)
     draft.erase<DiskSet>({id, static_cast<uint16_t>(index)});
   draft.erase<AllocationGroup>(id);
   draft.erase<Template>(command.name);
-  return {};
-}
-
-Status apply_one(Draft& draft, const CreateVolume& command) {
-  SP_CHECK(check_name("volume", command.name, NameStyle::dotted));
-  const std::string who = "volume '" + command.name + "'";
-  if (draft.volume_named(command.name) != 0)
-    return Error(Code::exists, who + " exists already; choose another name");
-  const Template* used = draft.find<Template>(command.template_name);
-  if (used == nullptr) return no_template(command.template_name);
-  const uint64_t size_bytes = command.size_bytes != 0 ? command.size_bytes : used->size_bytes;
-  if (size_bytes == 0) return Error(Code::invalid, who + ": give a size; its template has none");
-  SP_CHECK(check_size(who, size_bytes));
-  SP_CHECK(check_tags(command.tags));
-  const VolumeId last = draft.map().cluster.volume_last;
-  if (draft.map().volumes.size() >= limits::volumes_max || last == UINT32_MAX)
-    return Error(Code::no_space, who + ": there are too many volumes; delete some");
-  const VolumeId id = draft.edit_cluster().volume_last = last + 1;
-  Volume& row = draft.edit<Volume>(id);
-  row.id = row.root = id;
-  row.name = command.name;
-  row.size_bytes = size_bytes;
-  row.template_name = used->name;
-  row.group = used->group;
-  row.created_ms = command.created_ms;
-  row.limits.iops = command.limits.iops != 0 ? command.limits.iops : used->limits.iops;
-  row.limits.bytes_per_second = command.limits.bytes_per_second != 0
-                                    ? command.limits.bytes_per_second
-                                    : used->limits.bytes_per_second;
-  for (const auto& [key, value] : command.tags)
-    if (!value.empty()) row.tags.emplace(key, value);
-  return {};
-}
-
-Status apply_one(Draft& draft, const UpdateVolume& command) {
-  if (draft.find<Volume>(command.volume) == nullptr) return no_volume(command.volume);
-  Volume& row = draft.edit<Volume>(command.volume);
-  const std::string who = volume_text(row);
-  if (command.rename && *command.rename != row.name) {
-    SP_CHECK(check_name("volume", *command.rename, NameStyle::dotted));
-    if (draft.volume_named(*command.rename) != 0)
-      return Error(Code::exists,
-                   who + " cannot become '" + *command.rename + "': that exists already");
-    row.name = *command.rename;
-  }
-  if (command.size_bytes) {
-    SP_CHECK(check_size(who, *command.size_bytes));
-    if (*command.size_bytes < row.size_bytes && !command.shrink_ok)
-      return Error(
-          Code::refused,
-          who + " would shrink and lose what is behind its new end; say shrinkOk if that is meant");
-    row.size_bytes = *command.size_bytes;
-  }
-  if (command.limits) row.limits = *command.limits;
-  SP_CHECK(check_tags(command.tags));
-  for (const auto& [key, value] : command.tags) {
-    if (value.empty())
-      row.tags.erase(key);
-    else
-      row.tags[key] = value;
-  }
-  return {};
-}
-
-Status apply_one(Draft& draft, const DeleteVolume& command) {
-  const Volume* known = draft.find<Volume>(command.volume);
-  if (known == nullptr) return no_volume(command.volume);
-  drop_abandoned(draft, command.volume);
-  const auto& attachments = draft.map().attachments;
-  const auto first = attachments.lower_bound({command.volume, 0});
-  if (first != attachments.end() && first->first.first == command.volume)
-    return Error(Code::refused, volume_text(*known) + " is attached at client " +
-                                    std::to_string(first->first.second) + "; detach it first");
-  draft.erase<Volume>(command.volume);
   return {};
 }
 

@@ -34,6 +34,23 @@ bool named(std::string_view text, const std::string_view (&names)[N], T& value) 
   return false;
 }
 
+template <class T>
+std::string listed(const std::vector<T>& numbers) {
+  std::string out;
+  for (const T number : numbers) out += (out.empty() ? "" : ",") + std::to_string(number);
+  return out;
+}
+
+template <class T>
+bool from_list(std::string_view text, std::vector<T>& numbers) {
+  numbers.clear();
+  if (text.empty()) return true;
+  do {
+    if (!take_number(text, numbers.emplace_back())) return false;
+  } while (take(text, ','));
+  return text.empty();
+}
+
 // JSON text: quote, backslash and control characters are escaped; other bytes are as they are.
 void put_quoted(std::string& out, std::string_view text) {
   static constexpr char digits[] = "0123456789abcdef";
@@ -104,19 +121,13 @@ bool from_column(std::string_view text, map::AttachmentState& state) {
   return named(text, state_names, state);
 }
 
-std::string to_column(const std::vector<DiskId>& disks) {
-  std::string out;
-  for (const DiskId disk : disks) out += (out.empty() ? "" : ",") + std::to_string(disk);
-  return out;
-}
-
+std::string to_column(const std::vector<DiskId>& disks) { return listed(disks); }
 bool from_column(std::string_view text, std::vector<DiskId>& disks) {
-  disks.clear();
-  if (text.empty()) return true;
-  do {
-    if (!take_number(text, disks.emplace_back())) return false;
-  } while (take(text, ','));
-  return text.empty();
+  return from_list(text, disks);
+}
+std::string to_column(const std::vector<VolumeId>& volumes) { return listed(volumes); }
+bool from_column(std::string_view text, std::vector<VolumeId>& volumes) {
+  return from_list(text, volumes);
 }
 
 std::string to_column(const std::map<std::string, std::string>& pairs) {

@@ -18,6 +18,7 @@ std::string to_column(ServiceId id);
 std::string to_column(map::Rights rights);
 std::string to_column(map::AttachmentState state);
 std::string to_column(const std::vector<DiskId>& disks);
+std::string to_column(const std::vector<VolumeId>& volumes);
 std::string to_column(const std::map<std::string, std::string>& pairs);
 std::string hex_column(uint64_t value);
 // False when the text is not what to_column makes.
@@ -25,6 +26,7 @@ bool from_column(std::string_view text, ServiceId& id);
 bool from_column(std::string_view text, map::Rights& rights);
 bool from_column(std::string_view text, map::AttachmentState& state);
 bool from_column(std::string_view text, std::vector<DiskId>& disks);
+bool from_column(std::string_view text, std::vector<VolumeId>& volumes);
 bool from_column(std::string_view text, std::map<std::string, std::string>& pairs);
 bool from_hex_column(std::string_view text, uint64_t& value);
 

@@ -10,7 +10,7 @@ namespace {
 
 using namespace sp::map;
 
-constexpr int schema_version = 1;
+constexpr int schema_version = 2;
 
 template <class Row>
 std::vector<ColumnNames::Column> columns_of() {

@@ -111,7 +111,8 @@ class Draft {
   std::optional<map::Cluster> cluster_;
   std::tuple<Slot<map::Node>, Slot<map::Service>, Slot<map::Disk>, Slot<map::PlacementGroup>,
              Slot<map::Template>, Slot<map::AllocationGroup>, Slot<map::DiskSet>, Slot<map::Volume>,
-             Slot<map::Attachment>, Slot<map::KeyValueBucket>, Slot<map::RemovedNode>>
+             Slot<map::Attachment>, Slot<map::KeyValueBucket>, Slot<map::RemovedNode>,
+             Slot<map::Layer>, Slot<map::Lineage>, Slot<map::Cut>>
       before_;
 };
 

@@ -15,7 +15,10 @@ Map full_map() {
   map.index = 77;
   map.cluster.id = 5;
   map.cluster.name = "c";
-  map.cluster.feature_level = 2;
+  map.cluster.feature_level = 3;
+  map.layers[3] = {3, 0, 3, 1, 1};
+  map.lineages[3] = {3, 3, false, 0, 4, 0};
+  map.cuts[4] = {4, 99, {3}, {4}};
   map.removed_nodes[2] = {2, "two", "10.0.0.2:1"};
   map.cluster.active_mgmt = ServiceId{ServiceKind::mgmt, 2, 1};
   map.nodes[1] = {1, "one", "rack", true, true, "10.0.0.1:1"};
@@ -66,7 +69,12 @@ std::vector<Command> samples() {
       RemoveNode{4},
       SetNodeVoting{4, true},
       RaiseFeatureLevel{2},
-      ChangeTemplate{{"t"}, {"u"}}};
+      ChangeTemplate{{"t"}, {"u"}},
+      OpenCut{{{1, "s", {{"a", "b"}}, 9}}, 5},
+      CloseCut{2, true},
+      CloneVolume{1, "c", 4096, {1, 2}, {{"a", "b"}}, 5},
+      RevertVolume{1, 2},
+      UpdateSnapshot{1, 7}};
   for (Command& command : all)
     if (auto* up = std::get_if<ServiceUp>(&command)) up->disks[1].id = 7;
   for (Command& command : all)
@@ -130,16 +138,21 @@ TEST_CASE("a map follows its rows as changes, and rows that differ have differen
   CHECK_EQ(rows(copy).size(), 1);
 }
 
-TEST_CASE("a map below feature level 2 is encoded as older versions know it") {
+TEST_CASE("a map below a feature level is encoded as older versions know it") {
   Map map = full_map();
-  const size_t newer = encode(map, true).size();
+  CHECK_EQ(feature_level_of(encode(map, true)), 3);
+  const size_t newest = encode(map, true).size();
+  map.cluster.feature_level = 2;
+  const size_t second = encode(map, true).size();
+  const size_t layer = 4 + 20, lineage = 4 + 4 + 4 + 1 + 4 + 4 + 8, cut = 4 + 4 + 8 + 8 + 8;
+  CHECK_EQ(second, newest - layer - lineage - cut);
   map.cluster.feature_level = 1;
   const auto bytes = encode(map, true);
-  CHECK_EQ(bytes.size(), newer - 4 - 2 - 4 - 3 - 4 - 10);
+  CHECK_EQ(bytes.size(), second - 4 - 2 - 4 - 3 - 4 - 10);
   REQUIRE(decode_map(bytes).has_value());
   CHECK(decode_map(bytes)->removed_nodes.empty());
+  CHECK(decode_map(bytes)->layers.empty());
   CHECK_EQ(feature_level_of(bytes), 1);
-  CHECK_EQ(feature_level_of(encode(full_map(), true)), 2);
   CHECK_EQ(feature_level_of(Bytes(bytes).first(5)), 0);
 }
 
