@@ -60,6 +60,7 @@ void Leader::end() {
   held_.clear();
   primaries_.clear();
   dropped_.clear();
+  cuts_.clear();
   untold_.clear();
   members_changed_ = put_nodes_at_ = handed_over_ = {INT64_MIN};
 }
@@ -77,7 +78,7 @@ void Leader::settled() {
     charged_ = true;
     // What an earlier leader has confirmed lies in what it had committed, so in this: no server
     // that is behind it may serve.
-    confirmed_ = consensus_.state().map().index;
+    confirmed_ = cut_floor_ = consensus_.state().map().index;
     learn_primaries();
   }
   finish_round();
@@ -89,6 +90,7 @@ void Leader::tick() {
   settled();
   if (!charged_) return;
   raise_confirmed();
+  close_cuts();
   watch_nodes();
   keep_nodes();
   keep_members();
@@ -137,7 +139,9 @@ void Leader::applied(const raft::LogEntry& entry, const Envelope* envelope,
     });
     departing_.erase(it);
   }
-  if (charged_) note_primaries(entry.index, applied->changes);
+  if (!charged_) return;
+  note_primaries(entry.index, applied->changes);
+  note_cut_floor(entry.index, applied->changes);
 }
 
 void Leader::reports_query(NodeId from, uint64_t request) {

@@ -94,6 +94,10 @@ class Leader {
     ServiceId server;
     auto operator<=>(const Holder&) const = default;
   };
+  struct CutWatch {
+    io::Instant seen;      // by this leader, first
+    io::Instant proposed;  // CloseCut, last
+  };
   struct Dropped {  // a live server that is no primary of the set any more
     ServiceId server;
     uint64_t index = 0;
@@ -122,6 +126,10 @@ class Leader {
   const Service* watched(ServiceId service) const;
   uint64_t fenced_index(ServiceId service) const;
   void raise_confirmed();
+  // leader_cuts.cc
+  void note_cut_floor(uint64_t index, const std::vector<map::Change>& changes);
+  void close_cuts();
+  bool is_settled(const map::Cut& cut) const;
   // leader_members.cc
   void watch_nodes();
   void keep_nodes();
@@ -149,6 +157,8 @@ class Leader {
   std::map<ServiceId, io::Instant> lease_end_;
   std::map<ServiceId, uint64_t> fence_floor_;
   uint64_t confirmed_ = 0;
+  std::map<VolumeId, CutWatch> cuts_;
+  uint64_t cut_floor_ = 0;  // reports made under an older map say nothing about cuts
 
   std::deque<LeaseAsk> asking_;
   std::vector<LeaseAsk> in_round_;

@@ -31,6 +31,7 @@ void Leader::lease_request(NodeId from, wire::NodeLeaseRequest request) {
       services.try_emplace(id, std::move(service));
   watch.services = std::move(services);
   if (charged_) raise_confirmed();
+  if (charged_) close_cuts();
   if (!held_.empty()) retry_held();
   if (!leading()) return;
   if (asking_.size() >= limits::nodes_max * 4) asking_.pop_front();

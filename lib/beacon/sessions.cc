@@ -47,7 +47,7 @@ bool may_propose(ServiceId service, const map::Command& command) {
     return (std::holds_alternative<Commands>(command) || ...);
   };
   using Membership = std::variant<map::InitCluster, map::PutNode, map::NodeUp, map::NodeDown,
-                                  map::ServiceUp, map::ServiceDown>;
+                                  map::ServiceUp, map::ServiceDown, map::CloseCut>;
   using Server = std::variant<map::DiskFailed, map::DiskReturned, map::SetActivated,
                               map::SetPromote, map::SetEvict>;
   using Client = std::variant<map::AttachmentReady, map::AttachmentGone>;
@@ -156,7 +156,7 @@ void Sessions::message(LinkId id, const Message& message) {
     case MessageType::ping: return send(id, session, {MessageType::pong, message.request, {}, {}});
     case MessageType::register_: return register_service(id, session, message);
     case MessageType::lease_request: {
-      auto request = wire::decode<wire::LeaseRequest>(message.body);
+      auto request = wire::decode<wire::LeaseRequest>(message.body, links_.protocol(id));
       if (!request) return malformed();
       session.wants_lease = true;
       session.lease_sent_ns = request->sent_ns;
@@ -498,7 +498,9 @@ void Sessions::ask_leases() {
     wire::NodeService& row = request.services.emplace_back(
         wire::NodeService{service, session.identity.start_id, wants, session.report});
     bytes += encode(row.report).size();
-    if (bytes > reports_bytes_max) row.report = {.fenced_index = session.report.fenced_index};
+    if (bytes > reports_bytes_max)
+      row.report = {.fenced_index = session.report.fenced_index,
+                    .settled_index = session.report.settled_index};
   }
   events_.ask_leases(std::move(request));
 }

@@ -244,9 +244,10 @@ void BeaconMember::send_lease_request() {
   request.sent_ns = static_cast<uint64_t>(now);
   request.map_index = map_.index;
   fenced_sent_ = request.report.fenced_index;
+  settled_sent_ = request.report.settled_index;
   lease_requests_.push_back(now);
   if (lease_requests_.size() > lease_requests_kept) lease_requests_.pop_front();
-  connection_->send({MessageType::lease_request, 0, encode(request), {}});
+  connection_->send({MessageType::lease_request, 0, encode(request, connection_->protocol()), {}});
 }
 
 // May run a callback that destroys this.
@@ -259,12 +260,14 @@ Report BeaconMember::report() {
   if (!anchor->alive) return report;
   if (report.fenced_index >= told_index_)
     report.fenced_index = std::max(report.fenced_index, map_.index);
+  if (report.settled_index >= told_index_)
+    report.settled_index = std::max(report.settled_index, map_.index);
   report.fenced_index = std::max(report.fenced_index, fenced_sent_);  // what was in force stays so
   return report;
 }
 
-// After a change of the map others wait until it is in force here: say so soon, not with the next
-// regular request.
+// After a change of the map others wait until it is in force here, and until the cuts that it
+// opened are settled: say so soon, not with the next regular request.
 void BeaconMember::watch_fencing() {
   if (options_.self.service.kind != ServiceKind::server || !anchor_->events.make_report) return;
   fencing_delay_ = fencing_delay_first;
@@ -272,11 +275,15 @@ void BeaconMember::watch_fencing() {
 }
 
 void BeaconMember::fencing_step() {
-  if (!connected() || fenced_sent_ >= map_.index) return;
+  const auto all_said = [this] {
+    return fenced_sent_ >= map_.index && (map_.cuts.empty() || settled_sent_ >= map_.index);
+  };
+  if (!connected() || all_said()) return;
   const auto anchor = anchor_;
-  const uint64_t fenced = report().fenced_index;
-  if (anchor->alive && fenced > fenced_sent_) send_lease_request();
-  if (!anchor->alive || fenced_sent_ >= map_.index || fencing_delay_ >= fencing_delay_last) return;
+  const Report now = report();
+  if (!anchor->alive) return;
+  if (now.fenced_index > fenced_sent_ || now.settled_index > settled_sent_) send_lease_request();
+  if (!anchor->alive || all_said() || fencing_delay_ >= fencing_delay_last) return;
   fencing_delay_ *= 4;
   fencing_timer_.arm(fencing_delay_, [this] { fencing_step(); });
 }

@@ -99,6 +99,7 @@ class BeaconMember final : public Member {
   uint64_t told_index_ = 0;        // of the newest map_changed
   io::Instant loses_answer_next_;  // see on_command_reply
   uint64_t fenced_sent_ = 0;       // fenced_index of the newest report that went out
+  uint64_t settled_sent_ = 0;      // its settled_index
 
   io::Instant lease_until_{INT64_MIN};
   std::deque<int64_t> lease_requests_;  // times of sending, oldest first

@@ -23,7 +23,9 @@ SP_FIELDS(ForwardReply) {
   c.text(m.text, reply_text_max);
 }
 
-SP_FIELDS(NodeService) { c(m.service), c(m.start_id), c(m.wants_lease), c(m.report); }
+SP_FIELDS(NodeService) {
+  c(m.service), c(m.start_id), c(m.wants_lease), c(m.report), c.since(3, m.report.settled_index);
+}
 
 SP_FIELDS(NodeLeaseRequest) {
   c(m.sent_ns), c(m.start_id), c(m.applied_index), c.list(m.services, services_per_node_max);

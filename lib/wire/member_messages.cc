@@ -38,7 +38,9 @@ SP_FIELDS(MapPiece) {
   c(m.from_index), c(m.index), c(m.offset), c(m.total), c.list(m.bytes, map_piece_bytes);
 }
 
-SP_FIELDS(LeaseRequest) { c(m.sent_ns), c(m.map_index), c(m.report); }
+SP_FIELDS(LeaseRequest) {
+  c(m.sent_ns), c(m.map_index), c(m.report), c.since(3, m.report.settled_index);
+}
 
 SP_FIELDS(LeaseGrant) { c(m.sent_ns), c(m.length_ns), c(m.confirmed_index); }
 

@@ -33,6 +33,10 @@ struct SetReport {  // by the primary, only where something waits
 struct Report {
   uint64_t fenced_index = 0;  // changes of the map up to here are in force: requests under older
                               // attachments are finished or dropped
+  // Cuts opened by the map up to here are settled at every set that this service leads by that map:
+  // no write of their volumes is ordered and undecided, and newer ones are held. From protocol
+  // version 3 on; not handed on with ReportsReply.
+  uint64_t settled_index = 0;
   std::vector<ServiceId> unreachable;  // services that we need and cannot reach
   std::vector<DiskReport> disks;
   std::vector<TaskReport> tasks;

@@ -38,7 +38,7 @@ TEST_CASE("a node that is added joins without a change on the others, and votes"
 
 TEST_CASE("a leader that is removed hands over, leaves the voters, finds out, and stays out") {
   Nodes cluster(3);
-  REQUIRE_EQ(cluster.map(1).cluster.feature_level, 2);
+  REQUIRE_EQ(cluster.map(1).cluster.feature_level, 3);
   // Management is on node 1.
   if (cluster.leader() == 1) {
     CHECK_EQ(cluster.refusal(map::SetNodeVoting{1, false}), "");

@@ -298,10 +298,10 @@ TEST_CASE("two ends use the newest version of the protocol that both speak") {
       if (a_older) pair.self_a.versions = only_first;
       if (b_older) pair.self_b.versions = only_first;
       pair.join();
-      const uint8_t expected = a_older || b_older ? 1 : 2;
+      const uint8_t expected = a_older || b_older ? 1 : 3;
       CHECK_EQ(pair.a.connection->protocol(), expected);
       CHECK_EQ(pair.b.connection->protocol(), expected);
-      CHECK_EQ(pair.b.connection->peer().versions.protocol_newest, a_older ? 1 : 2);
+      CHECK_EQ(pair.b.connection->peer().versions.protocol_newest, a_older ? 1 : 3);
       pair.a.connection->send(message(MessageType::prepare, 9, 24));
       REQUIRE(pair.world.run_until([&] { return pair.b.messages.size() == 1; }, 1s));
     }
@@ -310,14 +310,14 @@ TEST_CASE("two ends use the newest version of the protocol that both speak") {
 
 TEST_CASE("ends without a common version both say what both speak") {
   Pair pair;
-  pair.self_a.versions.protocol_least = 3;
-  pair.self_a.versions.protocol_newest = 4;
+  pair.self_a.versions.protocol_least = 4;
+  pair.self_a.versions.protocol_newest = 5;
   pair.listen();
   pair.connect();
   REQUIRE(pair.refused());
-  CHECK(pair.a.closed[0].find("the peer speaks protocol version 1 to 2, this service 3 to 4") !=
+  CHECK(pair.a.closed[0].find("the peer speaks protocol version 1 to 3, this service 4 to 5") !=
         std::string::npos);
-  CHECK(pair.b.closed[0].find("the peer speaks protocol version 3 to 4, this service 1 to 2") !=
+  CHECK(pair.b.closed[0].find("the peer speaks protocol version 4 to 5, this service 1 to 3") !=
         std::string::npos);
 }
 
@@ -340,7 +340,7 @@ TEST_CASE("a hello of another protocol version is refused with both versions nam
   hello.protocol_newest = 9;
   const Status status = right.take_hello(struct_bytes(hello));
   REQUIRE_FALSE(status.ok());
-  CHECK(status.error().message().find("protocol version 9, this service 1 to 2") !=
+  CHECK(status.error().message().find("protocol version 9, this service 1 to 3") !=
         std::string::npos);
 }
 
