@@ -14,6 +14,7 @@
 #include "serve/peers.h"
 #include "serve/replica.h"
 #include "serve/space.h"
+#include "serve/stands.h"
 #include "serve/tuning.h"
 #include "store/bounds.h"
 #include "store/store.h"
@@ -82,6 +83,7 @@ struct Context {
   std::map<DiskId, std::unique_ptr<LocalDisk>> disks;
   std::function<void(uint64_t link, wire::Message message)> reply;
   Space space;  // of disks of other servers
+  Stands stands;
   uint32_t recoveries = 0;
   Counters counters;
 

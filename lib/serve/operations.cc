@@ -1,5 +1,6 @@
 #include "serve/operations.h"
 
+#include "base/client_id.h"
 #include "base/planted.h"
 
 namespace sp::serve {
@@ -38,7 +39,7 @@ bool Operations::full(const wire::AttachmentId& attachment, size_t count_max) co
 }
 
 void Operations::add(const wire::AttachmentId& attachment, uint64_t operation, Version version) {
-  if (attachment.client == 0) return;
+  if (attachment.client == 0 || attachment.client == servers_client) return;
   auto& operations = table_[key(attachment)].operations;
   operations.insert_or_assign(operations.end(), operation, version);  // mostly the newest
 }

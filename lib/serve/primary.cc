@@ -2,9 +2,11 @@
 
 #include <algorithm>
 
+#include "base/client_id.h"
 #include "base/planted.h"
 #include "base/probe.h"
 #include "serve/joiner.h"
+#include "serve/sweeper.h"
 
 namespace sp::serve {
 
@@ -25,6 +27,8 @@ Primary::Primary(Context& context, LocalDisk& disk, const map::DiskSet& row, uin
       knows_fences_(earlier.knows_fences),
       decided_timer_(context.host.reactor) {
   copies_.resize(copy_places);
+  layers_ = std::make_shared<Layers>(context_, disk_, set(), [this] { retry_parked(); });
+  sweeper_ = std::make_unique<Sweeper>(*this);
   for (const DiskId id : row_.acting) add_copy(id, true);
 }
 
@@ -182,6 +186,11 @@ void Primary::retry_evict_self() {
   });
 }
 
+void Primary::layers_changed() {
+  sweeper_->layers_changed();
+  retry_parked();
+}
+
 void Primary::fence(VolumeId volume) {
   if (phase_ != Phase::active || !may_decide()) fenced_volumes_.insert(volume);
 }
@@ -195,7 +204,9 @@ void Primary::attachments_changed() {
                     std::any_of(undecided_.begin(), undecided_.end(), [&](const Write* write) {
                       const wire::CopyRecord& record = write->prepare.record;
                       return record.attachment.client != 0 &&
-                             !attachment_valid(record.object.volume, record.attachment);
+                             record.attachment.client != servers_client &&
+                             !attachment_valid(map::writer_of(context_.map(), record.object.volume),
+                                               record.attachment);
                     });
   if (fenced_records_) SP_PROBE(serve_fence_with_writes_open);
   retry_parked();
@@ -227,6 +238,8 @@ void Primary::tick() {
   if (phase_ == Phase::active || phase_ == Phase::equalizing) check_overdue();
   retry_evict_self();
   for (auto& joiner : joiners_) joiner->tick();
+  layers_->tick();
+  if (phase_ == Phase::active && leads() && may_decide() && !inherits()) sweeper_->tick();
   retry_parked();
   expire_parked();
   pass_tombstones();

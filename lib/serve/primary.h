@@ -15,8 +15,8 @@
 //  another primary. (A primary that does not stay a copy has no promise to
 //    give: the beacons activate its successor only when it has confirmed the map or its lease is
 //    over.)
-// Every request given to admit() is answered once, unless its link closes: in the end with
-// stale_epoch when the epoch is over. Thread rule: one reactor.
+// Every request given to admit() is answered once, in the end with stale_epoch, unless its link
+// closes. Thread rule: one reactor.
 #pragma once
 #include <deque>
 #include <memory>
@@ -26,12 +26,15 @@
 #include "map/set_rules.h"
 #include "serve/client_request.h"
 #include "serve/context.h"
+#include "serve/layers.h"
 #include "serve/operations.h"
+#include "serve/ordered_write.h"
 #include "serve/records.h"
 
 namespace sp::serve {
 
 class Joiner;
+class Sweeper;
 
 // What one leadership leaves to the next of the same process.
 struct SetMemory {
@@ -54,6 +57,8 @@ class Primary : public std::enable_shared_from_this<Primary> {
   void fence_unknown();        // of volumes that nobody can name
   void attachments_changed();  // fences: from the return on no write of an invalid attachment is
                                // taken or will be seen to appear
+  void layers_changed();
+  bool is_settled(VolumeId volume) const;  // no write of it is undecided here, newer ones are held
   void admit(ClientRequest request);
   void link_closed(uint64_t link);
   void peer_ready(ServiceId server);
@@ -68,12 +73,13 @@ class Primary : public std::enable_shared_from_this<Primary> {
   bool may_serve() const { return phase_ == Phase::active && leads() && !holds_reads(); }
   uint64_t requests_waiting() const { return parked_.size(); }
   std::string waits_for() const;  // empty when nothing does
-  // Requests and records that have not ended, for people; empty when there are none.
-  std::string open_work() const;
+  std::string open_work() const;  // requests and records that have not ended; empty: none
   void add_tasks(std::map<DiskId, member::TaskReport>& tasks) const;
 
  private:
   friend class Joiner;
+  friend class Sweeper;
+  using Write = OrderedWrite;
   enum class Phase : uint8_t { collecting, equalizing, asking, active, stopped };
   enum class Begin : uint8_t { idle, asked, agreed, unknown };
   struct Copy {
@@ -90,17 +96,6 @@ class Primary : public std::enable_shared_from_this<Primary> {
     wire::BeginEpochReply reply;
     io::Instant evict_next;
     std::string trouble;
-  };
-  struct Write {  // an ordered, undecided write
-    wire::Prepare prepare;
-    Buffer data;
-    bool loaded = false, loading = false;
-    uint32_t acked = 0;   // bit per copy
-    uint32_t failed = 0;  // those of them that could not show its content
-    uint64_t link = 0, request = 0;
-    io::Instant since;
-    Ticket ticket;
-    void forget_client() { link = 0, ticket = {}; }
   };
   struct ReadCall;
 
@@ -137,7 +132,12 @@ class Primary : public std::enable_shared_from_this<Primary> {
   // primary_write.cc
   void admit_write(ClientRequest request);
   Space::Room room_for(uint32_t blocks, DiskId& disk);
-  void order(ClientRequest request);
+  void order(ClientRequest request, VolumeId layer);
+  Write& new_write(bool discard, ObjectId object, uint16_t first, uint16_t count);
+  void send_ordered(const Write& write);
+  bool holes_known(const Stand& stand, uint32_t index);
+  void order_holes(const Stand& stand, const wire::WriteRequest& request);
+  void layer_decided(const Write& write);
   void pump(Copy& copy);
   bool load(Write& write);
   void holder_failed(Write& write, Copy& holder, const std::string& why);
@@ -154,7 +154,9 @@ class Primary : public std::enable_shared_from_this<Primary> {
   void pass_tombstones();
   // primary_read.cc
   void admit_read(ClientRequest request);
-  bool may_read(const wire::ReadRequest& request) const;
+  bool may_read(const wire::ReadRequest& request, const Stand& stand) const;
+  bool writes_open_below(const Stand& stand, const wire::ReadRequest& request) const;
+  void start_read(std::unique_ptr<ReadCall> call, bool compare);
   bool writes_open_to(ObjectId object, uint32_t first, uint32_t count) const;
   void read_done(ReadCall* call, Result<std::vector<store::BlockRead>> read);
   // primary_requests.cc
@@ -189,6 +191,8 @@ class Primary : public std::enable_shared_from_this<Primary> {
   bool evicting_self_ = false, evict_self_open_ = false, self_lost_ = false;
   io::Timer decided_timer_;
   Version tombstones_told_;
+  std::shared_ptr<Layers> layers_;
+  std::unique_ptr<Sweeper> sweeper_;  // never null
   std::vector<std::unique_ptr<Joiner>> joiners_;
   uint32_t joiner_round_last_ = 0;  // given to any of them
 };

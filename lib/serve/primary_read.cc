@@ -12,7 +12,7 @@ namespace sp::serve {
 struct Primary::ReadCall {
   ClientRequest request;
   Buffer data;
-  bool careful = false;
+  bool careful = false;  // with repair, see careful_read
 };
 
 // Ordered, though the store of this disk may not have come to it yet.
@@ -25,6 +25,20 @@ bool Primary::writes_open_to(ObjectId object, uint32_t first, uint32_t count) co
   });
 }
 
+// To any layer that the read may look at. Writes to the lower ones were decided when the snapshot
+// was taken, but it may be that only the primary of that time knew.
+bool Primary::writes_open_below(const Stand& stand, const wire::ReadRequest& r) const {
+  const auto open_to = [&](VolumeId layer) {
+    const ObjectId object{layer, r.object.index}, holes = holes_of(object);
+    return writes_open_to(object, r.first_block, r.block_count) || writes_open_to(holes, 0, 1) ||
+           disk_.store->has_undecided(object, r.first_block, r.block_count) ||
+           disk_.store->has_undecided(holes, 0, 1);
+  };
+  if (open_to(stand.layer)) return true;
+  return !SP_PLANTED_BUG(serve_reads_undecided_parents) &&
+         std::any_of(stand.below.begin(), stand.below.end(), open_to);
+}
+
 // While the set may not decide, a copy that is away may bring back a write that nobody here knows.
 // It may be of a client that has been fenced since, and then it must not appear after the volume
 // was read. Fences that this process has seen are in fenced_volumes_. After a restart, or a change
@@ -32,15 +46,16 @@ bool Primary::writes_open_to(ObjectId object, uint32_t first, uint32_t count) co
 // newer than one of which a decided write is known: that write was ordered under a map that had
 // this attachment and the fences that came with it, so what was ordered before them has a lower
 // version and is decided too.
-bool Primary::may_read(const wire::ReadRequest& r) const {
+// Nobody writes to a snapshot, so nobody is fenced from it.
+bool Primary::may_read(const wire::ReadRequest& r, const Stand& stand) const {
   const bool perhaps_decided = !may_decide() || inherits();
   const bool unsure =
       fenced_records_ || (perhaps_decided && !SP_PLANTED_BUG(serve_reads_beside_undecided));
-  if (unsure && (writes_open_to(r.object, r.first_block, r.block_count) ||
-                 disk_.store->has_undecided(r.object, r.first_block, r.block_count))) {
+  if (unsure && writes_open_below(stand, r)) {
     SP_PROBE(serve_read_waits_for_decision);
     return false;
   }
+  if (map::is_snapshot(context_.map(), r.object.volume)) return true;
   if (fenced_volumes_.count(r.object.volume) != 0) {
     SP_PROBE(serve_read_waits_for_fence);
     return false;
@@ -59,15 +74,26 @@ bool Primary::may_read(const wire::ReadRequest& r) const {
 
 void Primary::admit_read(ClientRequest request) {
   const wire::ReadRequest& r = request.read;
-  if (!leads() || holds_reads() || !may_read(r)) return park(std::move(request));
+  const Stand& stand = context_.stands.of(context_.map(), r.object.volume);
+  if (!leads() || holds_reads() || !may_read(r, stand) || !layers_->ready(stand, r.object.index))
+    return park(std::move(request));
   ++context_.counters.reads;
   auto call = std::make_unique<ReadCall>();
   call->data = Buffer::allocate(size_t{r.block_count} * limits::block_bytes);
   call->request = std::move(request);
-  const wire::ReadRequest& body = call->request.read;
+  const bool compare = call->request.read.checksum_failed;
+  call->careful = compare;
+  start_read(std::move(call), compare);
+}
+
+// `compare`: the client's checksum has failed.
+void Primary::start_read(std::unique_ptr<ReadCall> call, bool compare) {
+  const wire::ReadRequest& r = call->request.read;
+  const Stand& stand = context_.stands.of(context_.map(), r.object.volume);
+  const ObjectId object{stand.layer, r.object.index};
+  const auto first = r.first_block, count = r.block_count;
   const MutableBytes into = call->data.mutable_bytes();
-  const bool careful = body.checksum_failed;
-  ReadCall* const raw = call.get();
+  const bool careful = call->careful;
   if (careful) tell_decided();  // so that the others can show the same versions
   auto done = [weak = weak_from_this(), call = std::move(call),
                &context = context_](Result<std::vector<store::BlockRead>> read) mutable {
@@ -83,12 +109,13 @@ void Primary::admit_read(ClientRequest request) {
     message.body = encode(stale);
     context.reply(call->request.link, std::move(message));
   };
-  if (careful) {
-    raw->careful = true;
-    return careful_read(context_, disk_, set(), body.object, body.first_block, body.block_count,
-                        into, true, nullptr, std::move(done));
-  }
-  disk_.store->read(body.object, body.first_block, body.block_count, into, std::move(done));
+  if (!stand.below.empty())
+    return layers_->read(stand, object.index, first, count, into, careful, compare,
+                         std::move(done));
+  if (careful)
+    return careful_read(context_, disk_, set(), object, first, count, into, compare, nullptr,
+                        std::move(done));
+  disk_.store->read(object, first, count, into, std::move(done));
 }
 
 void Primary::read_done(ReadCall* raw, Result<std::vector<store::BlockRead>> read) {
@@ -107,17 +134,10 @@ void Primary::read_done(ReadCall* raw, Result<std::vector<store::BlockRead>> rea
   if (!read.ok() && read.error().code() == Code::damaged && repairs) {
     SP_PROBE(serve_read_meets_damage);
     call->careful = true;
-    tell_decided();
-    const wire::ReadRequest& body = call->request.read;
-    const MutableBytes into = call->data.mutable_bytes();
-    const auto object = body.object;
-    const auto first = body.first_block, count = body.block_count;
-    auto done = [weak = weak_from_this(),
-                 call = std::move(call)](Result<std::vector<store::BlockRead>> again) mutable {
-      if (const auto self = weak.lock()) self->read_done(call.release(), std::move(again));
-    };
-    return careful_read(context_, disk_, set(), object, first, count, into, false, nullptr,
-                        std::move(done));
+    const wire::ReadRequest& r = call->request.read;
+    const Stand& stand = context_.stands.of(context_.map(), r.object.volume);
+    if (!layers_->ready(stand, r.object.index)) return park(std::move(call->request));
+    return start_read(std::move(call), false);
   }
   if (!read.ok()) {
     if (read.error().code() == Code::damaged)

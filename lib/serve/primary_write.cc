@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <bit>
 
+#include "base/client_id.h"
 #include "base/planted.h"
 #include "base/probe.h"
 #include "serve/copies.h"
@@ -34,6 +35,11 @@ void Primary::admit_write(ClientRequest request) {
   }
   if (!may_decide() || !leads() || undecided_.size() >= context_.tuning.undecided_max)
     return park(std::move(request));
+  if (map::in_open_cut(context_.map(), w.object.volume) &&
+      !SP_PLANTED_BUG(serve_orders_during_cut)) {
+    SP_PROBE(serve_write_held_by_cut);
+    return park(std::move(request));
+  }
   // The oldest one is taken always: until it is answered nothing is forgotten.
   const uint32_t kept = context_.tuning.operations_per_attachment_max;
   if (w.operation != w.oldest_open_operation && operations_.full(w.attachment, kept)) {
@@ -41,9 +47,12 @@ void Primary::admit_write(ClientRequest request) {
     return reply(request, wire::DataStatus::busy,
                  "too many operations of this attachment are remembered");
   }
-  if (!w.discard) {
+  const Stand& stand = context_.stands.of(context_.map(), w.object.volume);
+  const bool uncovers = w.discard && !stand.below.empty();
+  if (uncovers && !holes_known(stand, w.object.index)) return park(std::move(request));
+  if (!w.discard || uncovers) {
     DiskId disk = 0;
-    const Space::Room room = room_for(w.block_count, disk);
+    const Space::Room room = room_for(uncovers ? 1 : w.block_count, disk);
     if (room == Space::Room::unknown) {
       SP_PROBE(serve_write_waits_to_know_of_room);
       return park(std::move(request));
@@ -55,7 +64,8 @@ void Primary::admit_write(ClientRequest request) {
                        " is full: delete volumes, add disks, or move disk sets to other disks");
     }
   }
-  order(std::move(request));
+  if (uncovers) order_holes(stand, w);
+  order(std::move(request), stand.layer);
 }
 
 // Whether every copy has room for so many more blocks; else which disk has not, or has to be asked.
@@ -80,35 +90,89 @@ Space::Room Primary::room_for(uint32_t blocks, DiskId& disk) {
   return Space::Room::enough;
 }
 
-void Primary::order(ClientRequest request) {
+void Primary::order(ClientRequest request, VolumeId layer) {
   ++context_.counters.writes;
   wire::WriteRequest& w = request.write;
-  Write* const write = writes_.take();
-  wire::Prepare& prepare = write->prepare;
-  prepare.epoch = epoch();
-  prepare.record.discard = w.discard;
-  prepare.record.set = set();
-  prepare.record.version = Version(epoch(), ++sequence_);
-  prepare.record.object = w.object;
-  prepare.record.first_block = w.first_block;
-  prepare.record.block_count = w.block_count;
-  prepare.record.attachment = w.attachment;
-  prepare.record.operation = w.operation;
-  prepare.crcs = std::move(w.crcs);
-  write->data = std::move(request.data);
-  write->loaded = true;
-  write->loading = false;
-  write->acked = 0;
-  write->link = request.link;
-  write->request = request.request;
-  write->since = context_.now();
-  write->ticket = std::move(request.ticket);
-  undecided_.push_back(write);
-  operations_.add(w.attachment, w.operation, prepare.record.version);
-  trace(context_.host, "ordered", prepare.record);
+  Write& write = new_write(w.discard, {layer, w.object.index}, w.first_block, w.block_count);
+  wire::CopyRecord& record = write.prepare.record;
+  record.attachment = w.attachment;
+  record.operation = w.operation;
+  write.prepare.crcs = std::move(w.crcs);
+  write.data = std::move(request.data);
+  write.link = request.link;
+  write.request = request.request;
+  write.ticket = std::move(request.ticket);
+  operations_.add(w.attachment, w.operation, record.version);
+  send_ordered(write);
+}
+
+// The next in order, of no client yet and without content.
+OrderedWrite& Primary::new_write(bool discard, ObjectId object, uint16_t first, uint16_t count) {
+  Write& write = *writes_.take();
+  wire::CopyRecord& record = write.prepare.record;
+  write.prepare.epoch = epoch();
+  write.prepare.crcs.clear();
+  record.discard = discard;
+  record.set = set();
+  record.version = Version(epoch(), ++sequence_);
+  record.object = object;
+  record.first_block = first;
+  record.block_count = count;
+  record.attachment = {servers_client, 0};
+  record.operation = record.version.packed();
+  write.loaded = true;
+  write.loading = false;
+  write.acked = write.failed = 0;
+  write.since = context_.now();
+  write.forget_client();
+  undecided_.push_back(&write);
+  return write;
+}
+
+void Primary::send_ordered(const Write& write) {
+  trace(context_.host, "ordered", write.prepare.record);
   for (Copy& copy : copies_) {
     if (copy.disk != 0) pump(copy);
   }
+}
+
+// Whether a discard in this object can be ordered now. What an earlier primary has ordered, holes
+// and content of parents, is part of what it has to know, so that is decided first.
+bool Primary::holes_known(const Stand& stand, uint32_t index) {
+  if (inherits()) return false;
+  return layers_->ready(stand, index) && layers_->readable(stand, index);
+}
+
+// Before a discard that would uncover what a parent holds: two records, of which the first one says
+// that nothing below counts any more, and the second one takes away what is above.
+void Primary::order_holes(const Stand& stand, const wire::WriteRequest& w) {
+  const auto holes =
+      layers_->holes_for_discard(stand, w.object.index, w.first_block, w.block_count);
+  if (!holes || SP_PLANTED_BUG(serve_discards_without_hole)) return;
+  SP_PROBE(serve_hole_written);
+  Write& write = new_write(false, holes_of({stand.layer, w.object.index}), 0, 1);
+  write.data = encode_holes(*holes);
+  write.prepare.crcs = {crc64(write.data.bytes())};
+  send_ordered(write);
+}
+
+// What is remembered of layers has to follow.
+void Primary::layer_decided(const Write& write) {
+  const ObjectId object = write.prepare.record.object;
+  if (write.prepare.record.version.epoch() < epoch())
+    layers_
+        ->forget_all();  // of an earlier primary: it may be of any layer, and without content here
+  else if ((object.volume & map::hole_bit) != 0)
+    layers_->holes_decided(object, write.data.bytes());
+}
+
+bool Primary::is_settled(VolumeId volume) const {
+  if (phase_ != Phase::active || superseded_ || !leads() || !may_decide()) return false;
+  if (SP_PLANTED_BUG(serve_settles_with_writes_open)) return true;
+  const VolumeId layer = map::layer_of(context_.map(), volume);
+  return std::none_of(undecided_.begin(), undecided_.end(), [&](const Write* write) {
+    return map::layer_of_holes(write->prepare.record.object.volume) == layer;
+  });
 }
 
 Primary::Write* Primary::find_write(Version version) {
@@ -321,6 +385,7 @@ void Primary::advance() {
     replica_.note_decided(decided_to_);
     for (Write* write : decided) {
       trace(context_.host, "decided", write->prepare.record);
+      layer_decided(*write);
       answer(*write);
       write->data = {};
       if (!SP_PLANTED_BUG(serve_keeps_write_records)) writes_.release(write);

@@ -100,6 +100,7 @@ void ServerImpl::bound_discards(LocalDisk& disk) {
 member::Report ServerImpl::make_report() {
   member::Report report;
   report.fenced_index = fenced_index_;
+  report.settled_index = settled_index();
   report.unreachable = context_.peers.unreachable();
   std::map<DiskId, member::TaskReport> tasks;
   for (const auto& [id, disk] : context_.disks) {

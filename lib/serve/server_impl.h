@@ -47,6 +47,7 @@ class ServerImpl final : public Server {
   void update_peers();
   void update_set(SetId set);
   void fence();
+  uint64_t settled_index();
   // server_dispatch.cc
   void handle(const Links::Peer& from, wire::Message message);
   void handle_client(const Links::Peer& from, wire::Message message);
@@ -76,7 +77,7 @@ class ServerImpl final : public Server {
   std::shared_ptr<char> alive_ = std::make_shared<char>();
   uint32_t opening_ = 0;
   bool registered_ = false;
-  uint64_t fenced_index_ = 0;
+  uint64_t fenced_index_ = 0, settled_index_ = 0;
   std::map<std::pair<VolumeId, ClientId>, std::pair<uint32_t, bool>>
       attachments_;               // as last seen: generation, and whether losing it fences
   uint32_t generation_seen_ = 0;  // newest attachment generation given out, by the last map

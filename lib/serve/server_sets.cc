@@ -9,6 +9,7 @@ namespace sp::serve {
 
 void ServerImpl::map_changed(const std::vector<map::Change>& changes) {
   bool peers = changes.empty(), all_sets = changes.empty(), fences = changes.empty();
+  bool layers = changes.empty();
   std::vector<SetId> sets;
   for (const map::Change& change : changes) {
     switch (change.table) {
@@ -19,9 +20,13 @@ void ServerImpl::map_changed(const std::vector<map::Change>& changes) {
       case map::Table::volume:
       case map::Table::attachment: fences = true; break;
       case map::Table::set: all_sets = true; break;
+      case map::Table::layer:
+      case map::Table::lineage:
+      case map::Table::cut: layers = true; break;
       default: break;
     }
   }
+  if (layers) context_.stands.map_changed();
   if (peers) update_peers();
   if (all_sets) {
     std::vector<SetId> gone;
@@ -32,6 +37,8 @@ void ServerImpl::map_changed(const std::vector<map::Change>& changes) {
     for (const auto& [set, row] : context_.map().sets) update_set(set);
   }
   if (fences) fence();
+  if (layers)
+    for (auto& [set, primary] : primaries_) primary->layers_changed();
   fenced_index_ = context_.map().index;
 }
 
@@ -65,6 +72,25 @@ void ServerImpl::fence() {
   }
   attachments_ = std::move(seen);
   for (auto& [set, primary] : primaries_) primary->attachments_changed();
+}
+
+// The newest map of which all cuts are settled at the sets that are led here, as far as is known.
+uint64_t ServerImpl::settled_index() {
+  const map::Map& map = context_.map();
+  for (const auto& [id, cut] : map.cuts) {
+    for (const VolumeId volume : cut.volumes) {
+      const GroupId group = map.volumes.at(volume).group;
+      for (auto at = map.sets.lower_bound({group, 0});
+           at != map.sets.end() && at->first.group == group; ++at) {
+        const map::Service* const leader = map.server_of(at->second.acting.front());
+        if (leader == nullptr || leader->id != options_.self.service) continue;
+        const auto primary = primaries_.find(at->first);
+        if (primary == primaries_.end() || !primary->second->is_settled(volume))
+          return settled_index_;
+      }
+    }
+  }
+  return settled_index_ = fenced_index_;
 }
 
 void ServerImpl::update_peers() {

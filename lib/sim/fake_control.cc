@@ -3,8 +3,10 @@
 #include <algorithm>
 
 #include "base/limits.h"
+#include "base/versions.h"
 #include "map/field_codec.h"
 #include "sim/fake_member.h"
+#include "state/apply.h"
 
 namespace sp::sim {
 
@@ -18,6 +20,7 @@ FakeControl::FakeControl(io::SimWorld& world, FakeControlOptions options)
     : world_(world), options_(options) {
   map_.index = 1;
   map_.cluster.id = 0xc1u;
+  map_.cluster.feature_level = Versions().feature_level_newest;
   tick();
 }
 
@@ -391,34 +394,60 @@ void FakeControl::command(const std::shared_ptr<Session>& session, const map::Co
 }
 
 void FakeControl::lease_request(const std::shared_ptr<Session>& session, io::Instant sent,
-                                uint64_t fenced_index) {
-  world_.at(delay(), [this, alive = std::weak_ptr<char>(alive_),
-                      weak = std::weak_ptr<Session>(session), sent, fenced_index] {
-    const auto session = weak.lock();
-    if (!alive.lock() || !session || !quorum_ || unreachable_[session->self.service]) return;
-    const auto row = map_.services.find(session->self.service);
-    if (row == map_.services.end() || !row->second.up ||
-        row->second.start_id != session->self.start_id || !session->registered) {
-      session->registered = true;
-      service_up(session->registration, session->disks);
-      // What was confirmed while it was away, was confirmed without it.
-      session->lease_floor = map_.index;
-    }
-    session->last_heard = world_.now();
-    session->fenced_index = std::max(session->fenced_index, fenced_index);
-    if (session->self.service.kind == ServiceKind::server &&
-        session->fenced_index < session->lease_floor)
-      return;
-    session->last_grant = world_.now();
-    world_.at(delay(), [weak, sent] {
-      const auto session = weak.lock();
-      if (!session || session->member == nullptr) return;
-      session->host.reactor.post([weak, sent] {
-        const auto session = weak.lock();
-        if (session && session->member != nullptr) session->member->granted(sent);
-      });
-    });
+                                const member::Report& report) {
+  world_.at(delay(),
+            [this, alive = std::weak_ptr<char>(alive_), weak = std::weak_ptr<Session>(session),
+             sent, fenced_index = report.fenced_index, settled_index = report.settled_index] {
+              const auto session = weak.lock();
+              if (!alive.lock() || !session || !quorum_ || unreachable_[session->self.service])
+                return;
+              const auto row = map_.services.find(session->self.service);
+              if (row == map_.services.end() || !row->second.up ||
+                  row->second.start_id != session->self.start_id || !session->registered) {
+                session->registered = true;
+                service_up(session->registration, session->disks);
+                // What was confirmed while it was away, was confirmed without it.
+                session->lease_floor = map_.index;
+              }
+              session->last_heard = world_.now();
+              session->fenced_index = std::max(session->fenced_index, fenced_index);
+              session->settled_index = std::max(session->settled_index, settled_index);
+              if (session->self.service.kind == ServiceKind::server &&
+                  session->fenced_index < session->lease_floor)
+                return;
+              session->last_grant = world_.now();
+              world_.at(delay(), [weak, sent] {
+                const auto session = weak.lock();
+                if (!session || session->member == nullptr) return;
+                session->host.reactor.post([weak, sent] {
+                  const auto session = weak.lock();
+                  if (session && session->member != nullptr) session->member->granted(sent);
+                });
+              });
+            });
+}
+
+bool FakeControl::settled(uint64_t index) const {
+  return std::all_of(map_.services.begin(), map_.services.end(), [&](const auto& entry) {
+    if (entry.first.kind != ServiceKind::server || !entry.second.up) return true;
+    const auto session = sessions_.find(entry.first);
+    return session != sessions_.end() && session->second->settled_index >= index;
   });
+}
+
+Status FakeControl::agree(const map::Command& command) {
+  std::map<std::string, VolumeId, std::less<>> names;
+  for (const auto& [id, volume] : map_.volumes) names[volume.name] = id;
+  state::Draft draft(map_, names);
+  Status status = state::apply(draft, command);
+  if (!status.ok()) {
+    draft.roll_back();
+    return status;
+  }
+  uint64_t hash_change = 0;
+  for (map::Change& row : draft.changes(hash_change)) pending_.push_back(std::move(row));
+  publish();
+  return {};
 }
 
 bool FakeControl::in_force(uint64_t index) const {

@@ -59,6 +59,10 @@ class FakeControl {
   std::unique_ptr<member::Member> join(io::Host& host, member::Options options,
                                        member::Member::Events events);
 
+  // As the agreed state does it (module state); what is refused changes nothing.
+  Status agree(const map::Command& command);
+  // Every server has said under this map that cuts are settled at the sets that it leads.
+  bool settled(uint64_t index) const;
   // Fenced everywhere: every server has put the map up to index in force, or has no lease.
   bool in_force(uint64_t index) const;
   uint64_t command_count() const { return commands_; }
@@ -82,7 +86,7 @@ class FakeControl {
   void command(const std::shared_ptr<Session>& session, const map::Command& command,
                Callback<void(Result<uint64_t>)> done);
   void lease_request(const std::shared_ptr<Session>& session, io::Instant sent,
-                     uint64_t fenced_index);
+                     const member::Report& report);
   void tick();
   io::Duration delay();
   bool draw(double probability);

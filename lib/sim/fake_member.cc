@@ -18,7 +18,7 @@ FakeMember::~FakeMember() { session_->member = nullptr; }
 void FakeMember::tick() {
   timer_.arm(limits::heartbeat_interval, [this] { tick(); });
   const member::Report report = events_.make_report ? events_.make_report() : member::Report();
-  control_.lease_request(session_, session_->host.clock.now(), report.fenced_index);
+  control_.lease_request(session_, session_->host.clock.now(), report);
   check_confirms();
 }
 

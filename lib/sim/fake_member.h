@@ -31,7 +31,7 @@ struct FakeControl::Session : std::enable_shared_from_this<FakeControl::Session>
   std::deque<Update> updates;
   io::Instant last_heard;  // world time at which the last lease request arrived
   io::Instant last_grant;  // and the last one that was granted
-  uint64_t fenced_index = 0;
+  uint64_t fenced_index = 0, settled_index = 0;
   uint64_t lease_floor = 0;  // a server has to have put the map up to here in force before a lease
 };
 

@@ -30,7 +30,7 @@ Status State::load_block(uint32_t slot, const Descriptor& entry, uint64_t tail, 
                                     std::to_string(entry.block()) + ") " + what +
                                     ": check the disk with sp-disk-check");
   };
-  if (entry.uncommitted() || entry.layer != 0 || entry.block() >= limits::blocks_per_object)
+  if (entry.uncommitted() || entry.zeros != 0 || entry.block() >= limits::blocks_per_object)
     return fault("is not possible");
   const SetId set = SetId::from_packed(entry.set);
   Object* known = find(entry.object_id());

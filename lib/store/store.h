@@ -20,6 +20,7 @@
 // the caller must not change them. On-disk format: sp-disk-format(5).
 #pragma once
 #include <array>
+#include <bitset>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -94,6 +95,8 @@ struct BlockRead {
   uint64_t crc = 0;  // of the content as stored; of zeros when there is none
 };
 
+using BlockSet = std::bitset<limits::blocks_per_object>;  // of one object
+
 struct LostBlock {
   uint32_t slot = 0;
   ObjectId object;
@@ -119,14 +122,13 @@ class Store {
   // up; discards, decides and set records still work then.
   virtual void prepare(const WriteRecord& record, std::span<const uint64_t> crcs, Buffer data,
                        size_t data_offset, Done durable) = 0;
-  // Makes all prepared writes of `set` with version <= up_to visible. At once in memory; durable
-  // with some later group.
+  // Makes prepared writes of `set` up to this version visible. At once in memory; durable later.
   virtual void decide(SetId set, Version up_to) = 0;
   virtual Version decided_to(
       SetId set) const = 0;  // newest version given to decide, or recovered; zero when none
   // Undecided writes of the set in order of version, for the activation of a new primary.
   virtual std::vector<WriteRecord> undecided(SetId set) const = 0;
-  // Content of an undecided data write (verified), to be sent to another copy.
+  // Content of an undecided data write (verified).
   virtual void read_undecided(SetId set, Version version,
                               Callback<void(Result<Buffer>, std::vector<uint64_t> crcs)> done) = 0;
   // Forgets all undecided writes of the set, durably: first step of a returning copy.
@@ -142,6 +144,10 @@ class Store {
   virtual void read(ObjectId object, uint16_t first_block, uint16_t block_count, MutableBytes into,
                     Callback<void(Result<std::vector<BlockRead>>)> done) = 0;
   virtual bool has_undecided(ObjectId object, uint16_t first_block, uint16_t block_count) const = 0;
+  // Sets the bits of those blocks of the range that hold decided data, and leaves others alone.
+  // Reads that are begun before anything else happens find the same.
+  virtual void add_present(ObjectId object, uint16_t first_block, uint16_t block_count,
+                           BlockSet& into) const = 0;
 
   // sets and recovery
   virtual std::optional<SetRecord> set_record(SetId set) const = 0;

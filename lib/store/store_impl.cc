@@ -178,6 +178,15 @@ bool StoreImpl::has_undecided(ObjectId object, uint16_t first_block, uint16_t bl
   return state_.has_undecided(object, first_block, block_count);
 }
 
+void StoreImpl::add_present(ObjectId id, uint16_t first_block, uint16_t block_count,
+                            BlockSet& into) const {
+  const Object* const object = state_.find(id);
+  if (object == nullptr) return;
+  const uint32_t end = std::min<uint32_t>(uint32_t{first_block} + block_count, into.size());
+  for (uint32_t block = first_block; block < end; block++)
+    if (object->slot(block) != no_slot) into.set(block);
+}
+
 std::optional<SetRecord> StoreImpl::set_record(SetId set) const {
   const SetState* state = state_.find_set(set);
   return state == nullptr ? std::nullopt : state->record;

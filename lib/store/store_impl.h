@@ -2,8 +2,7 @@
 // the next. Effects on State happen when the round is durable, in the order of the calls. Reclaim,
 // in the background, frees the log: it says sticky state again, writes dirty table pages home, and
 // then moves the tail. What needs slot table entries that are not in memory waits for them
-// (waits.cc). Split over store_impl.cc (calls), rounds.cc, waits.cc, reads.cc, reclaim.cc and
-// saving.cc (the saved index); made by Recovery (recovery.h).
+// (waits.cc). More of it: rounds.cc, reads.cc, reclaim.cc, saving.cc.
 #pragma once
 #include <deque>
 #include <memory>
@@ -37,6 +36,8 @@ class StoreImpl final : public Store {
   void read(ObjectId object, uint16_t first_block, uint16_t block_count, MutableBytes into,
             Callback<void(Result<std::vector<BlockRead>>)> done) override;
   bool has_undecided(ObjectId object, uint16_t first_block, uint16_t block_count) const override;
+  void add_present(ObjectId object, uint16_t first_block, uint16_t block_count,
+                   BlockSet& into) const override;
   std::optional<SetRecord> set_record(SetId set) const override;
   std::vector<SetRecord> sets() const override;
   void put_set(const SetRecord& record, Done durable) override;
@@ -68,8 +69,7 @@ class StoreImpl final : public Store {
   std::unique_ptr<io::Disk> take_disk() { return std::move(disk_); }  // nothing is on its way
   const disk::Superblock& superblock() const { return superblock_; }
   const LogPosition& log_position() const { return recovered_; }
-  // False while a crash would leave it open whether the round that wrote this slot was torn: until
-  // a later round is durable. What happens to its content meanwhile cannot be told from that.
+  // False while a crash leaves open whether the round that wrote this slot was torn.
   bool is_proven(uint32_t slot) const;
   // Takes up the log behind what recovery found; `started` once the new session's first round is
   // durable (at once when read-only). `keeper` lives as long as the first round's device

@@ -26,7 +26,7 @@ struct Descriptor {
   uint32_t object = 0;
   uint32_t set = 0;
   uint16_t block_and_flags = 0;  // 13 bits of block within the object, then flags
-  uint16_t layer = 0;            // of a snapshot chain; 0 in format version 1
+  uint16_t zeros = 0;
 
   static constexpr uint16_t flag_used = 0x8000;
   static constexpr uint16_t flag_uncommitted = 0x4000;  // in memory only

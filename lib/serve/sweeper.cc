@@ -1,0 +1,107 @@
+#include "serve/sweeper.h"
+
+#include "base/planted.h"
+#include "base/probe.h"
+
+namespace sp::serve {
+
+void Sweeper::layers_changed() { again_ = true; }
+
+void Sweeper::tick() {
+  Stands& stands = primary_.context_.stands;
+  const map::Map& map = primary_.context_.map();
+  const io::Instant now = primary_.context_.now();
+  if (!stands.any_ghosts(map)) {
+    running_ = false;
+    again_ = true;
+    return;
+  }
+  if (std::exchange(again_, false)) {
+    swept_to_ = {};
+    running_ = false;
+    next_ = {};
+  }
+  if (!running_) {
+    if (now < next_ || primary_.decided_to_ == swept_to_) return;
+    running_ = true;
+    cursor_ = {};
+    sweeping_to_ = primary_.decided_to_;
+  }
+  const auto objects = primary_.disk_.store->changed_objects(primary_.set(), swept_to_, cursor_,
+                                                             limits::sweep_objects_max);
+  for (const ObjectId object : objects) {
+    if (primary_.undecided_.size() > primary_.context_.tuning.undecided_max / 2) return;
+    if (!step(object)) return;  // with the next tick
+    cursor_ = object;
+  }
+  if (objects.size() == limits::sweep_objects_max) return;
+  running_ = false;
+  swept_to_ = sweeping_to_;
+  next_ = now + limits::sweep_interval;
+}
+
+// What an object that has changed hides of the ghosts below it. False: not all is known yet.
+bool Sweeper::step(ObjectId object) {
+  const map::Map& map = primary_.context_.map();
+  object.volume = map::layer_of_holes(object.volume);
+  auto above = covered(object);
+  if (!above) return false;
+  while (true) {
+    const VolumeId parent = map::parent_of(map, object.volume);
+    if (parent == 0 || !map::is_ghost(map, parent)) return true;
+    const auto gone = hidden(parent, object, *above);
+    if (!gone) return false;
+    const ObjectId ghost{parent, object.index};
+    BlockSet present;
+    primary_.disk_.store->add_present(ghost, 0, limits::blocks_per_object, present);
+    discard(ghost, present & *gone);
+    auto own = covered(ghost);
+    if (!own) return false;
+    object = ghost;
+    above = *own | *gone;
+  }
+}
+
+// What the layer itself says of the blocks of this object: content or holes.
+std::optional<BlockSet> Sweeper::covered(ObjectId object) const {
+  auto blocks = primary_.layers_->shown_holes(object);
+  if (blocks) primary_.disk_.store->add_present(object, 0, limits::blocks_per_object, *blocks);
+  return blocks;
+}
+
+// What none of the ghost's children shows. Of one of them it is known what it covers.
+std::optional<BlockSet> Sweeper::hidden(VolumeId ghost, ObjectId known,
+                                        const BlockSet& by_known) const {
+  const map::Map& map = primary_.context_.map();
+  BlockSet blocks = by_known;
+  for (const VolumeId child : primary_.context_.stands.children(map, ghost)) {
+    if (child == known.volume || SP_PLANTED_BUG(serve_sweeps_shared_blocks)) continue;
+    if (blocks.none()) break;
+    const ObjectId object{child, known.index};
+    auto by_child = covered(object);
+    if (!by_child) return std::nullopt;
+    if (map::is_ghost(map, child)) {
+      BlockSet all;
+      all.set();
+      const auto below = hidden(child, {0, known.index}, all);
+      if (!below) return std::nullopt;
+      *by_child |= *below;
+    }
+    blocks &= *by_child;
+  }
+  return blocks;
+}
+
+void Sweeper::discard(ObjectId object, const BlockSet& blocks) {
+  for (uint32_t first = 0; first < blocks.size(); ++first) {
+    if (!blocks.test(first)) continue;
+    uint32_t end = first + 1;
+    while (end < blocks.size() && blocks.test(end)) ++end;
+    SP_PROBE(serve_ghost_swept);
+    primary_.send_ordered(primary_.new_write(true, object, static_cast<uint16_t>(first),
+                                             static_cast<uint16_t>(end - first)));
+    first = end;
+  }
+}
+
+}  // namespace sp::serve

@@ -1,0 +1,34 @@
+// Sweeper: gives back what a deleted snapshot holds and nobody can see any more, for the primary of
+// one set. A layer that only has children (a ghost, map/lineage.h) loses the blocks that each of
+// them has written over or discarded, by ordinary discards, so that all copies lose them.
+//
+// It goes through the objects that have changed since it last did, a few with each tick; through
+// all of them after the map has said something new of layers, and in a new epoch.
+#pragma once
+#include "serve/layers.h"
+#include "serve/primary.h"
+
+namespace sp::serve {
+
+class Sweeper {
+ public:
+  explicit Sweeper(Primary& primary) : primary_(primary) {}
+
+  void layers_changed();  // the whole set is looked at anew
+  void tick();            // while the primary may decide
+
+ private:
+  bool step(ObjectId object);
+  std::optional<BlockSet> covered(ObjectId object) const;
+  std::optional<BlockSet> hidden(VolumeId ghost, ObjectId known, const BlockSet& by_known) const;
+  void discard(ObjectId object, const BlockSet& blocks);
+
+  Primary& primary_;
+  bool running_ = false;
+  bool again_ = false;
+  Version swept_to_, sweeping_to_;
+  ObjectId cursor_;
+  io::Instant next_;
+};
+
+}  // namespace sp::serve
