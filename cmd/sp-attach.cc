@@ -11,7 +11,7 @@
 #include "cli/daemon.h"
 #include "cli/exit_code.h"
 #include "cli/identity.h"
-#include "cli/remote.h"
+#include "cli/snapshots.h"
 
 using namespace sp;
 
@@ -19,6 +19,7 @@ namespace {
 
 struct Values {
   std::vector<std::string> names;
+  std::set<std::string> snapshots;  // of them
   std::optional<uint64_t> client;
   bool here = false, read_only = false, force = false, detach = false, list = false;
   std::string socket;
@@ -36,24 +37,15 @@ Status check(const Values& v) {
   return fault == nullptr ? Status() : Error(Code::invalid, fault);
 }
 
-std::string reassignment(const Values& v, NodeId client, const char* what, bool force) {
-  api::Json json;
-  json.begin_array();
-  for (const auto& name : v.names) {
-    json.begin_object()
-        .put("volume", name)
-        .put_boolean("force", force)
-        .put_numbers(what, std::vector<NodeId>{client})
-        .end_object();
-  }
-  return json.end_array().take();
+std::string request(const Values& v, ClientId client, const char* what, bool force) {
+  return cli::reassignment(v.names, v.snapshots, client, what, force);
 }
 
 // Attaches or detaches, and waits until it is so on the client.
 int reassign(cli::Remote& remote, const Values& v, NodeId client) {
   const char* what = v.detach ? "detach" : v.read_only ? "ro" : "rw";
   api::Json json;
-  json.begin_object().key("reassign").raw(reassignment(v, client, what, v.force));
+  json.begin_object().key("reassign").raw(request(v, client, what, v.force));
   // The service gives up first, and says what is missing.
   json.put_number("attachTimeout",
                   static_cast<uint64_t>(std::max<int64_t>(remote.timeout.count() / 1000 - 1, 0)))
@@ -80,18 +72,24 @@ int serve_nbd(cli::Remote& remote, const Values& v, const cli::Config& config,
   if (!instance.ok()) return remote.failed(instance.error());
   const ClientId client = client_of(node.id, *instance);
   const auto attached =
-      remote.post("VolumesReassign", reassignment(v, client, v.read_only ? "ro" : "rw", v.force));
+      remote.post("VolumesReassign", request(v, client, v.read_only ? "ro" : "rw", v.force));
   if (!attached.ok()) return remote.failed(attached.error());
   const int code = cli::run_daemon("sp-attach", v.daemon, [&](cli::Daemon& daemon) {
     return serve(daemon, v, config, node, *instance);
   });
   // By force: nothing of this process is left that could confirm.
-  const auto detached = remote.post("VolumesReassign", reassignment(v, client, "detach", true));
+  const auto detached = remote.post("VolumesReassign", request(v, client, "detach", true));
   return code != cli::exit_done || detached.ok() ? code : remote.failed(detached.error());
 }
 
-int run(cli::Remote& remote, const Values& v) {
+int run(cli::Remote& remote, Values& v) {
   if (v.list) return remote.list("SpAttachmentsList", cli::columns::attachments);
+  // Nobody writes to a snapshot: of what is attached for writing the answer tells.
+  if (v.read_only || v.detach) {
+    auto snapshots = cli::snapshots_among(remote, v.names);
+    if (!snapshots.ok()) return remote.failed(snapshots.error());
+    v.snapshots = std::move(snapshots).value();
+  }
   if (v.client) return reassign(remote, v, static_cast<NodeId>(*v.client));
   const auto config = remote.config();
   const auto node = config.ok() ? remote.own(*config) : config.error();
@@ -105,7 +103,7 @@ int main(int argc, char** argv) {
   Values v;
   cli::Options options("sp-attach", "Attach volumes to clients, and detach them.");
   cli::Remote remote(options);
-  options.optional_arguments("NAME", v.names, "Volumes: names, or ~ID.");
+  options.optional_arguments("NAME", v.names, "Volumes, or snapshots: names, or ~ID.");
   options.flag("--here", v.here, "To this node (the default).")
       .number("--client", 1, limits::nodes_max, v.client, "To this client, a node's number.");
   options.flag("--read-only", v.read_only, "For reading only.");

@@ -5,16 +5,16 @@
 // Exit codes: sp(7). A change is reported as done when every server has it in force.
 #include <fmt/format.h>
 
-#include "cli/remote.h"
+#include "cli/volume_options.h"
 
 using namespace sp;
 
 namespace {
 
 struct Values {
-  std::string name, name_new, template_name, size_text;
-  std::optional<uint64_t> size, iops, bandwidth;
-  std::vector<std::string> tags;
+  std::string name, name_new, template_name, snapshot, size_text;
+  std::optional<uint64_t> size;
+  cli::VolumeOptions options;
   bool shrink_ok = false;
   cli::Confirmation confirmation;
 
@@ -23,34 +23,20 @@ struct Values {
   }
 };
 
-void add_policy(cli::Options& verb, Values& v) {
-  verb.number("--iops", 0, UINT32_MAX, v.iops, "Limit of operations a second; 0: none.");
-  verb.size("--bandwidth", v.bandwidth, "Limit of bytes a second; 0: none.");
-  verb.list("--tag", "NAME=VALUE", v.tags, "Tag; may be repeated. An empty value removes it.");
-  verb.check([&v] {
-    api::Json json;
-    return cli::put_tags(json, v.tags);
-  });
-}
-
-void put_policy(api::Json& json, const Values& v) {
-  cli::put_limit(json, "iops", v.iops);
-  cli::put_limit(json, "bw", v.bandwidth);
-  if (!v.tags.empty()) (void)cli::put_tags(json.key("tags"), v.tags);  // checked above
-}
-
 int create(cli::Remote& remote, const Values& v) {
   api::Json json;
-  json.begin_object().put("name", v.name).put("template", v.template_name);
+  json.begin_object().put("name", v.name);
+  if (!v.template_name.empty()) json.put("template", v.template_name);
+  if (!v.snapshot.empty()) json.put("parent", v.snapshot);
   if (v.size) json.put_number("size", *v.size);
-  put_policy(json, v);
+  v.options.put(json);
   return remote.change("VolumeCreate", json.end_object().take(),
                        fmt::format("volume {} created", v.name));
 }
 
 int update(cli::Remote& remote, const Values& v) {
   api::Json json;
-  put_policy(json.begin_object(), v);
+  v.options.put(json.begin_object());
   return remote.change(v.call("VolumeUpdate"), json.end_object().take(),
                        fmt::format("volume {} updated", v.name));
 }
@@ -90,10 +76,14 @@ int main(int argc, char** argv) {
   });
 
   auto& creating = verb("create", "Create a volume.");
-  creating.text("--template", "NAME", v.template_name, "Template: how its data is kept.")
-      .required();
-  creating.size("--size", v.size, "Size, like 10G (default: the template's).");
-  add_policy(creating, v);
+  creating.text("--template", "NAME", v.template_name, "Template: how its data is kept.");
+  creating.text("--snapshot", "NAME", v.snapshot, "Make it of this snapshot, and as that is kept.");
+  creating.size("--size", v.size, "Size, like 10G (default: the template's or snapshot's).");
+  v.options.add(creating);
+  creating.check([&]() -> Status {
+    if (!v.template_name.empty() || !v.snapshot.empty()) return {};
+    return Error(Code::invalid, "give --template, or --snapshot to make it of one");
+  });
   creating.run([&] { return create(remote, v); });
   auto& resizing = verb("resize", "Change a volume's size.");
   resizing.argument("SIZE", v.size_text, "New size, or +SIZE to grow by.").check([&] {
@@ -108,7 +98,7 @@ int main(int argc, char** argv) {
                               fmt::format("volume {} is now {}", v.name, v.name_new));
   });
   auto& updating = verb("update", "Change limits and tags.");
-  add_policy(updating, v);
+  v.options.add(updating);
   updating.run([&] { return update(remote, v); });
   auto& deleting = verb("delete", "Delete a volume and all of its data.");
   v.confirmation.add(deleting, v.name);

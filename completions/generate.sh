@@ -16,6 +16,9 @@ END
   esac
 }
 
+# Names of snapshots have '@' in them, and are one word.
+COMP_WORDBREAKS=${COMP_WORDBREAKS//@/}
+
 _sp_verbs() { # command: its verbs
   case "$1" in
 END
@@ -25,9 +28,14 @@ END
 }
 
 # Names of what there is, when a management service answers quickly; else nothing.
-_sp_names() { # command
+_sp_names() { # command, verb
+  case "$1 $2" in
+    "sp-snap create" | "sp-snap list") set -- sp-volume ;;
+    "sp-snap rollback" | "sp-attach "*) _sp_names sp-snap ''; set -- sp-volume ;;
+  esac
   case "$1" in
-    sp-volume | sp-attach | sp-bench) sp-volume list --format=tsv --no-header --timeout 500ms ;;
+    sp-volume | sp-bench) sp-volume list --format=tsv --no-header --timeout 500ms ;;
+    sp-snap) sp-snap list --format=tsv --no-header --timeout 500ms ;;
     sp-template | sp-placement | sp-disk | sp-node | sp-kv) "$1" list --format=tsv --no-header --timeout 500ms ;;
   esac 2>/dev/null | cut -f1
 }
@@ -56,7 +64,7 @@ _sp_complete() {
   elif [[ $command == sp-disk-* || $command == sp-compare ]]; then
     mapfile -t COMPREPLY < <(compgen -f -- "$word")
   else
-    mapfile -t COMPREPLY < <(compgen -W "$(_sp_names "$command")" -- "$word")
+    mapfile -t COMPREPLY < <(compgen -W "$(_sp_names "$command" "$verb")" -- "$word")
   fi
 }
 

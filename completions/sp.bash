@@ -37,6 +37,15 @@ _sp_options() { # command, verb: its options, one a line
     "sp-placement delete") printf '%s\n' --dry-run --help --yes ;;
     "sp-serve ") printf '%s\n' '--config=PATH' --help '--instance=N' '--node=N' --show-config '--spin=DURATION' --verbose --version ;;
     "sp-sim ") printf '%s\n' '--first-seed=N' --help '--jobs=N' --list-knobs --list-planted '--nodes=N' '--plant=NAME' --probes --require-probes '--seeds=N' '--set=NAME=VALUE' --shrink '--time=DURATION' --until-failure --verbose --version '--watch=VOLUME:BLOCK' '--without-faults=NUMBERS' ;;
+    "sp-snap ") printf '%s\n' '--config=PATH' --exact '--format=table|tsv|json' --help --json --no-header '--node=N' --show-config '--timeout=DURATION' --version ;;
+    "sp-snap create") printf '%s\n' '--delete-after=DURATION' --help '--tag=NAME=VALUE' ;;
+    "sp-snap list") printf '%s\n' --help ;;
+    "sp-snap show") printf '%s\n' --help ;;
+    "sp-snap delete") printf '%s\n' --dry-run --help --yes ;;
+    "sp-snap rename") printf '%s\n' --help ;;
+    "sp-snap tag") printf '%s\n' --help ;;
+    "sp-snap rollback") printf '%s\n' --dry-run --help --yes ;;
+    "sp-snap clone") printf '%s\n' '--bandwidth=SIZE' --help '--iops=N' '--size=SIZE' '--tag=NAME=VALUE' ;;
     "sp-status ") printf '%s\n' '--config=PATH' --exact '--format=table|tsv|json' --help --json --no-header '--node=N' --quiet --show-config '--timeout=DURATION' --version '--wait=healthy' ;;
     "sp-template ") printf '%s\n' '--config=PATH' --exact '--format=table|tsv|json' --help --json --no-header '--node=N' --show-config '--timeout=DURATION' --version ;;
     "sp-template list") printf '%s\n' --help ;;
@@ -50,7 +59,7 @@ _sp_options() { # command, verb: its options, one a line
     "sp-volume show") printf '%s\n' --help ;;
     "sp-volume status") printf '%s\n' --help ;;
     "sp-volume info") printf '%s\n' --help ;;
-    "sp-volume create") printf '%s\n' '--bandwidth=SIZE' --help '--iops=N' '--size=SIZE' '--tag=NAME=VALUE' '--template=NAME' ;;
+    "sp-volume create") printf '%s\n' '--bandwidth=SIZE' --help '--iops=N' '--size=SIZE' '--snapshot=NAME' '--tag=NAME=VALUE' '--template=NAME' ;;
     "sp-volume resize") printf '%s\n' --help --shrink-ok ;;
     "sp-volume rename") printf '%s\n' --help ;;
     "sp-volume update") printf '%s\n' '--bandwidth=SIZE' --help '--iops=N' '--tag=NAME=VALUE' ;;
@@ -58,21 +67,30 @@ _sp_options() { # command, verb: its options, one a line
   esac
 }
 
+# Names of snapshots have '@' in them, and are one word.
+COMP_WORDBREAKS=${COMP_WORDBREAKS//@/}
+
 _sp_verbs() { # command: its verbs
   case "$1" in
     sp-disk) echo list show describe forget ;;
     sp-kv) echo list get set unset create delete ;;
     sp-node) echo list add remove voting raise-level ;;
     sp-placement) echo list show add remove rename delete ;;
+    sp-snap) echo create list show delete rename tag rollback clone ;;
     sp-template) echo list status show create update delete ;;
     sp-volume) echo list show status info create resize rename update delete ;;
   esac
 }
 
 # Names of what there is, when a management service answers quickly; else nothing.
-_sp_names() { # command
+_sp_names() { # command, verb
+  case "$1 $2" in
+    "sp-snap create" | "sp-snap list") set -- sp-volume ;;
+    "sp-snap rollback" | "sp-attach "*) _sp_names sp-snap ''; set -- sp-volume ;;
+  esac
   case "$1" in
-    sp-volume | sp-attach | sp-bench) sp-volume list --format=tsv --no-header --timeout 500ms ;;
+    sp-volume | sp-bench) sp-volume list --format=tsv --no-header --timeout 500ms ;;
+    sp-snap) sp-snap list --format=tsv --no-header --timeout 500ms ;;
     sp-template | sp-placement | sp-disk | sp-node | sp-kv) "$1" list --format=tsv --no-header --timeout 500ms ;;
   esac 2>/dev/null | cut -f1
 }
@@ -101,8 +119,8 @@ _sp_complete() {
   elif [[ $command == sp-disk-* || $command == sp-compare ]]; then
     mapfile -t COMPREPLY < <(compgen -f -- "$word")
   else
-    mapfile -t COMPREPLY < <(compgen -W "$(_sp_names "$command")" -- "$word")
+    mapfile -t COMPREPLY < <(compgen -W "$(_sp_names "$command" "$verb")" -- "$word")
   fi
 }
 
-complete -F _sp_complete sp-attach sp-beacon sp-bench sp-block sp-compare sp-disk sp-disk-check sp-disk-init sp-kv sp-mgmt sp-node sp-placement sp-serve sp-sim sp-status sp-template sp-volume
+complete -F _sp_complete sp-attach sp-beacon sp-bench sp-block sp-compare sp-disk sp-disk-check sp-disk-init sp-kv sp-mgmt sp-node sp-placement sp-serve sp-sim sp-snap sp-status sp-template sp-volume

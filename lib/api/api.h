@@ -4,12 +4,13 @@
 // Only the active management service answers (map.cluster.active_mgmt, while its lease lasts);
 // another one answers `notActive` with the address of the active one. One that is not active any
 // more when the answer is there does not give it (`tryAgain`): its successor need not know of the
-// change yet. A change is answered with
-// success when it is agreed and, where it concerns the data path (attachments, sizes, deletion), in
-// force on every live server. Changes that read before they write (templates, sizes) are taken one
-// after the other. Requests beyond limits::api_requests_in_flight_max, and waits beyond
-// limits::api_waits_max, are answered `tooManyRequests`. Thread rule: one reactor. `done` never
-// runs inside handle(). Destroying the Api drops what is pending, without an answer.
+// change yet. A change is answered with success when it is agreed and, where it concerns the data
+// path (attachments, sizes, deletion), in force on every live server; a snapshot when its cut was
+// closed as taken (take_snapshots.h). Changes that read before they write (templates, sizes) are
+// taken one after the other. Requests beyond limits::api_requests_in_flight_max, and waits beyond
+// limits::api_waits_max, are answered `tooManyRequests`. Snapshots whose time has come are deleted
+// without a request (expiry.h). Thread rule: one reactor. `done` never runs inside handle().
+// Destroying the Api drops what is pending, without an answer.
 #pragma once
 #include <memory>
 #include <string>

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "api/expiry.h"
+
 namespace sp::api {
 
 namespace {
@@ -40,7 +42,16 @@ constexpr Call table[] = {
     {"GET", "VolumeGetInfo/{volume}", volume_get_info},
     {"GET", "VolumesGetStatus", volumes_get_status},
     {"GET", "VolumesGetStatusQuick", volumes_get_status_quick},
+    {"GET", "VolumeListSnapshots/{volume}", volume_list_snapshots},
     {"GET", "SnapshotsList", snapshots_list},
+    {"GET", "Snapshot/{snapshot}", snapshot_list_one},
+    {"GET", "SnapshotDescribe/{snapshot}", snapshot_describe},
+    {"GET", "SnapshotGetInfo/{snapshot}", snapshot_get_info},
+    {"POST", "VolumeSnapshot/{volume}", volume_snapshot},
+    {"POST", "VolumesGroupSnapshot", volumes_group_snapshot},
+    {"POST", "SnapshotUpdate/{snapshot}", snapshot_update},
+    {"POST", "SnapshotDelete/{snapshot}", snapshot_delete},
+    {"POST", "VolumeRevert/{volume}", volume_revert},
     {"POST", "VolumeCreate", volume_create},
     {"POST", "VolumeUpdate/{volume}", volume_update},
     {"POST", "VolumeDelete/{volume}", volume_delete},
@@ -93,7 +104,7 @@ bool same_secret(std::string_view a, std::string_view b) {
 class ApiOverMember : public Api {
  public:
   ApiOverMember(io::Host& host, member::Member& member, ApiOptions options)
-      : core_(std::make_shared<Core>(host, member, std::move(options))) {}
+      : core_(std::make_shared<Core>(host, member, std::move(options))), expiry_(core_) {}
   ~ApiOverMember() override {
     core_->closed = true;
     core_->waits.clear();
@@ -107,15 +118,19 @@ class ApiOverMember : public Api {
         CallRunner::run(core, std::move(waiting->first), std::move(waiting->second));
     });
   }
-  void map_changed() override { core_->look_at_waits(); }
+  void map_changed() override {
+    core_->look_at_waits();
+    expiry_.map_changed();
+  }
   std::string open_work() const override {
     if (core_->in_flight == 0 && core_->waits.empty() && core_->changes.empty()) return "";
-    return fmt::format("{} requests, of which {} wait for attachments, and {} changes in turn",
+    return fmt::format("{} requests, of which {} wait for the map, and {} changes in turn",
                        core_->in_flight, core_->waits.size(), core_->changes.size());
   }
 
  private:
   std::shared_ptr<Core> core_;
+  Expiry expiry_;
 };
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -35,7 +36,10 @@ struct Core {
   uint32_t in_flight = 0;
   std::deque<Wait> waits;
   std::deque<std::function<void()>> changes;  // [0] runs; see Context::in_turn
+  std::set<VolumeId> expiring;                // snapshots whose deletion Expiry has proposed
 
+  bool active() const;    // this service is the active one, under a lease
+  bool in_place() const;  // it is the active one as far as its map goes
   void look_at_waits();
 };
 
@@ -51,8 +55,9 @@ class Context : public std::enable_shared_from_this<Context> {
   const ServiceId& self() const { return core_->options.self; }
   const Value& json() const { return json_; }
   const std::string& argument(size_t i) const { return arguments_.at(i); }
-  bool active() const;    // this service is the active one, under a lease
-  bool in_place() const;  // it is the active one as far as its map goes
+  bool active() const { return core_->active(); }
+  bool in_place() const { return core_->in_place(); }
+  bool expires(VolumeId snapshot) const { return core_->expiring.count(snapshot) != 0; }
 
   void reply(std::string data);  // success; `data` is JSON
   void reply_ok();               // {"ok":true,"generation":N}
@@ -69,6 +74,7 @@ class Context : public std::enable_shared_from_this<Context> {
   // command, confirm, reply_ok.
   void command_and_confirm(const map::Command& command);
   void confirm(uint64_t index, std::function<void()> then);
+  bool waits_full() const { return core_->waits.size() >= limits::api_waits_max; }
   // Runs `then(true)` once `over()` holds for the map, `then(false)` after `timeout`.
   void wait(std::function<bool()> over, io::Duration timeout, std::function<void(bool)> then);
 
@@ -139,10 +145,20 @@ void volume_get_info(const ContextPtr& context);
 void volumes_get_status(const ContextPtr& context);
 void volumes_get_status_quick(const ContextPtr& context);
 void snapshots_list(const ContextPtr& context);
+void snapshot_list_one(const ContextPtr& context);
+void snapshot_describe(const ContextPtr& context);
+void snapshot_get_info(const ContextPtr& context);
+void volume_list_snapshots(const ContextPtr& context);
 // calls_volume_changes.cc
 void volume_create(const ContextPtr& context);
 void volume_update(const ContextPtr& context);
 void volume_delete(const ContextPtr& context);
+// calls_snapshots.cc
+void volume_snapshot(const ContextPtr& context);
+void volumes_group_snapshot(const ContextPtr& context);
+void snapshot_update(const ContextPtr& context);
+void snapshot_delete(const ContextPtr& context);
+void volume_revert(const ContextPtr& context);
 // calls_attachments.cc
 void attachments_list(const ContextPtr& context);
 void attachments_detailed(const ContextPtr& context);

@@ -17,7 +17,7 @@ void put_attachment(Json& json, const map::Map& map, const map::Attachment& row)
   json.put_number("client", row.client)
       .put_number("pos", row.position)
       .put("rights", row.rights == map::Rights::read_write ? "rw" : "ro");
-  json.put_boolean("snapshot", false)
+  json.put_boolean("snapshot", map::is_snapshot(map, row.volume))
       .put("volume", volume == map.volumes.end() ? "~" + global_id(map.cluster.id, row.volume)
                                                  : shown_name(map, volume->second));
   json.put("globalId", global_id(map.cluster.id, row.volume))
@@ -48,16 +48,16 @@ std::vector<ClientId> clients(Fields& fields, const map::Map& map, std::string_v
   return ids;
 }
 
-// One element of the list. Errors name the volume.
+// One element of the list: "volume", or "snapshot", which nobody writes to. Errors name it.
 Status read_item(const Value& item, const map::Map& map, Plan& plan) {
   Fields fields(item);
   map::Reassignment reassignment;
-  const auto snapshot = fields.text("snapshot");
-  if (snapshot)
-    return Error(Code::not_found,
-                 fmt::format("snapshot '{}' does not exist", snapshot->substr(0, 200)));
-  fields.require("volume");
-  const auto name = fields.text("volume");
+  const bool snapshot = fields.has("snapshot");
+  if (!snapshot) fields.require("volume");
+  if (snapshot && fields.has("volume")) fields.fault("volume and snapshot exclude each other");
+  if (snapshot && fields.has("rw"))
+    fields.fault("rw: a snapshot is attached for reading only; make a volume of it to write");
+  const auto name = fields.text(snapshot ? "snapshot" : "volume");
   const Value* detach = fields.find("detach");
   reassignment.detach_all =
       detach != nullptr && detach->text() != nullptr && *detach->text() == "all";
@@ -73,11 +73,15 @@ Status read_item(const Value& item, const map::Map& map, Plan& plan) {
       fields.fault(fmt::format("client {} is in both rw and ro", client));
   }
   if (const Status status = fields.finish(); !status.ok()) return status;
-  auto volume = find_volume(map, *name);
+  auto volume = snapshot ? find_snapshot(map, *name) : find_volume(map, *name);
   if (!volume.ok()) return std::move(volume).error();
   reassignment.volume = (*volume)->id;
   plan.command.volumes.push_back(std::move(reassignment));
   return {};
+}
+
+std::string named_in(const Value& item) {
+  return item[item["snapshot"].is_null() ? "volume" : "snapshot"].text_or_empty();
 }
 
 Result<map::Reassign> read_plan(const Value& list, const map::Map& map) {
@@ -91,8 +95,7 @@ Result<map::Reassign> read_plan(const Value& list, const map::Map& map) {
   for (size_t i = 0; i < list.array()->size(); ++i) {
     if (const Status status = read_item((*list.array())[i], map, plan); !status.ok())
       return Error(status.error())
-          .with(fmt::format("element {} ({})", i,
-                            (*list.array())[i]["volume"].text_or_empty().substr(0, 200)));
+          .with(fmt::format("element {} ({})", i, named_in((*list.array())[i]).substr(0, 200)));
   }
   if (plan.forced && plan.gentle)
     return Error(Code::invalid,

@@ -164,6 +164,22 @@ void put_sets(Json& json, const map::Map& map, Findings& findings) {
                               all, recovering > 0 ? ", recovery runs" : ""));
 }
 
+void put_volumes(Json& json, const map::Map& map) {
+  uint64_t snapshots = 0, size = 0;
+  for (const auto& [id, volume] : map.volumes) {
+    const bool snapshot = map::is_snapshot(map, id);
+    snapshots += snapshot;
+    if (!snapshot) size += volume.size_bytes;
+  }
+  json.key("volumes")
+      .begin_object()
+      .put_number("all", map.volumes.size() - snapshots)
+      .put_number("attached", map.attachments.size())
+      .put_number("size", size)
+      .put_number("snapshots", snapshots)
+      .end_object();
+}
+
 void put_tasks(Json& json, const std::vector<member::ServiceReport>& reports) {
   json.key("tasks").begin_array();
   for (const auto& service : reports) {
@@ -257,14 +273,7 @@ void report_status(const ContextPtr& context,
   put_services(json, map, findings);
   put_disks(json, map, known, findings);
   put_sets(json, map, findings);
-  uint64_t size = 0;
-  for (const auto& [id, volume] : map.volumes) size += volume.size_bytes;
-  json.key("volumes")
-      .begin_object()
-      .put_number("all", map.volumes.size())
-      .put_number("attached", map.attachments.size())
-      .put_number("size", size)
-      .end_object();
+  put_volumes(json, map);
   put_tasks(json, known);
   put_waiting(json, map, known, findings);
   put_findings(json, findings);

@@ -87,11 +87,11 @@ void put_status(Json& json, const map::Map& map, const map::Template& row,
       {"PlaceAll", row.place_all},
       {"PlaceHead", policy_group(row.place_head, row)},
       {"PlaceTail", policy_group(row.place_tail, row)}};
-  uint64_t volumes = 0, size = 0;
+  uint64_t volumes = 0, snapshots = 0, size = 0;
   for (const auto& [id, volume] : map.volumes) {
     if (volume.template_name != row.name) continue;
-    ++volumes;
-    size += volume.size_bytes;
+    ++(map::is_snapshot(map, id) ? snapshots : volumes);
+    if (!map::is_snapshot(map, id)) size += volume.size_bytes;
   }
   Space least{UINT64_MAX, UINT64_MAX};
   json.begin_object().put("name", row.name);
@@ -120,7 +120,7 @@ void put_status(Json& json, const map::Map& map, const map::Template& row,
   json.put_number("onDiskSize", 0)
       .put_number("storedSize", 0)
       .put_number("removingSnapshotsCount", 0)
-      .put_number("snapshotsCount", 0);
+      .put_number("snapshotsCount", snapshots);
   json.put_number("replication", row.copies)
       .put_number("size", row.size_bytes)
       .put_number("totalSize", size);

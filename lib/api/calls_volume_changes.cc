@@ -1,122 +1,154 @@
 // Calls that create, change and delete volumes.
 #include <fmt/format.h>
 
-#include <algorithm>
+#include <tuple>
 
 #include "api/calls.h"
 #include "api/fields.h"
-#include "api/views.h"
+#include "api/policy.h"
+#include "api/snapshot_names.h"
+#include "api/take_snapshots.h"
 #include "base/units.h"
 
 namespace sp::api {
 
 namespace {
 
-// What a request says of a volume's policy. The policy of a volume is that of its template, so it
-// can only agree.
-struct Policy {
-  std::optional<std::string> template_name, place_all, place_tail, place_head;
-  std::optional<uint64_t> copies;
+constexpr int64_t base_snapshot_kept_ms = 600'000;  // the one that VolumeCreate with baseOn takes
 
-  explicit Policy(Fields& fields) {
-    template_name = fields.name("template", NameKind::template_);
-    place_all = fields.name("placeAll", NameKind::placement_group);
-    place_tail = fields.name("placeTail", NameKind::placement_group);
-    place_head = fields.name("placeHead", NameKind::placement_group);
-    copies = fields.number("replication", 1, limits::copies_max);
-    if (fields.boolean("reuseServer").value_or(false))
-      fields.fault("reuseServer: copies are never put on one server on purpose; leave it out");
-  }
-  bool agrees(const map::Template& row) const {
-    return (!place_all || *place_all == row.place_all) &&
-           (!place_tail || *place_tail == policy_group(row.place_tail, row)) &&
-           (!place_head || *place_head == policy_group(row.place_head, row)) &&
-           (!copies || *copies == row.copies);
-  }
-  bool empty() const {
-    return !template_name && !place_all && !place_tail && !place_head && !copies;
+// What VolumeCreate asks for, whatever the volume is made of.
+struct Wish {
+  std::string name, parent, base_on;
+  Policy policy;
+  std::optional<uint64_t> size, iops, bandwidth;
+  std::map<std::string, std::string> tags;
+
+  explicit Wish(Fields& fields) : policy(fields) {
+    name = fields.name("name", NameKind::volume).value_or("");
+    parent = fields.text("parent").value_or("");
+    base_on = fields.text("baseOn").value_or("");
+    size = fields.size("size");
+    iops = fields.limit("iops");
+    bandwidth = fields.limit("bw");
+    tags = fields.tags("tags");
+    if (!parent.empty() && !base_on.empty()) fields.fault("parent and baseOn exclude each other");
   }
 };
 
-// The template to use: the one named, else the first by name that agrees with what is asked for.
-const map::Template* choose_template(Fields& fields, const map::Map& map, const Policy& policy) {
-  if (policy.template_name) {
-    const auto at = map.templates.find(*policy.template_name);
-    if (at == map.templates.end())
-      fields.fault(fmt::format("template '{}' does not exist", *policy.template_name));
-    else if (!policy.agrees(at->second))
-      fields.fault(fmt::format(
-          "placement and replication differ from those of template '{}': leave them out",
-          at->first));
-    else
-      return &at->second;
-    return nullptr;
-  }
-  if (policy.empty()) {
-    fields.fault("template is missing");
-    return nullptr;
-  }
-  for (const auto& [name, row] : map.templates) {
-    if (policy.agrees(row)) return &row;
-  }
-  fields.fault(
-      "no template has this placement and replication: create one, or name one in 'template'");
-  return nullptr;
-}
+VolumeId source_of(const map::CreateVolume&) { return 0; }
+VolumeId source_of(const map::CloneVolume& clone) { return clone.snapshot; }
 
 // The volume that `create` has made: the newest of its kind.
-const map::Volume* created(const map::Map& map, const map::CreateVolume& create) {
+template <class Create>
+const map::Volume* created(const map::Map& map, const Create& create) {
   for (auto at = map.volumes.rbegin(); at != map.volumes.rend(); ++at) {
     const map::Volume& volume = at->second;
-    if (create.name.empty() ? volume.name.empty() && volume.created_ms == create.created_ms &&
-                                  volume.template_name == create.template_name
-                            : volume.name == create.name)
+    const auto lineage = map.lineages.find(volume.id);
+    const VolumeId source = lineage == map.lineages.end() ? 0 : lineage->second.source;
+    if (volume.name == create.name && source == source_of(create) &&
+        !map::is_snapshot(map, volume.id) &&
+        (!create.name.empty() || volume.created_ms == create.created_ms))
       return &volume;
   }
   return nullptr;
 }
 
-void reply_created(const ContextPtr& context, const map::CreateVolume& create) {
-  const map::Volume* volume = created(context->map(), create);
-  if (volume == nullptr)
-    return context->fail(names::try_again, "the volume was created and is gone again");
-  Json json;
-  json.begin_object().put_boolean("ok", true).put_number("generation", context->map().index);
-  json.put("globalId", global_id(context->map().cluster.id, volume->id))
-      .put("name", shown_name(context->map(), *volume))
-      .end_object();
-  context->reply(json.take());
+// Proposes `create`, a CreateVolume or CloneVolume, and tells what became of it. `snapshot`: the
+// name of the one that was taken for it, or empty.
+template <class Create>
+void make_volume(Context& context, Create create, const std::string& snapshot) {
+  create.created_ms = context.host().clock.wall_ms();
+  const auto self = context.shared_from_this();
+  context.command(create, [self, create, snapshot](uint64_t) {
+    const map::Map& map = self->map();
+    const map::Volume* volume = created(map, create);
+    if (volume == nullptr)
+      return self->fail(names::try_again, "the volume was created and is gone again");
+    Json json;
+    json.begin_object().put_boolean("ok", true).put_number("generation", map.index);
+    json.put("globalId", global_id(map.cluster.id, volume->id))
+        .put("name", shown_name(map, *volume));
+    if (!snapshot.empty()) json.put("autoName", snapshot);
+    self->reply(json.end_object().take());
+  });
+}
+
+void create_empty(Context& context, Fields& fields, const Wish& wish) {
+  map::CreateVolume create{.name = wish.name, .tags = wish.tags};
+  if (const auto* row = choose_template(fields, context.map(), wish.policy)) {
+    create.template_name = row->name;
+    create.size_bytes = wish.size.value_or(row->size_bytes);
+    create.limits = {wish.iops.value_or(row->limits.iops),
+                     wish.bandwidth.value_or(row->limits.bytes_per_second)};
+    if (create.size_bytes == 0 && !fields.has("size"))
+      fields.fault(fmt::format("size is missing, and template '{}' has none", row->name));
+  }
+  if (const Status status = fields.finish(); !status.ok()) return context.fail(status.error());
+  make_volume(context, create, "");
+}
+
+// A volume with the content of `source`, a snapshot, or a volume of which one will be taken.
+map::CloneVolume clone_of(Fields& fields, const map::Map& map, const Wish& wish,
+                          const map::Volume& source) {
+  check_policy_of(fields, map, wish.policy, source);
+  if (wish.size && *wish.size < source.size_bytes)
+    fields.fault(fmt::format("size: at least that of '{}', which is {}", shown_name(map, source),
+                             source.size_bytes));
+  // 0 in the command stands for those of the snapshot.
+  for (const auto& [key, wanted, is] :
+       {std::tuple{"iops", wish.iops, source.limits.iops},
+        std::tuple{"bw", wish.bandwidth, source.limits.bytes_per_second}}) {
+    if (wanted == 0 && is != 0)
+      fields.fault(
+          fmt::format("{}: the volume begins with the limit of '{}', {}; give another, or "
+                      "lift it afterwards (VolumeUpdate)",
+                      key, shown_name(map, source), is));
+  }
+  return {.snapshot = source.id,
+          .name = wish.name,
+          .size_bytes = wish.size.value_or(0),
+          .limits = {wish.iops.value_or(0), wish.bandwidth.value_or(0)},
+          .tags = wish.tags};
+}
+
+void create_of_snapshot(Context& context, Fields& fields, const Wish& wish) {
+  const auto found = find_snapshot(context.map(), wish.parent);
+  if (!found.ok()) return context.fail(found.error());
+  const map::CloneVolume clone = clone_of(fields, context.map(), wish, **found);
+  if (const Status status = fields.finish(); !status.ok()) return context.fail(status.error());
+  make_volume(context, clone, "");
+}
+
+// Of a volume as it is now. The snapshot between the two has done its work once the new volume is
+// there; that it goes by itself also holds when this service does not live to see it.
+void create_of_volume(Context& context, Fields& fields, const Wish& wish) {
+  const map::Map& map = context.map();
+  const auto found = find_volume(map, wish.base_on);
+  if (!found.ok()) return context.fail(found.error());
+  map::CloneVolume clone = clone_of(fields, map, wish, **found);
+  if (const Status status = fields.finish(); !status.ok()) return context.fail(status.error());
+  if (!wish.name.empty() && map.find_volume(wish.name) != nullptr)
+    return context.fail(names::exists, fmt::format("volume '{}' exists already", wish.name));
+  map::OpenCut open;
+  open.created_ms = context.host().clock.wall_ms();
+  const std::string name = made_name(map, **found, open.created_ms, {});
+  const int64_t delete_at_s = (open.created_ms + base_snapshot_kept_ms) / 1000;
+  open.items.push_back({(*found)->id, name, {}, delete_at_s});
+  take_snapshots(context, open, [clone, name](Context& taken, const auto& snapshots) mutable {
+    clone.snapshot = snapshots.front();
+    make_volume(taken, clone, name);
+  });
 }
 
 }  // namespace
 
 void volume_create(const ContextPtr& context) {
   context->in_turn([context] {
-    const map::Map& map = context->map();
-    map::CreateVolume create;
     Fields fields(context->json());
-    create.name = fields.name("name", NameKind::volume).value_or("");
-    const Policy policy(fields);
-    for (const char* key : {"parent", "baseOn"}) {
-      if (!fields.text(key).value_or("").empty())
-        fields.fault(
-            fmt::format("{}: volumes cannot be made of snapshots or other volumes yet", key));
-    }
-    const map::Template* row = choose_template(fields, map, policy);
-    const auto size = fields.size("size");
-    const auto iops = fields.limit("iops"), bandwidth = fields.limit("bw");
-    create.tags = fields.tags("tags");
-    if (row != nullptr) {
-      create.template_name = row->name;
-      create.size_bytes = size.value_or(row->size_bytes);
-      create.limits = {iops.value_or(row->limits.iops),
-                       bandwidth.value_or(row->limits.bytes_per_second)};
-      if (create.size_bytes == 0 && !fields.has("size"))
-        fields.fault(fmt::format("size is missing, and template '{}' has none", row->name));
-    }
-    if (const Status status = fields.finish(); !status.ok()) return context->fail(status.error());
-    create.created_ms = context->host().clock.wall_ms();
-    context->command(create, [context, create](uint64_t) { reply_created(context, create); });
+    const Wish wish(fields);
+    if (!wish.base_on.empty()) return create_of_volume(*context, fields, wish);
+    if (!wish.parent.empty()) return create_of_snapshot(*context, fields, wish);
+    create_empty(*context, fields, wish);
   });
 }
 
@@ -129,16 +161,7 @@ void volume_update(const ContextPtr& context) {
     update.volume = volume.id;
     Fields fields(context->json());
     update.rename = fields.name("rename", NameKind::volume);
-    const Policy policy(fields);
-    if (policy.template_name && *policy.template_name != volume.template_name)
-      fields.fault(fmt::format(
-          "template: moving a volume from template '{}' to another is not available yet",
-          volume.template_name));
-    else if (const auto row = context->map().templates.find(volume.template_name);
-             row != context->map().templates.end() && !policy.agrees(row->second))
-      fields.fault(
-          fmt::format("placement and replication are those of template '{}': change the template",
-                      volume.template_name));
+    check_policy_of(fields, context->map(), Policy(fields), volume);
     update.size_bytes = fields.size("size");
     update.shrink_ok = fields.boolean("shrinkOk").value_or(false);
     if (const auto add = fields.size("sizeAdd")) {

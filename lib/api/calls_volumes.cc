@@ -1,7 +1,8 @@
-// Calls that read about volumes.
+// Calls that read about volumes and snapshots.
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <functional>
 
 #include "api/calls.h"
 #include "api/fields.h"
@@ -13,11 +14,39 @@ namespace {
 
 constexpr uint64_t objects_described_max = 1u << 18;  // one TiB; a description has a line for each
 
-const map::Volume* volume_argument(Context& context) {
-  auto found = find_volume(context.map(), context.argument(0));
+// What the path names: find_volume or find_snapshot.
+using Find = Result<const map::Volume*>(const map::Map&, std::string_view);
+
+const map::Volume* argument(Context& context, Find& find) {
+  auto found = find(context.map(), context.argument(0));
   if (found.ok()) return *found;
   context.fail(found.error());
   return nullptr;
+}
+
+void reply_list(const ContextPtr& context, const std::function<bool(const map::Volume&)>& chosen) {
+  const map::Map& map = context->map();
+  const Parents parents(map);
+  Json json;
+  json.begin_array();
+  for (const auto& [id, volume] : map.volumes) {
+    if (!is_shown(map, id) || !chosen(volume)) continue;
+    json.begin_object();
+    put_volume(json, map, parents, volume);
+    json.end_object();
+  }
+  json.end_array();
+  context->reply(json.take());
+}
+
+void reply_one(const ContextPtr& context, Find& find) {
+  const map::Volume* volume = argument(*context, find);
+  if (volume == nullptr) return;
+  Json json;
+  json.begin_array().begin_object();
+  put_volume(json, context->map(), Parents(context->map()), *volume);
+  json.end_object().end_array();
+  context->reply(json.take());
 }
 
 std::string_view volume_status(const SetStates::Summary& summary) {
@@ -27,13 +56,15 @@ std::string_view volume_status(const SetStates::Summary& summary) {
 void volumes_status(const ContextPtr& context, bool quick) {
   const map::Map& map = context->map();
   const SetStates states(map);
+  const Parents parents(map);
   Json json;
   json.begin_object();
   for (const auto& [id, volume] : map.volumes) {
+    if (!is_shown(map, id)) continue;
     const auto summary = states.of(volume);
     json.key(shown_name(map, volume)).begin_object();
-    put_volume(json, map, volume);
-    json.put_boolean("snapshot", false).put("status", volume_status(summary));
+    put_volume(json, map, parents, volume);
+    json.put_boolean("snapshot", map::is_snapshot(map, id)).put("status", volume_status(summary));
     json.put_boolean("balancerBlocked", false)
         .put_boolean("decreasedRedundancy", summary.degraded > 0)
         .put_boolean("migrating", summary.migrating > 0);
@@ -58,44 +89,20 @@ void put_chain(Json& json, const std::vector<DiskId>& disks, uint64_t objects) {
   json.begin_object().put_number("count", objects).put_numbers("disks", disks).end_object();
 }
 
-}  // namespace
-
-void volumes_list(const ContextPtr& context) {
-  Json json;
-  json.begin_array();
-  for (const auto& [id, volume] : context->map().volumes) {
-    json.begin_object();
-    put_volume(json, context->map(), volume);
-    json.end_object();
-  }
-  json.end_array();
-  context->reply(json.take());
-}
-
-void volume_list_one(const ContextPtr& context) {
-  const map::Volume* volume = volume_argument(*context);
-  if (volume == nullptr) return;
-  Json json;
-  json.begin_array().begin_object();
-  put_volume(json, context->map(), *volume);
-  json.end_object().end_array();
-  context->reply(json.take());
-}
-
-void volume_describe(const ContextPtr& context) {
-  const map::Volume* volume = volume_argument(*context);
+void describe(const ContextPtr& context, Find& find) {
+  const map::Volume* volume = argument(*context, find);
   if (volume == nullptr) return;
   const map::Map& map = context->map();
   const uint64_t objects = objects_of(*volume);
   if (objects > objects_described_max) {
     return context->fail(names::not_supported,
-                         fmt::format("a volume of {} objects is not described object by object (at "
-                                     "most {}): use VolumeGetInfo",
+                         fmt::format("{} objects are not described one by one (at most {}): use "
+                                     "VolumeGetInfo or SnapshotGetInfo",
                                      objects, objects_described_max));
   }
   Json json;
   json.begin_object();
-  put_volume(json, map, *volume);
+  put_volume(json, map, Parents(map), *volume);
   json.key("objects").begin_array();
   for (uint64_t i = 0; i < objects; ++i) {
     const auto set = map.sets.find(map::set_of(map, *volume, static_cast<uint32_t>(i)));
@@ -118,8 +125,8 @@ void volume_describe(const ContextPtr& context) {
   context->reply(json.take());
 }
 
-void volume_get_info(const ContextPtr& context) {
-  const map::Volume* volume = volume_argument(*context);
+void get_info(const ContextPtr& context, Find& find) {
+  const map::Volume* volume = argument(*context, find);
   if (volume == nullptr) return;
   const map::Map& map = context->map();
   std::map<std::vector<DiskId>, uint64_t> acting, target;
@@ -133,7 +140,7 @@ void volume_get_info(const ContextPtr& context) {
   });
   Json json;
   json.begin_object();
-  put_volume(json, map, *volume);
+  put_volume(json, map, Parents(map), *volume);
   json.put_number("disksCount", by_disk.size());
   json.key("objectsPerChain").begin_array();
   for (const auto& [disks, objects] : acting) put_chain(json, disks, objects);
@@ -145,10 +152,35 @@ void volume_get_info(const ContextPtr& context) {
   context->reply(json.take());
 }
 
+}  // namespace
+
+void volumes_list(const ContextPtr& context) {
+  const map::Map& map = context->map();
+  reply_list(context, [&](const map::Volume& row) { return !map::is_snapshot(map, row.id); });
+}
+void volume_list_one(const ContextPtr& context) { reply_one(context, find_volume); }
+void volume_describe(const ContextPtr& context) { describe(context, find_volume); }
+void volume_get_info(const ContextPtr& context) { get_info(context, find_volume); }
 void volumes_get_status(const ContextPtr& context) { volumes_status(context, false); }
 void volumes_get_status_quick(const ContextPtr& context) { volumes_status(context, true); }
 
-// Clients ask for both lists when they look a name up. There are no snapshots in a map.
-void snapshots_list(const ContextPtr& context) { context->reply("[]"); }
+void snapshots_list(const ContextPtr& context) {
+  const map::Map& map = context->map();
+  reply_list(context, [&](const map::Volume& row) { return map::is_snapshot(map, row.id); });
+}
+void snapshot_list_one(const ContextPtr& context) { reply_one(context, find_snapshot); }
+void snapshot_describe(const ContextPtr& context) { describe(context, find_snapshot); }
+void snapshot_get_info(const ContextPtr& context) { get_info(context, find_snapshot); }
+
+// Those that were taken of it, whatever it was rolled back to since.
+void volume_list_snapshots(const ContextPtr& context) {
+  const map::Volume* volume = argument(*context, find_volume);
+  if (volume == nullptr) return;
+  const auto& lineages = context->map().lineages;
+  reply_list(context, [&](const map::Volume& row) {
+    const auto at = lineages.find(row.id);
+    return at != lineages.end() && at->second.frozen && at->second.source == volume->id;
+  });
+}
 
 }  // namespace sp::api

@@ -17,17 +17,18 @@ Context::~Context() {
   SP_ASSERT(!done_ || core_->closed);  // a call that forgot to answer
 }
 
-bool Context::active() const {
-  if (SP_PLANTED_BUG(api_answers_while_not_active)) return map().index != 0;
-  return in_place() && core_->host.clock.now() < core_->member.lease_until();
+bool Core::active() const {
+  if (SP_PLANTED_BUG(api_answers_while_not_active)) return member.map().index != 0;
+  return in_place() && host.clock.now() < member.lease_until();
 }
 
 // The lease is for this start of the service: what an older map says of an earlier one is over.
-bool Context::in_place() const {
-  const auto& active = map().cluster.active_mgmt;
-  if (!active || *active != core_->options.self) return false;
-  const auto row = map().services.find(*active);
-  return row != map().services.end() && row->second.start_id == core_->options.start_id;
+bool Core::in_place() const {
+  const map::Map& map = member.map();
+  const auto& active = map.cluster.active_mgmt;
+  if (!active || *active != options.self) return false;
+  const auto row = map.services.find(*active);
+  return row != map.services.end() && row->second.start_id == options.start_id;
 }
 
 void Context::respond(int status, std::string body) {
@@ -127,7 +128,7 @@ void Context::wait(std::function<bool()> over, io::Duration timeout,
                    std::function<void(bool)> then) {
   if (over()) return then(true);
   if (timeout <= io::Duration::zero()) return then(false);
-  if (core_->waits.size() >= limits::api_waits_max) {
+  if (waits_full()) {
     return fail(names::busy,
                 fmt::format("the change is agreed, but {} requests wait already: ask again",
                             limits::api_waits_max));

@@ -38,16 +38,18 @@ bool from_base32(std::string_view text, uint64_t& value) {
 struct NameRule {
   std::string_view what, extra, reserved;  // extra characters besides letters and digits
   size_t bytes_max;
-  bool hash_in_front;
+  char in_front = 0;  // may be the first character, though it is not one of the others
 };
 
 const NameRule& rule_of(NameKind kind) {
-  static constexpr NameRule volume{"volume name", "_-.:", "list status", 200, true},
-      template_{"template name", "_-", "list", 200, false},
-      placement{"placement group name", "_-", "list", 128, false},
-      bucket{"bucket name", "_-.:", "", 1023, true}, tag{"tag name", "_-.:", "", 200, false};
+  static constexpr NameRule volume{"volume name", "_-.:", "list status", 200, '#'},
+      snapshot{"snapshot name", "_-.:@", "list status", 200, '*'},
+      template_{"template name", "_-", "list", 200},
+      placement{"placement group name", "_-", "list", 128},
+      bucket{"bucket name", "_-.:", "", 1023, '#'}, tag{"tag name", "_-.:", "", 200};
   switch (kind) {
     case NameKind::volume: return volume;
+    case NameKind::snapshot: return snapshot;
     case NameKind::template_: return template_;
     case NameKind::placement_group: return placement;
     case NameKind::bucket: return bucket;
@@ -61,7 +63,7 @@ const NameRule& rule_of(NameKind kind) {
 std::string check_name(NameKind kind, std::string_view name) {
   const NameRule& rule = rule_of(kind);
   std::string_view rest = name;
-  if (rule.hash_in_front && rest.starts_with('#')) rest.remove_prefix(1);
+  if (rule.in_front != 0 && rest.starts_with(rule.in_front)) rest.remove_prefix(1);
   const bool good = !rest.empty() &&
                     name.size() <= std::min<size_t>(rule.bytes_max, limits::name_bytes_max) &&
                     std::all_of(rest.begin(), rest.end(), [&](char c) {
@@ -71,7 +73,8 @@ std::string check_name(NameKind kind, std::string_view name) {
     return fmt::format("'{}' is not a {}: letters, digits and {} only, at most {} bytes",
                        name.substr(0, 64), rule.what, rule.extra,
                        std::min<size_t>(rule.bytes_max, limits::name_bytes_max));
-  if (name == "list" || (name == "status" && kind == NameKind::volume)) {
+  const bool status_too = kind == NameKind::volume || kind == NameKind::snapshot;
+  if (name == "list" || (name == "status" && status_too)) {
     if (rule.reserved.find(name) != std::string_view::npos)
       return fmt::format("'{}' is reserved and cannot be a {}", name, rule.what);
   }
@@ -213,28 +216,56 @@ std::string global_id(ClusterId cluster, VolumeId volume) {
   return location_id(cluster) + "." + base32(volume);
 }
 
-Result<const map::Volume*> find_volume(const map::Map& map, std::string_view name) {
+namespace {
+
+// Volumes and snapshots share their names and ids.
+Result<const map::Volume*> find_row(const map::Map& map, std::string_view name, NameKind kind) {
+  const std::string_view what = kind == NameKind::snapshot ? "snapshot" : "volume";
   const auto missing = [&] {
-    return Error(Code::not_found, fmt::format("volume '{}' does not exist", name.substr(0, 200)));
+    return Error(Code::not_found, fmt::format("{} '{}' does not exist", what, name.substr(0, 200)));
   };
   if (name.starts_with('~')) {
     const std::string prefix = "~" + location_id(map.cluster.id) + ".";
     uint64_t id = 0;
     if (!name.starts_with(prefix))
       return Error(Code::not_found,
-                   fmt::format("'{}' is not a volume of this cluster: its ids begin with {}",
-                               name.substr(0, 200), prefix));
+                   fmt::format("'{}' is not a {} of this cluster: its ids begin with {}",
+                               name.substr(0, 200), what, prefix));
     if (!from_base32(name.substr(prefix.size()), id) || id > UINT32_MAX) return missing();
     const auto at = map.volumes.find(static_cast<VolumeId>(id));
     if (at == map.volumes.end()) return missing();
     return &at->second;
   }
-  if (const std::string why = check_name(NameKind::volume, name); !why.empty())
-    return Error(Code::invalid, why);
   for (const auto& [id, volume] : map.volumes) {
-    if (volume.name == name) return &volume;
+    if (volume.name == name && !name.empty()) return &volume;
   }
+  if (const std::string why = check_name(kind, name); !why.empty())
+    return Error(Code::invalid, why);
   return missing();
+}
+
+}  // namespace
+
+Result<const map::Volume*> find_volume(const map::Map& map, std::string_view name) {
+  SP_TRY(const map::Volume* row, find_row(map, name, NameKind::volume));
+  if (!map::is_snapshot(map, row->id)) return row;
+  return Error(Code::not_found,
+               fmt::format("volume '{0}' does not exist: '{0}' is a snapshot, which never changes; "
+                           "attach it read-only, make a volume of it, or see sp-snap(8)",
+                           name));
+}
+
+Result<const map::Volume*> find_snapshot(const map::Map& map, std::string_view name) {
+  SP_TRY(const map::Volume* row, find_row(map, name, NameKind::snapshot));
+  if (!map::is_snapshot(map, row->id))
+    return Error(Code::not_found,
+                 fmt::format("snapshot '{0}' does not exist: '{0}' is a volume; take a snapshot of "
+                             "it first, or see sp-volume(8)",
+                             name));
+  if (map::in_open_cut(map, row->id))
+    return Error(Code::transient,
+                 fmt::format("snapshot '{}' is still being taken: try again", name));
+  return row;
 }
 
 std::string shown_name(const map::Map& map, const map::Volume& volume) {

@@ -13,7 +13,7 @@
 
 namespace sp::api {
 
-enum class NameKind { volume, template_, placement_group, bucket, tag };
+enum class NameKind { volume, snapshot, template_, placement_group, bucket, tag };
 // Empty when `name` is well formed, else why not.
 std::string check_name(NameKind kind, std::string_view name);
 
@@ -49,8 +49,11 @@ class Fields {
 // (digits, then a to v), cluster is "b".
 std::string location_id(ClusterId cluster);                 // "location.b"
 std::string global_id(ClusterId cluster, VolumeId volume);  // without '~'
-// Finds a volume by its name or "~GLOBALID". Code::not_found, Code::invalid.
+// Finds a volume by its name or "~GLOBALID". Code::not_found (also for a snapshot: the text says
+// that it is one), Code::invalid.
 Result<const map::Volume*> find_volume(const map::Map& map, std::string_view name);
+// The same for a snapshot; Code::transient while it is being taken.
+Result<const map::Volume*> find_snapshot(const map::Map& map, std::string_view name);
 // The name that clients use: its name, or "~GLOBALID" when it has none.
 std::string shown_name(const map::Map& map, const map::Volume& volume);
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "api/fields.h"
+#include "api/snapshot_names.h"
 #include "base/limits.h"
 
 namespace sp::api {
@@ -88,7 +89,46 @@ SetStates::Summary SetStates::of(const map::Volume& volume) const {
   return summary;
 }
 
-void put_volume(Json& json, const map::Map& map, const map::Volume& volume) {
+Parents::Parents(const map::Map& map) : map_(map) {
+  for (const auto& [id, lineage] : map.lineages) {
+    const auto volume = map.volumes.find(id);
+    if (lineage.frozen && lineage.cut == 0 && volume != map.volumes.end())
+      snapshots_[lineage.layer] = &volume->second;
+  }
+}
+
+std::string Parents::of(VolumeId volume) const {
+  VolumeId layer = map::layer_of(map_, volume);
+  while ((layer = map::parent_of(map_, layer)) != 0) {
+    const auto snapshot = snapshots_.find(layer);
+    if (snapshot != snapshots_.end()) return shown_name(map_, *snapshot->second);
+  }
+  return "";
+}
+
+bool is_shown(const map::Map& map, VolumeId volume) {
+  return !map::is_snapshot(map, volume) || !map::in_open_cut(map, volume);
+}
+
+namespace {
+
+// What SnapshotSummary has more than VolumeSummary.
+void put_snapshot(Json& json, const map::Map& map, const map::Volume& snapshot) {
+  const map::Lineage& lineage = map.lineages.at(snapshot.id);
+  const auto source = map.volumes.find(lineage.source);
+  json.put_boolean("autoName", is_made_name(snapshot.name));
+  json.put("onVolume", source == map.volumes.end() ? "~" + global_id(map.cluster.id, lineage.source)
+                                                   : shown_name(map, source->second));
+  if (lineage.delete_at_s > 0)
+    json.put_number("targetDeleteDate", static_cast<uint64_t>(lineage.delete_at_s));
+  for (const char* never : {"bound", "deleted", "recoveringFromRemote", "transient"})
+    json.put_boolean(never, false);
+}
+
+}  // namespace
+
+void put_volume(Json& json, const map::Map& map, const Parents& parents,
+                const map::Volume& volume) {
   static const map::Template nothing;
   const auto at = map.templates.find(volume.template_name);
   const map::Template& row = at == map.templates.end() ? nothing : at->second;
@@ -98,7 +138,7 @@ void put_volume(Json& json, const map::Map& map, const map::Volume& volume) {
   json.put_number("creationTimestamp",
                   static_cast<uint64_t>(std::max<int64_t>(volume.created_ms, 0)) / 1000);
   json.put("globalId", global_id(map.cluster.id, volume.id)).put("name", shown_name(map, volume));
-  json.put_number("objectsCount", objects_of(volume)).put("parentName", "");
+  json.put_number("objectsCount", objects_of(volume)).put("parentName", parents.of(volume.id));
   json.put("placeAll", row.place_all)
       .put("placeHead", policy_group(row.place_head, row))
       .put("placeTail", policy_group(row.place_tail, row));
@@ -107,6 +147,7 @@ void put_volume(Json& json, const map::Map& map, const map::Volume& volume) {
   for (const auto& [name, value] : volume.tags) json.put(name, value);
   json.end_object();
   json.put("templateName", volume.template_name).put_number("visibleVolumeId", volume.id);
+  if (map::is_snapshot(map, volume.id)) put_snapshot(json, map, volume);
 }
 
 }  // namespace sp::api

@@ -51,8 +51,23 @@ class SetStates {
   std::map<GroupId, std::vector<SetState>> groups_;
 };
 
-// Members that all descriptions of a volume share (those of VolumeSummary), into an open object.
-void put_volume(Json& json, const map::Map& map, const map::Volume& volume);
+// The snapshots that volumes and snapshots stand on, looked up once for all that an answer shows.
+class Parents {
+ public:
+  explicit Parents(const map::Map& map);
+  // The nearest one that there is, by the name that clients use; empty: none.
+  std::string of(VolumeId volume) const;
+
+ private:
+  const map::Map& map_;
+  std::map<VolumeId, const map::Volume*> snapshots_;  // by layer
+};
+
+// Members that all descriptions of a volume share (those of VolumeSummary), into an open object; of
+// a snapshot those of SnapshotSummary.
+void put_volume(Json& json, const map::Map& map, const Parents& parents, const map::Volume& volume);
+// Whether clients are told of it: a volume, or a snapshot that was taken.
+bool is_shown(const map::Map& map, VolumeId volume);
 // Calls `each(disk set, number of objects of the volume on it)` in order of the sets.
 template <class Function>
 void for_each_set(const map::Map& map, const map::Volume& volume, Function each);

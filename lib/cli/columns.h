@@ -11,7 +11,16 @@ inline constexpr char volumes[] =
 inline constexpr char volume[] =
     "name NAME, globalId ID, size SIZE size, objectsCount OBJECTS number, templateName TEMPLATE, "
     "replication COPIES number, placeAll PLACE_ALL, placeTail PLACE_TAIL, placeHead PLACE_HEAD, "
-    "iops IOPS number, bw BANDWIDTH size, creationTimestamp CREATED time, tags TAGS tags";
+    "iops IOPS number, bw BANDWIDTH size, creationTimestamp CREATED time, tags TAGS tags, "
+    "parentName PARENT";
+inline constexpr char snapshots[] =
+    "name NAME, onVolume VOLUME, size SIZE size, creationTimestamp CREATED time, "
+    "targetDeleteDate DELETED_AT time, globalId ID, templateName TEMPLATE, tags TAGS tags";
+inline constexpr char snapshot[] =
+    "name NAME, globalId ID, onVolume VOLUME, parentName PARENT, size SIZE size, "
+    "objectsCount OBJECTS number, templateName TEMPLATE, replication COPIES number, "
+    "creationTimestamp CREATED time, targetDeleteDate DELETED_AT time, tags TAGS tags";
+inline constexpr char snapshots_taken[] = "snapshot SNAPSHOT, volume VOLUME, snapshotGlobalId ID";
 inline constexpr char volume_status[] =
     "name NAME, status STATUS, decreasedRedundancy DEGRADED boolean, downBytes DOWN size, "
     "syncingMetaObjects SYNCING number, migrating MIGRATING boolean, downDrives DOWN_DISKS "

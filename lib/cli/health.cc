@@ -31,6 +31,15 @@ std::string sets_text(const api::Value& sets) {
   return text;
 }
 
+std::string volumes_text(const api::Value& volumes, const OutputOptions& output) {
+  std::string text =
+      fmt::format("{}, {} attachments, {}", volumes["all"].integer_or_zero(),
+                  volumes["attached"].integer_or_zero(), bytes(volumes["size"], output));
+  if (const int64_t count = volumes["snapshots"].integer_or_zero(); count > 0)
+    text += fmt::format(", {} snapshots", count);
+  return text;
+}
+
 std::string tasks_text(const api::Value& tasks) {
   if (tasks.elements().empty()) return "none";
   int64_t all = 0, done = 0;
@@ -89,9 +98,7 @@ std::string health_text(const api::Value& status, const OutputOptions& output) {
                             bytes(status["space"]["used"], output),
                             bytes(status["space"]["capacity"], output))},
       {"disk sets", sets_text(status["sets"])},
-      {"volumes", fmt::format("{}, {} attachments, {}", status["volumes"]["all"].integer_or_zero(),
-                              status["volumes"]["attached"].integer_or_zero(),
-                              bytes(status["volumes"]["size"], output))},
+      {"volumes", volumes_text(status["volumes"], output)},
       {"tasks", tasks_text(status["tasks"])},
   };
   std::string text;

@@ -273,4 +273,9 @@ Status put_tags(api::Json& json, const std::vector<std::string>& tags) {
   return {};
 }
 
+Status check_tags(const std::vector<std::string>& tags) {
+  api::Json json;
+  return put_tags(json, tags);
+}
+
 }  // namespace sp::cli

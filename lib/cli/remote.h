@@ -87,5 +87,6 @@ Status checked(Result<T> result) {
 void put_limit(api::Json& json, const char* key, const std::optional<uint64_t>& limit);
 // {"a":"1"} of {"a=1"}; Code::invalid for a text without '='.
 Status put_tags(api::Json& json, const std::vector<std::string>& tags);
+Status check_tags(const std::vector<std::string>& tags);
 
 }  // namespace sp::cli

@@ -27,6 +27,15 @@ load helper
   assert_output "$(printf 'create\n--template\ntable tsv\nublk nbd fuse')"
 }
 
+@test "completion offers snapshots where they are wanted, volumes where those are" {
+  run bash -c "source '$SP_SOURCE/completions/sp.bash'
+    sp-volume() { printf 'v1\t1\nv2\t1\n'; }
+    sp-snap() { printf 'v1@a\tv1\n'; }
+    ask() { COMP_WORDS=(\"\$@\"); COMP_CWORD=\$((\$# - 1)); _sp_complete; echo \"\${COMPREPLY[*]}\"; }
+    ask sp-snap show v; ask sp-snap create v; ask sp-snap rollback v; ask sp-attach v1@; ask sp-volume show v"
+  assert_output "$(printf 'v1@a\nv1 v2\nv1@a v1 v2\nv1@a\nv1 v2')"
+}
+
 @test "every option in --help is in the man page, and every option there is in --help" {
   for command in $(commands); do
     page=$(ls "$SP_SOURCE"/man/"$command".[18] 2>/dev/null) || fail "$command has no man page"

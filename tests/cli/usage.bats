@@ -47,6 +47,32 @@ load helper
   done
 }
 
+@test "what a snapshot is lost or gone back to for is said twice" {
+  make_config
+  for line in "sp-snap delete a b" "sp-snap rollback v s"; do
+    # shellcheck disable=SC2086
+    run $line
+    assert_failure 2
+    assert_output --partial "give --yes, or --dry-run"
+    # shellcheck disable=SC2086
+    run $line --yes --timeout 200ms
+    assert_failure 7
+  done
+}
+
+@test "a snapshot that is not named well, and a volume of nothing, are wrong usage" {
+  for target in v@ @s @; do
+    run sp-snap create v "$target"
+    assert_failure 2
+    assert_output --partial "write VOLUME@NAME"
+  done
+  run sp-snap tag s nonsense
+  assert_failure 2
+  run sp-volume create v
+  assert_failure 2
+  assert_output --partial "give --template, or --snapshot"
+}
+
 @test "a configuration that is not there says how to name one" {
   run sp-volume list --config /nonexistent/sp.toml
   assert_failure 3
@@ -85,7 +111,7 @@ load helper
 
 @test "nobody who answers is exit code 7" {
   make_config
-  for line in "sp-volume list" "sp-status" "sp-attach v" "sp-kv get b k"; do
+  for line in "sp-volume list" "sp-status" "sp-attach v" "sp-attach v --read-only" "sp-snap list" "sp-snap create v" "sp-kv get b k"; do
     # shellcheck disable=SC2086
     run $line --timeout 200ms
     assert_failure 7

@@ -79,14 +79,20 @@ Status FakeMember::apply(const map::Command& command) {
     if (update->rename) volume.name = *update->rename;
     if (update->size_bytes) volume.size_bytes = *update->size_bytes;
     if (update->limits) volume.limits = *update->limits;
+    for (const auto& [key, value] : update->tags) volume.tags[key] = value;
   } else if (const auto* remove = std::get_if<map::DeleteVolume>(&command)) {
     for (const auto& [key, attachment] : row.attachments) {
       if (key.first == remove->volume) return Error(Code::refused, "the volume is attached");
     }
     row.volumes.erase(remove->volume);
+    row.lineages.erase(remove->volume);
   } else if (const auto* reassign = std::get_if<map::Reassign>(&command)) {
     for (const auto& item : reassign->volumes) {
-      for (const ClientId client : item.detach) {
+      std::vector<ClientId> gone = item.detach;
+      for (const auto& [key, attachment] : row.attachments) {
+        if (item.detach_all && key.first == item.volume) gone.push_back(key.second);
+      }
+      for (const ClientId client : gone) {
         const auto at = row.attachments.find({item.volume, client});
         if (at == row.attachments.end()) continue;
         if (reassign->force)
@@ -96,6 +102,8 @@ Status FakeMember::apply(const map::Command& command) {
       }
       for (const ClientId client : item.read_write)
         row.attachments[{item.volume, client}] = {item.volume, client};
+      for (const ClientId client : item.read_only)
+        row.attachments[{item.volume, client}] = {item.volume, client, map::Rights::read_only};
     }
   } else if (const auto* put = std::get_if<map::PutTemplate>(&command)) {
     if (!put->name_before.empty()) row.templates.erase(put->name_before);
@@ -127,6 +135,8 @@ Status FakeMember::apply(const map::Command& command) {
       else
         target.pairs[key] = value;
     }
+  } else {
+    return apply_of_snapshots(command);
   }
   return {};
 }

@@ -26,12 +26,16 @@ class FakeMember : public member::Member {
   void reports(Callback<void(Result<std::vector<member::ServiceReport>>)> done) override;
   void update_disks(std::vector<map::Disk>) override {}
 
+  // What is named so; 0: nothing.
+  VolumeId named(const std::string& name) const;
   // Lets one held command, or confirmation, go on.
   void release();
 
   map::Map row;
   bool is_connected = true, has_lease = true;
   bool hold_commands = false, hold_confirms = false;
+  // What the leading beacon makes of a cut, in a later turn.
+  enum class Cuts { taken, given_up, left_open } cuts = Cuts::taken;
   std::optional<Error> refuse_next;  // what the next command answers
   Status confirm_result;
   std::vector<member::ServiceReport> report_list;
@@ -41,6 +45,9 @@ class FakeMember : public member::Member {
 
  private:
   Status apply(const map::Command& command);
+  Status apply_of_snapshots(const map::Command& command);
+  Status open_cut(const map::OpenCut& command);
+  void close_cut(const map::CloseCut& command);
   void later(std::function<void()> work, bool hold);
   io::Host& host_;
   std::deque<std::function<void()>> held_;

@@ -11,10 +11,12 @@ namespace {
 
 constexpr std::string_view kinds[] = {
     "ApiOk;generation=int;info?=str;ok=true",
-    "ApiOkVolumeCreate;autoName?=volume;generation=int;globalId?=gid;info?=str;name?=volume;"
+    "ApiOkVolumeCreate;autoName?=snapshot;generation=int;globalId?=gid;info?=str;name?=volume;"
     "ok=true",
+    "ApiOkSnapshotCreate;autoName?=snapshot;generation=int;info?=str;ok=true;"
+    "snapshotGlobalId?=gid;snapshotVisibleVolumeId?=int",
     "AttachmentDesc;client=1..4095;cluster?=str;clusterId?=lid;globalId?=gid;pos=0..1023;"
-    "rights='rw'|'ro';snapshot=bool;volume=volume",
+    "rights='rw'|'ro';snapshot=bool;volume=volume|snapshot",
     "Client;id=1..4095;nodeId?=0..63;startTime=null|int;status='running'|'down';version=str",
     "ClusterStatus;bridges={1..4095:null};clients={1..4095:Client};"
     "clusterStatus='running'|'waiting'|'down';iscsiTargets={1..4095:null};mgmt={1..4095:Mgmt};"
@@ -23,6 +25,9 @@ constexpr std::string_view kinds[] = {
     "DownDiskSummary;description=description;generationLeft=int;id=0..4095;model=str;"
     "serial=str;serverId=1..32767;softEject='on'|'off'|'paused';ssd=bool",
     "FaultSet;name=placement;servers=[1..32767]",
+    "GroupSnapshotResult;remoteId=gid;snapshot?=snapshot;snapshotGlobalId=gid;volume=volume;"
+    "volumeGlobalId=gid",
+    "GroupSnapshotsResult;snapshots=[GroupSnapshotResult]",
     "KeyValueBucket;name=bucket;pairs?={str:str};version=int",
     "KeyValueBucketsList;buckets={bucket:int}",
     "Mgmt;active=bool;id=1..4095;nodeId?=0..63;startTime=null|int;status='running'|'down';"
@@ -33,6 +38,15 @@ constexpr std::string_view kinds[] = {
     "PlacementGroup;disks=[0..4095];name=placement",
     "Server;id=1..32767;missingDisks=[0..4095];nodeId?=0..63;pendingDisks=[0..4095];"
     "startTime=null|int;status='running'|'waiting'|'booting'|'down';version=str",
+    "Snapshot;+SnapshotSummary;objects=[[0..4095]];targetDiskSets=[[0..4095]]",
+    "SnapshotInfo;+SnapshotSummary;disksCount=int;objectsPerChain=[VolumeChainStat];"
+    "objectsPerDisk={0..4095:int};objectsPerDiskSet=[VolumeChainStat]",
+    "SnapshotStatus;+SnapshotMore;+VolumeStatus",
+    "SnapshotStatusQuick;+SnapshotMore;+VolumeStatusQuick",
+    "SnapshotMore;autoName=bool;backup?=bool;backupOfGlobalId?=gid;backupOfVisibleVolumeId?=int;"
+    "bound=bool;deleted=bool;onVolume=volume;recoveringFromRemote=bool;targetDeleteDate?=int;"
+    "transient=bool",
+    "SnapshotSummary;+SnapshotMore;+VolumeSummary",
     "Task;allObjects=int;completedObjects=int;diskId=0..4095;dispatchedObjects=int;"
     "transactionId=int",
     "UpDiskSummary;description=description;device=str;empty=bool;entriesAllocated=int;"
@@ -57,8 +71,9 @@ constexpr std::string_view kinds[] = {
     "status='up'|'up soon'|'data lost'|'down';syncingDataBytes=int;syncingMetaObjects=int;"
     "upSoonChainsCount=int",
     "VolumeSummary;bw='-'|1..;clusterId?=lid;clusterName?=cluster;creationTimestamp=int;"
-    "globalId=gid;iops='-'|1..;limitType?='total'|'perGiB';name=volume;objectsCount=int;"
-    "parentName=''|volume;placeAll=placement;placeHead=placement;placeTail=placement;"
+    "globalId=gid;iops='-'|1..;limitType?='total'|'perGiB';name=volume|snapshot;"
+    "objectsCount=int;"
+    "parentName=''|volume|snapshot;placeAll=placement;placeHead=placement;placeTail=placement;"
     "replication=1..3;reuseServer?=bool;size=size;tags?={tag:str};templateName=''|template;"
     "visibleVolumeId=int",
     "VolumeTemplateDesc;bw='-'|1..;iops='-'|1..;limitType?='total'|'perGiB';name=template;"
@@ -101,6 +116,11 @@ bool has_form(std::string_view text, std::string_view form) {
   if (form == "gid") return dotted(text, 3);
   if (form == "lid") return dotted(text, 2);
   if (form == "volume") return volume_name(text);
+  if (form == "snapshot") {
+    if (text.starts_with('~')) return dotted(text.substr(1), 3);
+    return only(text.starts_with('*') ? text.substr(1) : text, "_-.:@") && text != "list" &&
+           text != "status";
+  }
   if (form == "template" || form == "placement") return only(text, "_-") && text != "list";
   if (form == "tag") return only(text, "_-.:");
   if (form == "cluster") return only(text, "_-.:") && text.size() <= 64;

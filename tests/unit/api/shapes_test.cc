@@ -69,6 +69,7 @@ TEST_CASE("every answer has the shape that integrations expect") {
         {"VolumesGetStatus", "{volume:VolumeStatus}"},
         {"VolumesGetStatusQuick", "{volume:VolumeStatusQuick}"},
         {"SnapshotsList", "[null]"},
+        {"VolumeListSnapshots/alpha", "[null]"},
         {"AttachmentsList", "[AttachmentDesc]"},
         {"KV", "KeyValueBucketsList"},
         {"KV/List/conf", "KeyValueBucket"},
@@ -87,6 +88,19 @@ TEST_CASE("every answer has the shape that integrations expect") {
         {"VolumesReassign", R"([{"volume":"beta","rw":[1]}])", "ApiOk"},
         {"VolumesReassignWait",
          R"({"reassign":[{"volume":"beta","detach":"all"}],"attachTimeout":0})", "ApiOk"},
+        {"VolumeSnapshot/alpha", R"({"name":"snap","tags":{"a":"b"},"deleteAfter":3600})",
+         "ApiOkSnapshotCreate"},
+        {"VolumeSnapshot/alpha", "", "ApiOkSnapshotCreate"},
+        {"VolumesGroupSnapshot",
+         R"({"tags":{"a":"b"},"volumes":[{"volume":"alpha","name":"a@1"},{"volume":"beta"}]})",
+         "GroupSnapshotsResult"},
+        {"SnapshotUpdate/snap", R"({"rename":"shot","tags":{"a":""},"deleteAfter":7200})", "ApiOk"},
+        {"VolumeCreate", R"({"name":"clone","parent":"shot"})", "ApiOkVolumeCreate"},
+        {"VolumeCreate", R"({"name":"copy","baseOn":"alpha"})", "ApiOkVolumeCreate"},
+        {"VolumesReassign", R"([{"snapshot":"shot","ro":[1]}])", "ApiOk"},
+        {"VolumesReassign", R"([{"snapshot":"shot","detach":"all","force":true}])", "ApiOk"},
+        {"VolumeRevert/beta", R"({"toSnapshot":"shot"})", "ApiOk"},
+        {"SnapshotDelete/shot", "", "ApiOk"},
         {"PlacementGroupUpdate/fresh", R"({"addDisks":[100],"rmDisks":[]})", "ApiOk"},
         {"PlacementGroupDelete/ssd", "", "ApiOk"},
         {"VolumeTemplateCreate", R"({"name":"t1","placeAll":"ssd","replication":1,"size":4096})",
@@ -103,6 +117,30 @@ TEST_CASE("every answer has the shape that integrations expect") {
       CAPTURE(shown);
       CHECK(differs(bench->data("POST", call, json), type) == "");
     }
+  }
+}
+
+TEST_CASE("every answer about snapshots has the shape that integrations expect") {
+  Bench bench;
+  bench.data("POST", "VolumeSnapshot/alpha", R"({"name":"db@monday","deleteAfter":3600})");
+  bench.data("POST", "VolumeSnapshot/alpha");
+  bench.data("POST", "VolumeCreate", R"({"name":"clone","parent":"db@monday"})");
+  bench.data("POST", "VolumesReassign", R"([{"snapshot":"db@monday","ro":[1]}])");
+  const std::pair<const char*, const char*> reads[] = {
+      {"SnapshotsList", "[SnapshotSummary]"},
+      {"VolumeListSnapshots/alpha", "[SnapshotSummary]"},
+      {"Snapshot/db@monday", "[SnapshotSummary]"},
+      {"SnapshotDescribe/db@monday", "Snapshot"},
+      {"SnapshotGetInfo/db@monday", "SnapshotInfo"},
+      {"VolumesGetStatus", "{snapshot:SnapshotStatus|VolumeStatus}"},
+      {"VolumesGetStatusQuick", "{snapshot:SnapshotStatusQuick|VolumeStatusQuick}"},
+      {"VolumesList", "[VolumeSummary]"},
+      {"AttachmentsList", "[AttachmentDesc]"},
+      {"VolumeTemplatesStatus", "[VolumeTemplateStatusDesc]"}};
+  for (const auto& [call, type] : reads) {
+    const std::string shown = call;
+    CAPTURE(shown);
+    CHECK(differs(bench.data("GET", call), type) == "");
   }
 }
 
