@@ -238,21 +238,27 @@ void Cluster::start_client(ClientProcess& process, VolumeId volume, bool force) 
   attach(process);
 }
 
-void Cluster::attach(ClientProcess& process) {
-  process.retry = false;
+client::StandaloneOptions Cluster::standalone_options(NodeId id) const {
+  const Node& node = nodes.at(id - 1u);
   client::StandaloneOptions options;
   options.key = key_;
   options.cluster = cluster_id;
-  options.node = process.node;
-  options.beacons = {{node(process.node).ip, beacon_port}};
-  options.volume = "~" + std::to_string(process.volume);
-  options.force = process.force;
+  options.node = id;
+  options.beacons = {{node.ip, beacon_port}};
   options.device = "simulated";
-  options.instance = process.instance;
   options.timeout = std::chrono::seconds(5);
   options.tuning = setup.tuning.client;
-  options.versions = node(process.node).beacon.versions;
+  options.versions = node.beacon.versions;
   upgrade_if_needed(options.versions);
+  return options;
+}
+
+void Cluster::attach(ClientProcess& process) {
+  process.retry = false;
+  client::StandaloneOptions options = standalone_options(process.node);
+  options.volume = "~" + std::to_string(process.volume);
+  options.force = process.force;
+  options.instance = process.instance;
   const auto position = static_cast<size_t>(&process - clients.data());
   process.attempt = client::Standalone::attach(
       process.host->host(), std::move(options),

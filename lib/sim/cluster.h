@@ -69,6 +69,8 @@ class Cluster : public ClusterProcesses {
   // Without waiting; refusals are nobody's loss.
   void administrate(Management::Call call, Management::Done done = {});
   map::Node row_of(const Node& node) const;  // that an administrator adds it with
+  // For a client on this node, of its version.
+  client::StandaloneOptions standalone_options(NodeId node) const;
 
   // A line of the simulation's own in the log. Fields of it may stand in it: " node=3".
   void note(const std::string& text);

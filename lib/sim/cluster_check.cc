@@ -225,7 +225,7 @@ std::string Cluster::compare_copies() {
   for (const auto& [disk, content] : contents_) {
     for (const auto& [set, blocks] : content.sets) {
       for (const StoredBlock& block : blocks)
-        if (map.volumes.count(block.object.volume) == 0)
+        if (map.is_deleted(block.object.volume))
           return "disk " + std::to_string(disk) + " holds blocks of volume " +
                  std::to_string(block.object.volume) + ", which was deleted";
     }

@@ -10,6 +10,7 @@
 #include "sim/cluster.h"
 #include "sim/cluster_faults.h"
 #include "sim/liveness.h"
+#include "sim/photographer.h"
 #include "sim/read_back.h"
 
 namespace sp::sim {
@@ -111,7 +112,9 @@ class Run {
         plan_(plan_of(options, knobs_)),
         faults_(cluster_, plan_),
         administrators_(cluster_, knobs_.number(Knob::admins),
-                        milliseconds(knobs_[Knob::admin_ms])) {}
+                        milliseconds(knobs_[Knob::admin_ms])),
+        photographer_(cluster_, {is_beyond(knobs_) ? 0 : knobs_.number(Knob::cameras),
+                                 milliseconds(knobs_[Knob::camera_ms]), options.seed}) {}
 
   ClusterRunResult execute() {
     ClusterRunResult result;
@@ -145,6 +148,7 @@ class Run {
     cluster_.history.judge_reads(cluster_.setup.leases_hold);
     if (auto wrong = cluster_.start(); !wrong.empty()) return "liveness: start: " + wrong;
     administrators_.start();
+    photographer_.start();
     if (advance([] { return false; }, milliseconds(300)); !wrong_.empty()) return wrong_;
     cluster_.world.set_buggify(knobs_[Knob::buggify] != 0);
     cluster_.management.set_lossy(true);
@@ -153,10 +157,12 @@ class Run {
     cluster_.management.set_lossy(false);
     faults_.heal();
     administrators_.clear();
+    photographer_.clear();
     const bool settled = advance(
         [this] {
-          return administrators_.cleared() && faults_.unsettled().empty() &&
-                 cluster_.unsettled().empty() && cluster_.unmended().empty();
+          return administrators_.cleared() && photographer_.cleared() &&
+                 faults_.unsettled().empty() && cluster_.unsettled().empty() &&
+                 cluster_.unmended().empty();
         },
         heal_limit);
     if (!wrong_.empty()) return wrong_;
@@ -165,7 +171,9 @@ class Run {
              cluster_.unmended() +
              (administrators_.cleared()
                   ? ""
-                  : "; an administrator waits for " + administrators_.waits_for());
+                  : "; an administrator waits for " + administrators_.waits_for()) +
+             (photographer_.cleared() ? ""
+                                      : "; a photographer waits for " + photographer_.waits_for());
     if (knobs_[Knob::beyond] == beyond_copies) {
       if (auto wrong = beyond(); !wrong.empty() || destroyed_) return wrong;
     }
@@ -339,6 +347,7 @@ class Run {
       wrong_ = cluster_.check_now();
       if (const auto& why = administrators_.success().failure(); !why.empty())
         wrong_ = "success: " + why;
+      if (wrong_.empty()) wrong_ = photographer_.failure();
       if (wrong_.empty()) wrong_ = faults_.check();
       if (!wrong_.empty()) return false;
       if (cluster_.world.now() < next_tend_) continue;
@@ -359,6 +368,7 @@ class Run {
   std::vector<Fault> plan_;
   ClusterFaults faults_;
   Administrators administrators_;
+  Photographer photographer_;
   Liveness liveness_{cluster_};
   bool looks_at_liveness_ = true, destroyed_ = false;
   std::string wrong_;

@@ -51,6 +51,11 @@ class Linearizability {
   // What a read found: 0 for zeros.
   void read(BlockKey key, uint64_t stamp, uint64_t started, uint64_t ended);
 
+  // Whether this content of blocks of some volumes, 0 for zeros, was there all at one moment: not
+  // before it was asked for, not after it was taken. What could not be so, or nothing.
+  std::string judge_cut(const std::map<BlockKey, uint64_t>& content, uint64_t asked,
+                        uint64_t taken) const;
+
   // Whether reads and fences are judged, on at first. While they are not, as when clocks are beyond
   // their bound, of a read it is only asked whether somebody wrote there what it found, and fences
   // are not taken note of. Acknowledged writes are judged all the same, by later reads.
@@ -99,6 +104,9 @@ class Linearizability {
   void check_backward(BlockKey key, const Block& block, const Write& write);
   void grow_forward(BlockKey key, const Block& block, const Write& write, uint64_t from);
   void check_zeros(BlockKey key, const Block& block, const Read& read);
+  struct Moments;
+  static bool narrow(const Block& block, uint64_t stamp, Moments& moments);
+  static bool zeros_possible(const Block& block, const Moments& moments);
   static const Write* holder(const Block& block, uint64_t from, uint64_t to);
   uint64_t fence_of(uint64_t session) const;
   void fail(BlockKey key, const std::string& why);

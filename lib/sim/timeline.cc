@@ -38,8 +38,9 @@ std::map<std::string_view, uint64_t> fields_of(std::string_view line) {
   return fields;
 }
 
-// Without what every line would say.
-std::string shortened(std::string_view line) {
+// Without what every line would say. A layer of the volume other than the first is said.
+std::string shortened(std::string_view line, VolumeId watched) {
+  const std::string own = "volume=" + std::to_string(watched);
   std::string out;
   size_t words = 0;
   for (size_t at = 0; at < line.size();) {
@@ -47,9 +48,9 @@ std::string shortened(std::string_view line) {
     if (end == std::string_view::npos) end = line.size();
     const std::string_view word = line.substr(at, end - at);
     const bool address = !word.empty() && ++words == 2;
-    const bool known = word.starts_with("volume=") || word.starts_with("object=") ||
-                       word.starts_with("group=") || word.starts_with("set=") || word == "disk=0" ||
-                       word == "client=0" || word == "stamps=\"\"";
+    const bool known = word == own || word.starts_with("object=") || word.starts_with("group=") ||
+                       word.starts_with("set=") || word == "disk=0" || word == "client=0" ||
+                       word == "stamps=\"\"";
     if (!address && !known) {
       if (at > 0) out += ' ';
       out += word;
@@ -99,9 +100,12 @@ Timeline::Kind Timeline::kind_of(std::string_view line) const {
   };
   const auto around = [](bool concerns) { return concerns ? Kind::around : Kind::none; };
   if (const auto volume = field("volume")) {
-    if (*volume != block_.volume) return Kind::none;
+    const auto id = static_cast<VolumeId>(*volume);
+    const bool holes = (id & map::hole_bit) != 0;
+    if (id != block_.volume && !layers_.contains(map::layer_of_holes(id))) return Kind::none;
     const auto object = field("object"), first = field("first"), count = field("count");
     if (object && *object != block_.block / limits::blocks_per_object) return Kind::none;
+    if (holes) return Kind::change;
     if (!first || !count) return Kind::around;
     const uint64_t at = object ? block_.block % limits::blocks_per_object : block_.block;
     if (at < *first || at >= *first + *count) return Kind::none;
@@ -118,12 +122,15 @@ Timeline::Kind Timeline::kind_of(std::string_view line) const {
 }
 
 void Timeline::take(std::string_view line) {
-  if (const Kind kind = kind_of(line); kind != Kind::none) add(shortened(line), kind);
+  if (const Kind kind = kind_of(line); kind != Kind::none)
+    add(shortened(line, block_.volume), kind);
 }
 
 void Timeline::see(const map::Map& map, std::string_view time) {
   const auto volume = map.volumes.find(block_.volume);
   if (volume == map.volumes.end()) return;
+  for (const VolumeId layer : map::chain_of(map, map::layer_of(map, block_.volume)))
+    layers_.insert(layer);
   set_ = map::set_of(map, volume->second,
                      static_cast<uint32_t>(block_.block / limits::blocks_per_object));
   const auto found = map.sets.find(*set_);

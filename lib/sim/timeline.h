@@ -48,6 +48,7 @@ class Timeline {
   std::string row_;  // of the set, as said last
   uint64_t revision_ = 0;
   std::set<DiskId> disks_;
+  std::set<VolumeId> layers_;  // that the volume stands on, or has stood on
   std::set<NodeId> nodes_;
   std::deque<Line> lines_;
   uint64_t count_ = 0;
