@@ -186,11 +186,6 @@ void Primary::retry_evict_self() {
   });
 }
 
-void Primary::layers_changed() {
-  sweeper_->layers_changed();
-  retry_parked();
-}
-
 void Primary::fence(VolumeId volume) {
   if (phase_ != Phase::active || !may_decide()) fenced_volumes_.insert(volume);
 }

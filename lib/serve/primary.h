@@ -57,7 +57,7 @@ class Primary : public std::enable_shared_from_this<Primary> {
   void fence_unknown();        // of volumes that nobody can name
   void attachments_changed();  // fences: from the return on no write of an invalid attachment is
                                // taken or will be seen to appear
-  void layers_changed();
+  void layers_changed() { retry_parked(); }
   bool is_settled(VolumeId volume) const;  // no write of it is undecided here, newer ones are held
   void admit(ClientRequest request);
   void link_closed(uint64_t link);

@@ -1,6 +1,7 @@
 #include "serve/stands.h"
 
 #include "base/assert.h"
+#include "base/checksum.h"
 
 namespace sp::serve {
 
@@ -13,9 +14,9 @@ const Stand& Stands::of(const map::Map& map, VolumeId volume) {
   return found->second;
 }
 
-bool Stands::any_ghosts(const map::Map& map) {
+uint64_t Stands::ghosts_hash(const map::Map& map) {
   find_ghosts(map);
-  return !ghosts_.empty();
+  return ghosts_hash_;
 }
 
 const std::vector<VolumeId>& Stands::children(const map::Map& map, VolumeId ghost) {
@@ -33,8 +34,13 @@ void Stands::map_changed() {
 
 void Stands::find_ghosts(const map::Map& map) {
   if (std::exchange(ghosts_known_, true)) return;
-  for (const auto& [id, layer] : map.layers)
-    if (layer.parent != 0 && map::is_ghost(map, layer.parent)) ghosts_[layer.parent].push_back(id);
+  ghosts_hash_ = 0;
+  for (const auto& [id, layer] : map.layers) {
+    if (layer.parent == 0 || !map::is_ghost(map, layer.parent)) continue;
+    ghosts_[layer.parent].push_back(id);
+    ghosts_hash_ += mix64(uint64_t{layer.parent} << 32 | id);
+  }
+  if (ghosts_hash_ == 0 && !ghosts_.empty()) ghosts_hash_ = 1;
 }
 
 }  // namespace sp::serve

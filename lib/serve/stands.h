@@ -17,7 +17,8 @@ class Stands {
  public:
   // What is returned is valid until the map changes.
   const Stand& of(const map::Map& map, VolumeId volume);
-  bool any_ghosts(const map::Map& map);
+  // Of all ghosts and their children; 0: there are none.
+  uint64_t ghosts_hash(const map::Map& map);
   const std::vector<VolumeId>& children(const map::Map& map, VolumeId ghost);
   void map_changed();
 
@@ -26,6 +27,7 @@ class Stands {
 
   std::unordered_map<VolumeId, Stand> known_;
   std::unordered_map<VolumeId, std::vector<VolumeId>> ghosts_;  // with their children
+  uint64_t ghosts_hash_ = 0;
   bool ghosts_known_ = false;
 };
 

@@ -5,22 +5,17 @@
 
 namespace sp::serve {
 
-void Sweeper::layers_changed() { again_ = true; }
-
 void Sweeper::tick() {
   Stands& stands = primary_.context_.stands;
   const map::Map& map = primary_.context_.map();
   const io::Instant now = primary_.context_.now();
-  if (!stands.any_ghosts(map)) {
-    running_ = false;
-    again_ = true;
-    return;
-  }
-  if (std::exchange(again_, false)) {
+  const uint64_t ghosts = stands.ghosts_hash(map);
+  if (std::exchange(ghosts_, ghosts) != ghosts) {
     swept_to_ = {};
     running_ = false;
     next_ = {};
   }
+  if (ghosts == 0) return;
   if (!running_) {
     if (now < next_ || primary_.decided_to_ == swept_to_) return;
     running_ = true;
@@ -44,11 +39,12 @@ void Sweeper::tick() {
 bool Sweeper::step(ObjectId object) {
   const map::Map& map = primary_.context_.map();
   object.volume = map::layer_of_holes(object.volume);
-  auto above = covered(object);
-  if (!above) return false;
+  std::optional<BlockSet> above;
   while (true) {
     const VolumeId parent = map::parent_of(map, object.volume);
     if (parent == 0 || !map::is_ghost(map, parent)) return true;
+    if (!above) above = covered(object);
+    if (!above) return false;
     const auto gone = hidden(parent, object, *above);
     if (!gone) return false;
     const ObjectId ghost{parent, object.index};

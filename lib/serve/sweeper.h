@@ -3,7 +3,7 @@
 // them has written over or discarded, by ordinary discards, so that all copies lose them.
 //
 // It goes through the objects that have changed since it last did, a few with each tick; through
-// all of them after the map has said something new of layers, and in a new epoch.
+// all of them when there are other ghosts, or their children are others, and in a new epoch.
 #pragma once
 #include "serve/layers.h"
 #include "serve/primary.h"
@@ -14,8 +14,7 @@ class Sweeper {
  public:
   explicit Sweeper(Primary& primary) : primary_(primary) {}
 
-  void layers_changed();  // the whole set is looked at anew
-  void tick();            // while the primary may decide
+  void tick();  // while the primary may decide
 
  private:
   bool step(ObjectId object);
@@ -25,7 +24,7 @@ class Sweeper {
 
   Primary& primary_;
   bool running_ = false;
-  bool again_ = false;
+  uint64_t ghosts_ = 0;  // Stands::ghosts_hash
   Version swept_to_, sweeping_to_;
   ObjectId cursor_;
   io::Instant next_;
