@@ -136,3 +136,5 @@ store_bench "$work/store.disk"
 index_bench "memory:$work/index.disk" "${INDEX_GIB:-64}"
 echo '```'
 [ "$(id -u)" -ne 0 ] || { echo && SECONDS_EACH=$((seconds > 6 ? seconds : 6)) "$root/tests/bench/failure.sh"; }
+echo
+SECONDS_EACH=$seconds "$root/tests/bench/snapshot_bench.sh"
