@@ -18,6 +18,12 @@ Session::Session(io::Host& host, client::StandaloneOptions standalone, const Loa
 
 void Session::attached() {
   events_.attached(attached_->member().map());
+  // Without a ramp the first operation counts: what the servers did before it is asked before it.
+  if (options_.ramp > io::Duration(0)) return start_load();
+  ask_before([this] { stopping_ ? interrupted() : start_load(); });
+}
+
+void Session::start_load() {
   Load::Events events;
   events.counting = [this] { counting(); };
   events.counted = [this](LoadResult result) { counted(std::move(result)); };
@@ -37,10 +43,21 @@ void Session::attached() {
 void Session::counting() {
   was_counting_ = true;
   events_.counting();
-  client::ask_statistics(host_, attached_->member(), attached_->servers(),
-                         [this](std::vector<client::ServerStatistics> servers) {
-                           result_.servers_before = std::move(servers);
-                         });
+  if (options_.ramp > io::Duration(0)) ask_before([] {});
+}
+
+void Session::ask_before(std::function<void()> then) {
+  client::ask_statistics(
+      host_, attached_->member(), attached_->servers(),
+      [this, then = std::move(then)](std::vector<client::ServerStatistics> servers) {
+        result_.servers_before = std::move(servers);
+        then();
+      });
+}
+
+void Session::interrupted() {
+  outcome_ = Error(Code::interrupted, "stopped before the ramp was over");
+  detach();
 }
 
 void Session::counted(LoadResult result) {
@@ -57,8 +74,7 @@ void Session::counted(LoadResult result) {
 // Once nothing is in flight and the servers have answered.
 void Session::ended() {
   if (!load_over_ || (was_counting_ && !asked_)) return;
-  if (!was_counting_) outcome_ = Error(Code::interrupted, "stopped before the ramp was over");
-  detach();
+  was_counting_ ? detach() : interrupted();
 }
 
 void Session::detach() {
@@ -71,6 +87,10 @@ void Session::detach() {
 
 void Session::stop() {
   if (load_) return load_->stop();
+  if (attached_) {
+    stopping_ = true;  // the servers are being asked
+    return;
+  }
   attempt_.reset();
   finish(Error(Code::interrupted, "stopped"));
 }

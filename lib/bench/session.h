@@ -1,6 +1,7 @@
 // Session: a volume attached for one Load, and detached after it, with what the servers say of
 // themselves before and after. Thread rule: the host's reactor; callbacks run in a turn of it.
 #pragma once
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -31,6 +32,9 @@ class Session {
 
  private:
   void attached();
+  void start_load();
+  void ask_before(std::function<void()> then);
+  void interrupted();
   void counting();
   void counted(LoadResult result);
   void ended();
@@ -45,7 +49,7 @@ class Session {
   std::unique_ptr<Load> load_;
   SessionResult result_;
   Status outcome_;
-  bool was_counting_ = false, load_over_ = false, asked_ = false;
+  bool was_counting_ = false, load_over_ = false, asked_ = false, stopping_ = false;
 };
 
 }  // namespace sp::bench

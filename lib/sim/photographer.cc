@@ -1,5 +1,7 @@
 #include "sim/photographer.h"
 
+#include <algorithm>
+#include <functional>
 #include <set>
 
 #include "base/checksum.h"

@@ -53,12 +53,8 @@ struct LayerRig : Rig {
   }
   // Whose stamp is there: the volume that wrote it, and what; zeros are volume 0.
   std::pair<VolumeId, uint64_t> look(size_t client, uint64_t block) {
-    Buffer data = Buffer::allocate(limits::block_bytes);
-    Status outcome;
-    bool done = false;
-    clients[client].volume->read(block * limits::block_bytes, data.mutable_bytes(),
-                                 [&](Status status) { outcome = std::move(status), done = true; });
-    const Status status = end_of(outcome, done);
+    Buffer data;
+    const Status status = read_into(data, block, client);
     REQUIRE_EQ(status.ok() ? "" : status.error().message(), "");
     for (VolumeId writer = 1; writer <= control.map().cluster.volume_last; ++writer) {
       const auto stamp = decode_stamp(data.bytes(), {writer, block});

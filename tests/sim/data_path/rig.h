@@ -49,13 +49,17 @@ struct Rig : DataCluster {
                                   [&](Status status) { outcome = std::move(status), done = true; });
     return end_of(outcome, done);
   }
-  Result<uint64_t> read(uint64_t block, size_t client = 0) {
-    Buffer data = Buffer::allocate(limits::block_bytes);
+  Status read_into(Buffer& data, uint64_t block, size_t client) {
+    data = Buffer::allocate(limits::block_bytes);
     Status outcome;
     bool done = false;
     clients[client].volume->read(block * limits::block_bytes, data.mutable_bytes(),
                                  [&](Status status) { outcome = std::move(status), done = true; });
-    const Status status = end_of(outcome, done);
+    return end_of(outcome, done);
+  }
+  Result<uint64_t> read(uint64_t block, size_t client = 0) {
+    Buffer data;
+    const Status status = read_into(data, block, client);
     if (!status.ok()) return Error(status.error());
     const auto stamp = decode_stamp(data.bytes(), {clients[client].volume_id, block});
     if (!stamp) return Error(Code::damaged, "not what anybody wrote");

@@ -1,28 +1,12 @@
 #include <doctest/doctest.h>
 
 #include "api/errors.h"
-#include "fake_member.h"
+#include "checks.h"
 
 using namespace sp;
 using namespace sp::api;
 using namespace sp::api::test;
 using namespace std::chrono_literals;
-
-namespace {
-
-bool has_text(const Response& response, std::string_view part) {
-  return response.body.find(part) != std::string::npos;
-}
-
-template <class T>
-const T& last_command(const Bench& bench) {
-  REQUIRE_FALSE(bench.member.commands.empty());
-  const T* command = std::get_if<T>(&bench.member.commands.back());
-  REQUIRE(command != nullptr);
-  return *command;
-}
-
-}  // namespace
 
 TEST_CASE("a request without the right token learns nothing, not even which calls there are") {
   Bench bench;
@@ -30,7 +14,7 @@ TEST_CASE("a request without the right token learns nothing, not even which call
     for (const char* path : {"VolumesList", "NoSuchCall", "/elsewhere"}) {
       const Response response = bench.call("GET", path, "", token);
       CHECK(response.status == 401);
-      CHECK(has_text(response, "notAuthorized"));
+      CHECK(mentions(response, "notAuthorized"));
     }
   }
   CHECK(bench.call("POST", "VolumeDelete/alpha", "", "wrong").status == 401);
@@ -122,7 +106,7 @@ TEST_CASE("all faults of a request are reported at once") {
       bench.call("POST", "VolumeCreate", R"({"name":"a b","size":5,"iops":"many","colour":"red"})");
   for (const char* part :
        {"a b", "size must be", "iops must be", "colour is not a member", "template is missing"})
-    CHECK_MESSAGE(has_text(response, part), part);
+    CHECK_MESSAGE(mentions(response, part), part);
 }
 
 TEST_CASE("a volume goes by its name or its global id") {
@@ -185,8 +169,8 @@ TEST_CASE("a change that concerns the data path is answered when every server ha
   bench.member.confirm_result = Error(Code::timed_out, "server 2 on node 3 does not answer");
   const Response response = bench.call("POST", "VolumeUpdate/alpha", R"({"sizeAdd":4096})");
   CHECK(response.status == 504);
-  CHECK(has_text(response, "the change is agreed"));
-  CHECK(has_text(response, "server 2 on node 3"));
+  CHECK(mentions(response, "the change is agreed"));
+  CHECK(mentions(response, "server 2 on node 3"));
 }
 
 TEST_CASE("two additions to a size at once both count") {
@@ -212,7 +196,7 @@ TEST_CASE("a refused change lets the next one have its turn") {
   bench.member.refuse_next = Error(Code::transient, "no leader");
   const Response response = bench.call("POST", "VolumeUpdate/alpha", R"({"rename":"omega"})");
   CHECK(response.status == 503);
-  CHECK(has_text(response, "\"transient\":true"));
+  CHECK(mentions(response, "\"transient\":true"));
   CHECK(bench.data("POST", "VolumeUpdate/alpha", R"({"size":4096,"shrinkOk":true})")["ok"]
             .boolean_or_false());
 }
@@ -258,7 +242,7 @@ TEST_CASE("waiting for an attachment times out and says who is missing") {
   bench.world.run_for(200ms);
   REQUIRE(answer->has_value());
   CHECK((*answer)->status == 504);
-  CHECK(has_text(**answer, "whose sp-block does not run"));
+  CHECK(mentions(**answer, "whose sp-block does not run"));
 }
 
 TEST_CASE(
@@ -277,7 +261,7 @@ TEST_CASE(
   REQUIRE(detach->has_value());
   CHECK((*detach)->status == 200);
   REQUIRE(attach->has_value());
-  CHECK(has_text(**attach, "operationRefused"));
+  CHECK(mentions(**attach, "operationRefused"));
 }
 
 TEST_CASE("reassignments that contradict themselves are refused whole") {
@@ -308,7 +292,7 @@ TEST_CASE("requests beyond the bounds are told to try again") {
   bench.settle();
   size_t refused = 0;
   for (const auto& answer : answers)
-    refused += answer->has_value() && has_text(**answer, "tooManyRequests");
+    refused += answer->has_value() && mentions(**answer, "tooManyRequests");
   CHECK(refused == 5);
   for (uint32_t i = 0; i < limits::api_requests_in_flight_max; ++i) bench.member.release();
   bench.settle();
@@ -326,7 +310,7 @@ TEST_CASE("waits beyond their bound leave room for other requests") {
   bench.settle();
   size_t refused = 0;
   for (const auto& answer : answers)
-    refused += answer->has_value() && has_text(**answer, "tooManyRequests");
+    refused += answer->has_value() && mentions(**answer, "tooManyRequests");
   CHECK(refused == 1);
   CHECK(bench.call("GET", "VolumesList").status == 200);
 }

@@ -5,7 +5,7 @@
 #include <algorithm>
 
 #include "api/snapshot_names.h"
-#include "fake_member.h"
+#include "checks.h"
 
 using namespace sp;
 using namespace sp::api;
@@ -31,18 +31,6 @@ Value described(Bench& bench, const std::string& call) {
   const Value list = bench.data("GET", call);
   REQUIRE(list.elements().size() == 1);
   return list.elements()[0];
-}
-
-bool mentions(const Response& response, std::string_view part) {
-  return response.body.find(part) != std::string::npos;
-}
-
-template <class T>
-const T& last_command(const Bench& bench) {
-  REQUIRE_FALSE(bench.member.commands.empty());
-  const T* command = std::get_if<T>(&bench.member.commands.back());
-  REQUIRE(command != nullptr);
-  return *command;
 }
 
 using Names = std::vector<std::string>;
