@@ -373,8 +373,9 @@ TEST_CASE("a write below a snapshot is not missed by a primary that does not kno
   rig.give(1, snapshot);
   rig.end_server(rig.servers[0], Death::power);
   rig.end_server(rig.servers[2], Death::power);
-  rig.world.net().heal();
   rig.world.run_for(seconds(3));
+  store::Store* const store = rig.servers[1].server->store(rig.servers[1].disks[0]);
+  REQUIRE(store->has_undecided({rig.source, 0}, 1, 1));
   Buffer data[2] = {Buffer::allocate(limits::block_bytes), Buffer::allocate(limits::block_bytes)};
   uint32_t done = 0;
   for (const size_t client : {0, 1})
@@ -384,6 +385,7 @@ TEST_CASE("a write below a snapshot is not missed by a primary that does not kno
                                        ++done;
                                      });
   rig.world.run_for(seconds(3));
+  rig.world.net().heal();
   rig.start_server(rig.servers[2]);
   rig.start_server(rig.servers[0]);
   REQUIRE(rig.world.run_until([&] { return done == 2; }, seconds(30)));
