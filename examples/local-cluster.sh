@@ -103,7 +103,8 @@ start_node() {
   fi
   launch beacon "$node" sp-beacon --node "$node" $first
   has_disks "$node" || return 0
-  launch serve "$node" sp-serve --node "$node"
+  # As its unit has it: the index in large pages.
+  launch serve "$node" env GLIBC_TUNABLES=glibc.malloc.hugetlb=1 sp-serve --node "$node"
   launch mgmt "$node" sp-mgmt --node "$node"
   if [ "$(id -u)" -eq 0 ] && [ -z "$netns" ]; then launch block "$node" sp-block --node "$node"; fi
 }

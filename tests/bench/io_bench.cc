@@ -1,6 +1,8 @@
 // io_bench: what the io seam costs: loopback round trips, disk operations, simulator events. Times
 // are medians of rounds; CPU is that of the process (its I/O workers included). Usage: io_bench
-// [DIRECTORY-ON-A-REAL-FILE-SYSTEM]. The raw rows use liburing alone, as the floor to compare with.
+// [DIRECTORY-ON-A-REAL-FILE-SYSTEM], or io_bench --loopback for one tab-separated line: a 4 KiB
+// round trip in us, blocking and polling 50 us. The raw rows use liburing alone, as the floor to
+// compare with.
 #include <fcntl.h>
 #include <liburing.h>
 #include <sys/resource.h>
@@ -10,6 +12,7 @@
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <thread>
 
 #include "base/buffer.h"
@@ -42,9 +45,9 @@ void print_row(const char* what, uint64_t count, double wall, double cpu) {
   std::printf("%-46s %9.2f us  %9.2f us CPU  %10.0f /s\n", what, wall / n, cpu / n, n / wall * 1e6);
 }
 
-// Runs `round` (which does `count` operations) a few times, prints the median.
+// Runs `round` (which does `count` operations) a few times, prints the median, and gives the us of one.
 template <class Round>
-void measure(const char* what, uint64_t count, Round&& round) {
+double measure(const char* what, uint64_t count, Round&& round) {
   constexpr int rounds = 5;
   std::vector<std::pair<double, double>> times;
   for (int i = 0; i < rounds; ++i) {
@@ -53,7 +56,8 @@ void measure(const char* what, uint64_t count, Round&& round) {
     times.emplace_back(wall_us() - wall, cpu_us() - cpu);
   }
   std::sort(times.begin(), times.end());
-  print_row(what, count, times[rounds / 2].first, times[rounds / 2].second);
+  if (what != nullptr) print_row(what, count, times[rounds / 2].first, times[rounds / 2].second);
+  return times[rounds / 2].first / static_cast<double>(count);
 }
 
 std::unique_ptr<RealHost> make_host(Duration spin = 0us) {
@@ -65,10 +69,12 @@ std::unique_ptr<RealHost> make_host(Duration spin = 0us) {
   return std::move(host).value();
 }
 
-// Receives 4 KiB and sends it back, for ever.
+// Receives a message and sends it back, for ever; or receives so many and answers the last.
 struct Echo {
-  std::unique_ptr<Socket> socket;
-  Buffer memory = Buffer::zeroed(4096);
+  explicit Echo(size_t bytes = 4096, uint64_t of = 1) : memory(Buffer::zeroed(bytes)), each(of) {}
+  std::unique_ptr<Socket> socket{};
+  Buffer memory;
+  uint64_t each, left = each;  // messages for one answer
   size_t filled = 0;
   void next() {
     socket->receive(memory.mutable_bytes().subspan(filled), [this](Result<size_t> size) {
@@ -76,6 +82,8 @@ struct Echo {
       filled += *size;
       if (filled < memory.size()) return next();
       filled = 0;
+      if (--left > 0) return next();
+      left = each;
       const Bytes parts[] = {memory.bytes()};
       socket->send(parts, [this](Status status) {
         if (status.ok()) next();
@@ -85,17 +93,24 @@ struct Echo {
 };
 
 struct Pinger {
-  RealHost& host;
-  std::unique_ptr<Socket> socket;
-  Buffer out = Buffer::zeroed(4096);
-  Buffer in = Buffer::zeroed(4096);
+  Pinger(size_t bytes, uint64_t of)
+      : out(Buffer::zeroed(bytes)), in(Buffer::zeroed(bytes)), each(of) {}
+  std::unique_ptr<Socket> socket{};
+  Buffer out, in;
+  uint64_t each, sent = 0;  // messages for one answer
   size_t filled = 0;
-  uint64_t left = 0;
+  uint64_t left = 0;  // answers
   void ask() {
-    const Bytes parts[] = {out.bytes()};
-    socket->send(parts, [](Status) {});
     filled = 0;
+    sent = 0;
+    put();
     listen();
+  }
+  void put() {
+    const Bytes parts[] = {out.bytes()};
+    socket->send(parts, [this](const Status&) {
+      if (++sent < each) put();
+    });
   }
   void listen() {
     socket->receive(in.mutable_bytes().subspan(filled), [this](Result<size_t> size) {
@@ -107,12 +122,15 @@ struct Pinger {
   }
 };
 
-void bench_net(const char* what, Duration spin) {
+// Messages of so many bytes between two threads, one answer to each `each` of them; a row for each
+// message. Gives the us of one.
+double bench_net(const char* what, Duration spin, size_t bytes, uint64_t each = 1,
+                 uint64_t count = 10000) {
   std::atomic<uint16_t> port{0};
   std::atomic<RealHost*> server_host{nullptr};
   std::thread server([&] {
     auto host = make_host(spin);
-    Echo echo;
+    Echo echo(bytes, each);
     auto listener = host->host().net.listen({"127.0.0.1", 0}, [&](std::unique_ptr<Socket> socket) {
       echo.socket = std::move(socket);
       echo.next();
@@ -123,20 +141,37 @@ void bench_net(const char* what, Duration spin) {
   });
   while (port == 0) std::this_thread::yield();
   auto host = make_host(spin);
-  Pinger pinger{*host, nullptr};
+  Pinger pinger(bytes, each);
   auto attempt = host->host().net.connect(
       {"127.0.0.1", port}, 5s,
       [&](Result<std::unique_ptr<Socket>> socket) { pinger.socket = std::move(socket).value(); });
   host->run_until([&] { return pinger.socket != nullptr; }, 5s);
-  constexpr uint64_t count = 10000;
-  measure(what, count, [&] {
-    pinger.left = count;
+  const double us = measure(what, count, [&] {
+    pinger.left = count / each;
     pinger.ask();
     host->run_until([&] { return pinger.left == 0; }, 60s);
   });
   RealHost* const other = server_host;
   other->post_from_other_thread([other] { other->stop(); });
   server.join();
+  return us;
+}
+
+// What has to be done with each byte at the least; over more memory than the caches hold.
+void bench_bytes() {
+  const size_t pieces = 32 << 10;
+  std::vector<std::byte> from(pieces * 4096), to(pieces * 4096);
+  measure("CRC-64 of 4 KiB", pieces, [&] {
+    uint64_t sum = 0;
+    for (size_t i = 0; i < pieces; ++i) sum += crc64(Bytes(from).subspan(i * 4096, 4096));
+    if (sum == 1) std::abort();  // so that it is needed
+  });
+  measure("memcpy of 4 KiB", pieces, [&] {
+    for (size_t i = 0; i < pieces; ++i) {
+      const size_t at = mix64(i) % pieces * 4096;
+      std::memcpy(to.data() + at, from.data() + at, 4096);
+    }
+  });
 }
 
 struct DiskLoad {
@@ -342,12 +377,21 @@ void bench_sim() {
 }  // namespace
 
 int main(int argc, char** argv) {
+  if (argc > 1 && std::string(argv[1]) == "--loopback") {
+    const double blocking = bench_net(nullptr, 0us, 4096);
+    std::printf("%.1f\t%.1f\n", blocking, bench_net(nullptr, 50us, 4096));
+    return 0;
+  }
   const std::string directory = argc > 1 ? argv[1] : ".";
   std::printf("%-46s %12s  %16s  %13s\n", "per operation", "time", "CPU", "rate");
   bench_sim();
   bench_reactor();
-  bench_net("loopback: 4 KiB + 4 KiB round trip", 0us);
-  bench_net("loopback: the same, polling 50 us", 50us);
+  bench_net("loopback: 4 KiB + 4 KiB round trip", 0us, 4096);
+  bench_net("loopback: the same, polling 50 us", 50us, 4096);
+  bench_net("loopback: 128 KiB + 128 KiB round trip", 0us, 128 << 10, 1, 4000);
+  bench_net("loopback: 4 KiB, one way", 0us, 4096, 5000, 50000);
+  bench_net("loopback: 128 KiB, one way", 0us, 128 << 10, 1000, 5000);
+  bench_bytes();
   bench_disk("memory:/dev/shm/sp-io-bench", "MemoryDisk");
   bench_disk("/dev/shm/sp-io-bench", "tmpfs file");
   bench_raw_disk("/dev/shm/sp-io-bench", "tmpfs file");

@@ -17,8 +17,8 @@ trap 'cluster down >/dev/null 2>&1; rm -rf "$dir" "$work"' EXIT
 ninja -C "$build" --quiet io_bench store_bench index_bench sim_bench skeleton_bench volumes_bench >&2
 if [ -n "${KEEP:-}" ]; then exec > >(tee "$root/tests/bench/RESULTS.md"); fi
 
-skeleton() { # read|write, depth, block: CPU us of servers, of the client; median us
-  skeleton_bench "$1" "$2" "$3" "$seconds" | awk -F'\t' '{ print $8, $7, $5 }'
+skeleton() { # read|write, depth, block: CPU us of servers, of the client; median us; ops/s
+  skeleton_bench "$1" "$2" "$3" "$seconds" | awk -F'\t' '{ print $8, $7, $5, $4 }'
 }
 
 # One row: name, percent of reads, depth, block in bytes, further options. Every figure beside the skeleton's of the moment before.
@@ -28,7 +28,7 @@ row() {
   case $reads in
     0) floor=$(skeleton write "$depth" "$block") ;;
     100) floor=$(skeleton read "$depth" "$block") ;;
-    *) floor="- - -" ;;
+    *) floor="- - - -" ;;
   esac
   out=$(sp-bench bench --format=tsv --yes --reads "$reads" --depth "$depth" --block "$block" --time "${seconds}s" "$@" 2>/dev/null)
   awk -F'\t' -v name="$name" -v floor="$floor" -v block="$block" -v reads="$reads" '
@@ -40,15 +40,34 @@ row() {
     END {
       split(floor, f, " ")
       written = count * (100 - reads) / 100 * block * 3
-      printf "| %s | %.0f | %.0f | %.0f / %.0f | %.1f | %s | %s | %.1f | %s | %s | %s | %.2f | %s |\n", name, iops, iops * block / 1048576, median, tail,
-        servers, f[1], ratio(servers, f[1]), client, ratio(client, f[2]), ratio(median, f[3]), wake, writes,
+      printf "| %s | %.0f | %.0f | %s | %.0f / %.0f | %.1f | %s | %s | %.1f | %s | %s | %s | %.2f | %s |\n", name, iops, iops * block / 1048576,
+        (f[4] > 0 ? sprintf("%.2f", iops / f[4]) : "-"), median, tail, servers, f[1], ratio(servers, f[1]), client, ratio(client, f[2]), ratio(median, f[3]), wake, writes,
         (written > 0 ? sprintf("%.2f", device / written) : "-")
     }' <<<"$out"
 }
 
 head_of_rows() {
-  echo "| $1 | ops/s | MiB/s | median / p99 us | servers CPU us | skeleton | ratio | client CPU us | ratio | latency ratio | ops/wake-up | device writes/op | amplification |"
-  echo "|---|---|---|---|---|---|---|---|---|---|---|---|---|"
+  echo "| $1 | ops/s | MiB/s | of the skeleton | median / p99 us | servers CPU us | skeleton | ratio | client CPU us | ratio | latency ratio | ops/wake-up | device writes/op | amplification |"
+  echo "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|"
+}
+
+# Depth 1 beside a round trip of 4 KiB and 4 KiB between two threads, measured just before; the other processes poll as that one does.
+depth_1() { # title
+  local name reads spin way
+  echo "| depth 1, $1 | median us | loopback round trip us | ratio |"
+  echo "|---|---|---|---|"
+  while IFS='|' read -r name reads spin way; do
+    read -r -a trip <<<"$(io_bench --loopback)"
+    # shellcheck disable=SC2086
+    sp-bench bench --format=tsv --yes --reads "$reads" --depth 1 --block 4K --time "${seconds}s" $spin 2>/dev/null |
+      awk -F'\t' -v name="$name" -v trip="${trip[$way]}" '
+        $1 == "read" || $1 == "write" { printf "| %s | %.0f | %.1f | %.1f |\n", name, $6, trip, $6 / trip }'
+  done <<'END'
+4 KiB read|100||0
+4 KiB write|0||0
+4 KiB read, client polls 100 us, beside the same that blocks|100|--spin 100us|0
+END
+  echo
 }
 
 rows() { # title
@@ -98,6 +117,7 @@ $(awk '/MemTotal/ { printf "%.0f GiB", $2 / 1048576 }' /proc/meminfo) of memory,
 END
 start --memory
 rows "disks in memory"
+depth_1 "disks in memory"
 echo "\`\`\`"
 sp-bench bench --yes --reads 0 --time "${seconds}s" 2>/dev/null
 echo "\`\`\`"
@@ -138,3 +158,4 @@ echo '```'
 [ "$(id -u)" -ne 0 ] || { echo && SECONDS_EACH=$((seconds > 6 ? seconds : 6)) "$root/tests/bench/failure.sh"; }
 echo
 SECONDS_EACH=$seconds "$root/tests/bench/snapshot_bench.sh"
+[ "$(id -u)" -ne 0 ] || { echo && SECONDS_EACH=$seconds "$root/tests/bench/attach_bench.sh"; }

@@ -191,12 +191,9 @@ Group attach_group(const Cluster& cluster, uint8_t instance, uint32_t first, uin
                  [&](Status status) { confirmed = std::move(status); });
   cluster.wait([&] { return confirmed.has_value(); }, "confirming");
   if (!confirmed->ok()) die(confirmed->error().message());
-  wire::Identity identity;
-  identity.cluster = cluster.config.cluster_id;
-  identity.service = service_of_client(self);
-  identity.start_id = member.map().services.at(identity.service).start_id;
-  const auto servers =
-      client::make_servers(cluster.host(), cluster.client(1, instance, "").key, identity);
+  // One set of connections for all of them, as sp-block has it. The client outlives them.
+  const std::shared_ptr<client::Servers> servers(std::shared_ptr<void>(),
+                                                 &group.client->servers());
   for (uint32_t i = first + 1; i < end; ++i) {
     const map::Volume* row = member.map().find_volume(fmt::format("many{}", i));
     group.volumes.push_back(
