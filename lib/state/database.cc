@@ -2,6 +2,7 @@
 
 #include <sqlite3.h>
 
+#include "base/planted.h"
 #include "map/field_codec.h"
 #include "state/columns.h"
 
@@ -56,8 +57,10 @@ Database::~Database() {
 
 Error Database::error(const std::string& what) const {
   const int code = sqlite3_errcode(handle_) & 0xff;
-  const bool damaged = code == SQLITE_CORRUPT || code == SQLITE_NOTADB || code == SQLITE_ERROR ||
-                       code == SQLITE_MISMATCH;
+  // All but what the world around the file can be blamed for: damaged pages come out as many codes.
+  const bool damaged = code != SQLITE_IOERR && code != SQLITE_FULL && code != SQLITE_CANTOPEN &&
+                       code != SQLITE_BUSY && code != SQLITE_LOCKED && code != SQLITE_PERM &&
+                       code != SQLITE_READONLY && code != SQLITE_NOMEM;
   const std::string hint = damaged ? "; it is rebuilt from the Raft snapshot and log"
                                    : "; check the file system that it is on";
   return {damaged               ? Code::damaged
@@ -95,8 +98,11 @@ Result<std::unique_ptr<Database>> Database::open(const std::string& path) {
   if (sqlite3_open_v2(path.c_str(), &database->handle_, flags, nullptr) != SQLITE_OK)
     return database->error("opening");
   sqlite3_busy_timeout(database->handle_, 0);  // who locks it must not hold the beacon up
-  SP_CHECK(database->execute("PRAGMA journal_mode=WAL"));
-  SP_CHECK(database->execute("PRAGMA synchronous=OFF"));
+  // In this order: turning a new file to write-ahead mode waits for flushes otherwise.
+  if (!SP_PLANTED_BUG(database_waits_for_flushes))
+    SP_CHECK(database->execute("PRAGMA synchronous=OFF"));
+  SP_CHECK(database->execute(SP_PLANTED_BUG(database_without_journal) ? "PRAGMA journal_mode=OFF"
+                                                                      : "PRAGMA journal_mode=WAL"));
   sqlite3_stmt* count = nullptr;
   SP_CHECK(database->prepare("SELECT count(*) FROM sqlite_master", count));
   const bool read = sqlite3_step(count) == SQLITE_ROW;
@@ -254,6 +260,7 @@ Status Database::write_row(const Change& change) {
       fields(binder, *row);
       status = run(statement.put);
     } else if constexpr (!std::is_same_v<Row, Cluster>) {
+      if (SP_PLANTED_BUG(database_keeps_removed_volumes) && change.table == Table::volume) return;
       Binder binder(statement.erase);
       KeyBinder{binder}(*decode_value<typename Rows<Row>::Key>(change.key));
       status = run(statement.erase);
@@ -272,6 +279,10 @@ Status Database::write_rows(const std::vector<Change>& changes, uint64_t index,
     SP_CHECK(std::move(status));
   }
   for (const Change& change : changes) SP_CHECK(write_row(change));
+  if (SP_PLANTED_BUG(database_index_after_rows)) {
+    SP_CHECK(execute("COMMIT"));
+    SP_CHECK(execute("BEGIN"));
+  }
   const auto put_meta = [this](const std::string& name, uint64_t value) {
     Binder binder(put_meta_);
     binder("", name);

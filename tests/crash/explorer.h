@@ -26,7 +26,8 @@ struct CrashLimits {
   uint64_t second_crashes_each;  // of so many fates one is opened and crashed again
 };
 
-template <class Medium, class World, class Verb>
+// Ways: what may be left of a medium's unflushed writes.
+template <class Medium, class World, class Verb, class Ways = Fates<Medium>>
 class Explorer {
  public:
   // A sequence begins with copies of `medium` and `world`, which outlive the Explorer.
@@ -52,6 +53,8 @@ class Explorer {
     return length < length_max || drawn(sample);
   }
   bool drawn(uint64_t sample) { return sample == 1 || mix64(number_++) % sample == 0; }
+  // From one I/O at which the last verb is stopped to the next.
+  virtual uint64_t step(Verb) { return 1; }
   virtual std::string name(Verb verb) const = 0;
   // False: the sequence ends before its I/O number `stop`.
   virtual bool run_until(Medium& medium, World& world, const std::vector<Verb>& verbs,
@@ -61,7 +64,8 @@ class Explorer {
   virtual void verify(Medium medium, const World& world) = 0;
 
   io::SeededRandom random_;
-  std::string story_, fate_;  // where it is, for people
+  std::string story_, fate_;   // where it is, for people
+  bool process_died_ = false;  // and nothing else: what is verified lies in the device's cache
   uint64_t verified_ = 0;
 
  private:
@@ -69,7 +73,7 @@ class Explorer {
     counts_.sequences++;
     std::string names;
     for (const Verb verb : verbs) names += " " + name(verb);
-    for (uint64_t stop = 0;; stop++) {
+    for (uint64_t stop = 0;; stop += step(verbs.back())) {
       story_ = scene_ + ":" + names + ", stopped at I/O " + std::to_string(stop);
       Medium medium = medium_;
       World world = world_;
@@ -80,7 +84,7 @@ class Explorer {
   }
 
   void crash_all_ways(const Medium& at_crash, const World& world) {
-    Fates<Medium> ways(at_crash.unflushed.size(), limits_.fates, random_);
+    Ways ways(at_crash.unflushed.size(), limits_.fates, random_);
     for (size_t way = 0; way < ways.count(); way++) {
       counts_.cases++;
       fate_ = ", fate " + std::to_string(way);
@@ -94,7 +98,9 @@ class Explorer {
     Medium cached = at_crash;
     cached.stop_at = ~uint64_t{0};
     crash_again(cached, world);
+    process_died_ = true;
     verify(cached, world);
+    process_died_ = false;
   }
 
   // Crashes at an I/O of the opening, in turn.
@@ -103,7 +109,7 @@ class Explorer {
     const uint64_t stop = counts_.second_crashes % limits_.ios_of_opening;
     Medium medium = first;
     open_until(medium, stop);
-    Fates<Medium> ways(medium.unflushed.size(), 2, random_);
+    Ways ways(medium.unflushed.size(), 2, random_);
     for (size_t way = 0; way < ways.count(); way++) {
       counts_.second_crashes++;
       fate_ = fate + ", then stopped at I/O " + std::to_string(stop) + " of the opening, fate " +

@@ -81,10 +81,13 @@ struct BasicMedium {
   uint64_t stop_at = ~uint64_t{0};   // from this operation on nothing completes
   bool hold_reads = false;           // reads wait, and see what is there when they are let go
   std::deque<std::function<void()>> held_reads;
-  uint64_t fail_at = ~uint64_t{0};                  // this operation is refused with Code::io
+  uint64_t fail_at = ~uint64_t{0}, fail_count = 1;  // operations that are refused with Code::io
   uint64_t unreadable_from = 0, unreadable_to = 0;  // reads that touch these bytes fail
 
   bool stopped() const { return operations >= stop_at; }
+  bool refuses(uint64_t operation) const {
+    return operation >= fail_at && operation - fail_at < fail_count;
+  }
   void apply(const Unflushed& write, size_t first, size_t size) {
     copy_in(bytes, write.offset + first, Bytes(write.bytes).subspan(first, size));
   }
@@ -135,7 +138,7 @@ class BasicDisk final : public io::Disk {
   void write(uint64_t offset, Bytes from, io::DiskDone done) override {
     check(offset, from);
     const uint64_t number = medium_.operations++;
-    if (number == medium_.fail_at)
+    if (medium_.refuses(number))
       return finish(std::move(done), Error(Code::io, "the device refuses"));
     if (number > medium_.stop_at) return;
     medium_.unflushed.push_back({offset, {from.begin(), from.end()}});
@@ -144,7 +147,7 @@ class BasicDisk final : public io::Disk {
   }
   void flush(io::DiskDone done) override {
     const uint64_t number = medium_.operations++;
-    if (number == medium_.fail_at)
+    if (medium_.refuses(number))
       return finish(std::move(done), Error(Code::io, "the device refuses"));
     if (number >= medium_.stop_at) return;
     medium_.settle();
