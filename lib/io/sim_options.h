@@ -54,6 +54,8 @@ struct SimNetOptions {
   Duration delay_base = std::chrono::microseconds(30);
   Duration delay_mean = std::chrono::microseconds(10);
   Duration loopback_base = std::chrono::microseconds(10);
+  // Each direction between two nodes takes so many times as long, drawn from 1/spread to spread.
+  double link_spread = 1;
   double tail_probability = 0.0005;
   double tail_factor = 100;
   double bytes_per_second = 1.2e9;

@@ -65,6 +65,7 @@ void ClusterFaults::one(const Fault& fault) {
     case FaultKind::io: return fail_at_io(draws);
     case FaultKind::late: return delay_sends(draws);
     case FaultKind::swap: return swap_disks(draws);
+    case FaultKind::add: return add_disk(draws);
     case FaultKind::full: return fill_disk(draws);
     case FaultKind::wipe: return wipe_disk(draws);
     case FaultKind::die: return kill_disk(draws);

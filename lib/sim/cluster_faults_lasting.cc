@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/probe.h"
 #include "beacon/raft_log_format.h"
 #include "sim/cluster_faults.h"
 #include "store/check.h"
@@ -14,6 +15,7 @@ using std::chrono::milliseconds;
 namespace {
 constexpr uint32_t looks_before_replaced = 15;
 constexpr uint32_t looks_before_given_up = 200;
+constexpr uint32_t places_tried = 8;  // before nothing is damaged
 constexpr auto retire_interval = milliseconds(500);
 // A registration that was under way when a disk was taken out has ended by then.
 constexpr auto registrations_end = std::chrono::seconds(3);
@@ -48,34 +50,65 @@ bool ClusterFaults::is_untouched(const Slot& slot) const {
          shelf_.count(disk) == 0;
 }
 
+// Of a volume, or of whatever stands on the same layers: its newest content, what it stands on, or
+// where it keeps which blocks were discarded.
 void ClusterFaults::spoil_block(const Draws& draws) {
-  const VolumeId volume = cluster_.volumes[draws->below(cluster_.volumes.size())];
-  const uint64_t block = cluster_.block_in_use(volume, draws->below(cluster_.setup.work.blocks));
-  const ObjectId object{volume, static_cast<uint32_t>(block / limits::blocks_per_object)};
-  const auto within = static_cast<uint16_t>(block % limits::blocks_per_object);
+  const VolumeId worked_on = cluster_.volumes[draws->below(cluster_.volumes.size())];
   const Slot slot = any_slot(draws);
   const uint64_t sector = 512 * draws->below(8);
-  const bool unreadable = draws->below(3) == 0;
-  auto& process = *slot.node->server;
-  store::Store* const store = process.server ? process.server->store(slot.disk()) : nullptr;
-  if (store == nullptr || !observe()) return;
+  const bool unreadable = draws->below(3) == 0, any_volume = draws->below(2) == 0;
+  if (!observe()) return;
   follow_marks();
   const map::Map& map = *cluster_.newest_map();
-  const auto row = map.volumes.find(volume);
+  for (uint32_t tries = 0; tries < places_tried; ++tries) {
+    auto row = map.volumes.find(worked_on);
+    const uint64_t other = draws->below(std::max<size_t>(map.volumes.size(), 1));
+    if (any_volume && !map.volumes.empty())
+      row = std::next(map.volumes.begin(), static_cast<std::ptrdiff_t>(other));
+    const uint64_t block =
+        cluster_.block_in_use(worked_on, draws->below(cluster_.setup.work.blocks));
+    const uint64_t depth = draws->below(8);
+    const bool holes = draws->below(6) == 0;
+    if (row == map.volumes.end()) return;
+    const auto chain = map::chain_of(map, map::layer_of(map, row->first));
+    const VolumeId layer = depth < 4 ? chain.front() : chain[depth % chain.size()];
+    const auto index = static_cast<uint32_t>(block / limits::blocks_per_object);
+    const auto within =
+        holes ? uint16_t{0} : static_cast<uint16_t>(block % limits::blocks_per_object);
+    const ObjectId object{holes ? layer | map::hole_bit : layer, index};
+    if (spoil(slot, map::set_of(map, row->second, index), object, within, sector, unreadable))
+      return;
+  }
+}
+
+bool ClusterFaults::spoil(const Slot& slot, SetId set, ObjectId object, uint16_t within,
+                          uint64_t sector, bool unreadable) {
+  auto& process = *slot.node->server;
+  store::Store* const store = process.server ? process.server->store(slot.disk()) : nullptr;
+  if (store == nullptr) return false;
   const auto location = store::locate(*store, object, within);
   // Not in the blink before the block's round is proven: damage there, then a crash, cannot be told
   // from a torn write that was never acknowledged (sp-disk-format(5)).
-  if (row == map.volumes.end() || !location || !location->proven) return;
-  const SetId set = map::set_of(map, row->second, object.index);
-  if (!atlas_.may_spoil(slot.disk(), set, object, within)) return;
+  if (!location || !location->proven || !atlas_.may_spoil(slot.disk(), set, object, within))
+    return false;
   atlas_.spoil(slot.disk(), {set, object, within, location->device_offset});
-  cluster_.note(std::string("block is ") + (unreadable ? "made unreadable" : "damaged") +
-                " volume=" + std::to_string(volume) + " first=" + std::to_string(block) +
+  const bool holes = (object.volume & map::hole_bit) != 0;
+  const VolumeId layer = map::layer_of_holes(object.volume);
+  if (holes) {
+    SP_PROBE(sim_holes_spoiled);
+  } else if (map::parent_of(*cluster_.newest_map(), layer) != 0) {
+    SP_PROBE(sim_layer_spoiled);
+  }
+  const uint64_t first = uint64_t{object.index} * limits::blocks_per_object + within;
+  cluster_.note((holes ? "block of holes is " : "block is ") +
+                std::string(unreadable ? "made unreadable" : "damaged") +
+                " volume=" + std::to_string(layer) + " first=" + std::to_string(first) +
                 " count=1 disk=" + std::to_string(slot.disk()));
   if (unreadable)
     cluster_.world.disks().make_unreadable(slot.path(), location->device_offset + sector, 512);
   else
     cluster_.world.disks().corrupt(slot.path(), location->device_offset + sector, 512);
+  return true;
 }
 
 // A spoiled block that was written or repaired since lies elsewhere; a doubted disk whose every
@@ -400,6 +433,7 @@ void ClusterFaults::tend() {
     }
   }
   retire_old_ids();
+  place_new_disks();
   membership_.tend();
   if (running_) return;
   follow_marks();
@@ -452,6 +486,7 @@ std::string ClusterFaults::unsettled() const {
   for (const auto& [old_id, new_id] : retired_)
     if (map != nullptr && map->disks.count(old_id) != 0)
       return "disk " + std::to_string(old_id) + " is not forgotten";
+  if (!new_.empty()) return "disk " + std::to_string(*new_.begin()) + " is not placed";
   return membership_.unsettled();
 }
 

@@ -46,7 +46,7 @@ ClusterSetup setup_of(const RunOptions& options, const Knobs& knobs) {
   others -= setup.witness ? 1 : 0;
   setup.disks_per_server = knobs.number(Knob::disks);
   setup.sets = knobs.number(Knob::sets);
-  setup.copies = static_cast<uint8_t>(knobs[Knob::copies]);
+  setup.copies = static_cast<uint8_t>(std::min<int64_t>(knobs[Knob::copies], knobs[Knob::nodes]));
   setup.min_copies = std::min(static_cast<uint8_t>(knobs[Knob::min_copies]), setup.copies);
   setup.management = std::min(knobs.number(Knob::management), setup.storage_nodes);
   setup.client_nodes = knobs.number(Knob::client_nodes);
@@ -61,7 +61,9 @@ ClusterSetup setup_of(const RunOptions& options, const Knobs& knobs) {
   setup.clients_per_node = std::max(knobs.number(Knob::clients),
                                     (setup.volumes + setup.client_nodes - 1) / setup.client_nodes);
   if (knobs[Knob::admins] != 0) setup.guests = 2;
-  setup.disk_bytes = uint64_t{knobs.number(Knob::disk_mib)} << 20;
+  // Long operations leave few places that snapshots share.
+  const uint32_t disk_mib = knobs.number(Knob::length) > 64 ? 160 : 0;
+  setup.disk_bytes = uint64_t{std::max(knobs.number(Knob::disk_mib), disk_mib)} << 20;
   setup.disk_log_pages = knobs.number(Knob::log_pages);
   setup.volume_bytes = uint64_t{knobs.number(Knob::volume_mib)} << 20;
   setup.work.depth = knobs.number(Knob::depth);
@@ -88,6 +90,13 @@ ClusterSetup setup_of(const RunOptions& options, const Knobs& knobs) {
     setup.load = LoadChoice::stamps;  // the others rely on reads, also of what is lost then
     setup.tuning.client = {};         // requests for lost sets stay open, and leave room for others
   }
+  setup.world.net.link_spread = static_cast<double>(knobs[Knob::link_spread]);
+  // In the proportions of the defaults.
+  const uint32_t gone = knobs.number(Knob::crash_gone);
+  setup.world.disk.crash_keep = 13 * (100 - gone);
+  setup.world.disk.crash_drop = 8 * gone;
+  setup.world.disk.crash_tear = 4 * gone;
+  setup.world.disk.crash_garbage = gone;
   setup.world.disk.volatile_cache = knobs[Knob::cache] != 0;
   setup.world.disk.unwritten_is_noise = knobs[Knob::noise] != 0;
   setup.line_sink = options.line_sink;
@@ -122,6 +131,7 @@ class Run {
     if (is_excused(result.failure)) {
       cluster_.note("the run ends here: a block has no valid copy any more");
       result.failure.clear();
+      result.cut_short = true;
     }
     result.operations = cluster_.operations();
     if (options_.details && !result.failure.empty()) result.details = last_lines();

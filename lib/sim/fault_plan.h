@@ -33,6 +33,7 @@ enum class FaultKind : uint8_t {
   io,
   late,
   swap,
+  add,
   full,
   wipe,
   die,
