@@ -253,9 +253,10 @@ class Run {
 
   std::string at_rest() {
     if (knobs_[Knob::w_lie] != 0) faults_.begin_to_lie(options_.seed);
-    std::map<const Cluster::ClientProcess*, uint64_t> before;
+    std::vector<std::pair<const Cluster::ClientProcess*, uint64_t>> before;
     for (const auto& process : cluster_.clients) {
-      if (process.work && !cluster_.work_is_over()) before[&process] = process.work->completed();
+      if (process.work && !cluster_.work_is_over())
+        before.emplace_back(&process, process.work->completed());
     }
     const bool works = advance(
         [&] {
