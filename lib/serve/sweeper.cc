@@ -36,7 +36,7 @@ void Sweeper::tick() {
     if (room() == 0) return;
     if (!step(object)) {  // with the next tick
       // Holes that no copy can give keep nothing else from being given back.
-      if (++tries_ < tries_max || room() == 0 || !ordered_.empty()) return;
+      if (++tries_ < tries_max || room() == 0) return;
       left_out_ = true;
     }
     tries_ = 0;
@@ -70,7 +70,7 @@ bool Sweeper::step(ObjectId object) {
     BlockSet present;
     primary_.disk_.store->add_present(ghost, 0, limits::blocks_per_object, present);
     // Another child of it may have come before, in this tick.
-    if (!ordered_.contains(ghost) && !discard(ghost, present & *gone)) return false;
+    if (!discard(ghost, present & *gone & ~ordered_[ghost])) return false;
     auto own = covered(ghost);
     if (!own) return false;
     object = ghost;
@@ -119,7 +119,7 @@ bool Sweeper::discard(ObjectId object, const BlockSet& blocks) {
     OrderedWrite& write = primary_.new_write(true, object, static_cast<uint16_t>(first),
                                              static_cast<uint16_t>(end - first));
     ordered_to_ = write.prepare.record.version;
-    ordered_.insert(object);
+    for (uint32_t block = first; block < end; ++block) ordered_[object].set(block);
     primary_.send_ordered(write);
     first = end;
   }

@@ -5,7 +5,7 @@
 // It goes through the objects that have changed since it last did, a few with each tick; through
 // all of them when there are other ghosts, or their children are others, and in a new epoch.
 #pragma once
-#include <set>
+#include <map>
 
 #include "serve/layers.h"
 #include "serve/primary.h"
@@ -30,10 +30,10 @@ class Sweeper {
   uint64_t ghosts_ = 0;  // Stands::ghosts_hash
   Version swept_to_, sweeping_to_;
   ObjectId cursor_;
-  uint32_t tries_ = 0;          // of what comes after cursor_
-  bool left_out_ = false;       // an object, of which not all can be known just now
-  Version ordered_to_;          // nothing more before that is decided
-  std::set<ObjectId> ordered_;  // discards of their blocks, since then
+  uint32_t tries_ = 0;                    // of what comes after cursor_
+  bool left_out_ = false;                 // an object, of which not all can be known just now
+  Version ordered_to_;                    // nothing more before that is decided
+  std::map<ObjectId, BlockSet> ordered_;  // discards of their blocks, since then
   io::Instant next_;
 };
 
