@@ -311,16 +311,14 @@ TEST_CASE("what was discarded between two snapshots stays so, however much else 
   ClusterOptions options = quiet();
   options.serve.layer_views_max = 1;
   LayerRig rig(std::move(options));
-  constexpr uint64_t other = limits::blocks_per_object, third = 2 * other;
-  for (const uint64_t block : {uint64_t{0}, other, third})
-    REQUIRE(rig.write(block, 10 + block).ok());
+  constexpr uint64_t other = limits::blocks_per_object;
+  for (const uint64_t block : {uint64_t{0}, other}) REQUIRE(rig.write(block, 10 + block).ok());
   rig.take(rig.source, "s1");
   rig.discard(0, 0, 1);
   rig.take(rig.source, "s2");
   for (int pass = 0; pass < 3; ++pass) {
     CHECK_EQ(rig.look(0, 0), zeros);
     CHECK_EQ(rig.look(0, other), LayerRig::Who(rig.source, 10 + other));
-    CHECK_EQ(rig.look(0, third), LayerRig::Who(rig.source, 10 + third));
   }
 }
 
