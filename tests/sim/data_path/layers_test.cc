@@ -316,6 +316,7 @@ TEST_CASE("what was discarded between two snapshots stays so, however much else 
   rig.take(rig.source, "s1");
   rig.discard(0, 0, 1);
   rig.take(rig.source, "s2");
+  rig.world.run_for(seconds(1));  // until the servers have heard of it
   for (int pass = 0; pass < 3; ++pass) {
     CHECK_EQ(rig.look(0, 0), zeros);
     CHECK_EQ(rig.look(0, other), LayerRig::Who(rig.source, 10 + other));
