@@ -93,6 +93,7 @@ leader() {
 
 serve_volume() { # node, volume, options: an NBD socket at $dir/NODE-VOLUME.sock
   # Not by `at`: what is killed by $! has to be sp-attach, not a shell around it.
+  # shellcheck disable=SC2154  # network.sh has it
   nsenter --net="/run/netns/$net$1" env SP_NODE="$1" sp-attach "$2" --socket "$dir/$1-$2.sock" "${@:3}" >"$dir/$1-$2.log" 2>&1 &
   clients+=($!)
   wait_for "[ -S '$dir/$1-$2.sock' ] || ! kill -0 ${clients[-1]}"
