@@ -349,6 +349,15 @@ TEST_CASE("damaged sectors read the same wrong bytes each time, until they are w
   CHECK(one.sectors_of(0, 1) == 8);
 }
 
+TEST_CASE("damage to a damaged sector does not cure it") {
+  OneDisk one(1);
+  REQUIRE(one.write(0, 1).ok());
+  for (int times = 1; times < 5; ++times) {
+    one.world.disks().corrupt(one.path, 0, 4096);
+    CHECK(one.sectors_of(0, 1) == 0);
+  }
+}
+
 TEST_CASE("lost and misdirected writes are acknowledged, a lied flush makes nothing durable") {
   OneDisk one(1);
   REQUIRE(one.write(0, 1).ok());
