@@ -72,6 +72,7 @@ void ClusterFaults::one(const Fault& fault) {
     case FaultKind::wrong: return mistake_disk(draws);
     case FaultKind::lie: return make_disk_lie(draws);
     case FaultKind::super: return damage_superblock(draws);
+    case FaultKind::rot: return rot_disk(draws);
     case FaultKind::forget: return damage_beacon(draws);
     case FaultKind::mgmt: return trouble_management(draws);
     case FaultKind::join: return join(draws);

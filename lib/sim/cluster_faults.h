@@ -127,6 +127,7 @@ class ClusterFaults {
   void bring_right_disk_back(DiskId disk);
   void make_disk_lie(const Draws& draws);
   void damage_superblock(const Draws& draws);
+  void rot_disk(const Draws& draws);
   void damage_beacon(const Draws& draws);
   std::optional<Slot> slot_of(DiskId disk);
   bool is_untouched(const Slot& slot) const;
@@ -171,6 +172,7 @@ class ClusterFaults {
   // Of the doubted, those that are not replaced when they forget, and how often one could not
   // start.
   std::map<DiskId, uint32_t> kept_;
+  std::set<DiskId> rotten_logs_;  // of the doubted: they may have forgotten
   DiskId liar_ = 0;
   std::map<DiskId, uint32_t> missed_;  // looks at which a lost disk was not opened by its server
   uint32_t shelves_ = 0;

@@ -40,6 +40,7 @@ enum class FaultKind : uint8_t {
   wrong,
   lie,
   super,
+  rot,
   forget,
   mgmt,
   join,
