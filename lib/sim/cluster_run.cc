@@ -37,6 +37,9 @@ bool is_beyond(const Knobs& knobs) {
   return knobs[Knob::beyond] == beyond_copies || knobs[Knob::beyond] == beyond_clocks;
 }
 
+// They need reads that are answered, and writes of clones that are not refused.
+bool takes_snapshots(const Knobs& knobs) { return !is_beyond(knobs) && knobs[Knob::slots] == 0; }
+
 ClusterSetup setup_of(const RunOptions& options, const Knobs& knobs) {
   ClusterSetup setup;
   setup.storage_nodes = knobs.number(Knob::nodes);
@@ -65,6 +68,8 @@ ClusterSetup setup_of(const RunOptions& options, const Knobs& knobs) {
   const uint32_t disk_mib = knobs.number(Knob::length) > 64 ? 160 : 0;
   setup.disk_bytes = uint64_t{std::max(knobs.number(Knob::disk_mib), disk_mib)} << 20;
   setup.disk_log_pages = knobs.number(Knob::log_pages);
+  setup.disk_slots = knobs.number(Knob::slots);
+  setup.work.may_be_refused = setup.disk_slots != 0;
   setup.volume_bytes = uint64_t{knobs.number(Knob::volume_mib)} << 20;
   setup.work.depth = knobs.number(Knob::depth);
   setup.work.blocks = knobs.number(Knob::blocks);
@@ -90,6 +95,7 @@ ClusterSetup setup_of(const RunOptions& options, const Knobs& knobs) {
     setup.load = LoadChoice::stamps;  // the others rely on reads, also of what is lost then
     setup.tuning.client = {};         // requests for lost sets stay open, and leave room for others
   }
+  if (setup.disk_slots != 0) setup.load = LoadChoice::stamps;  // the others rely on writes
   setup.world.net.link_spread = static_cast<double>(knobs[Knob::link_spread]);
   // In the proportions of the defaults.
   const uint32_t gone = knobs.number(Knob::crash_gone);
@@ -108,6 +114,12 @@ ClusterSetup setup_of(const RunOptions& options, const Knobs& knobs) {
 std::vector<Fault> plan_of(const RunOptions& options, const Knobs& knobs) {
   std::vector<Fault> plan = plan_faults(options.seed, knobs, options.faults_for);
   std::erase_if(plan, [&](const Fault& fault) { return options.without.contains(fault.index); });
+  // Sets stay where there is room for them.
+  if (knobs[Knob::slots] != 0)
+    std::erase_if(plan, [](const Fault& fault) {
+      return fault.kind == FaultKind::place || fault.kind == FaultKind::add ||
+             fault.kind == FaultKind::join || fault.kind == FaultKind::leave;
+    });
   return plan;
 }
 
@@ -122,7 +134,7 @@ class Run {
         faults_(cluster_, plan_),
         administrators_(cluster_, knobs_.number(Knob::admins),
                         milliseconds(knobs_[Knob::admin_ms])),
-        photographer_(cluster_, {is_beyond(knobs_) ? 0 : knobs_.number(Knob::cameras),
+        photographer_(cluster_, {takes_snapshots(knobs_) ? knobs_.number(Knob::cameras) : 0,
                                  milliseconds(knobs_[Knob::camera_ms]), options.seed}) {}
 
   ClusterRunResult execute() {
