@@ -95,7 +95,11 @@ ClusterSetup setup_of(const RunOptions& options, const Knobs& knobs) {
     setup.load = LoadChoice::stamps;  // the others rely on reads, also of what is lost then
     setup.tuning.client = {};         // requests for lost sets stay open, and leave room for others
   }
-  if (setup.disk_slots != 0) setup.load = LoadChoice::stamps;  // the others rely on writes
+  if (setup.disk_slots != 0) {
+    setup.load = LoadChoice::stamps;  // the others rely on writes
+    // Disks keep room for what is under way when they fill up: a share of so little is not much.
+    setup.work.length_max = std::min(setup.work.length_max, 4u);
+  }
   setup.world.net.link_spread = static_cast<double>(knobs[Knob::link_spread]);
   // In the proportions of the defaults.
   const uint32_t gone = knobs.number(Knob::crash_gone);
