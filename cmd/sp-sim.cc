@@ -2,7 +2,7 @@
 // sp-guarantees(7).
 //
 //   sp-sim [--seeds N] [--first-seed S] [--nodes N] [--time DURATION] [--jobs N]
-//          [--until-failure] [--shrink] [--set NAME=VALUE]... [--without-faults NUMBERS]
+//          [--until-failure] [--shrink] [--drawn] [--set NAME=VALUE]... [--without-faults NUMBERS]
 //          [--watch VOLUME:BLOCK] [--list-knobs] [--probes] [--require-probes] [--plant NAME]
 //          [--list-planted] [--verbose]
 //
@@ -47,17 +47,20 @@ int main(int argc, char** argv) {
   std::chrono::milliseconds time = std::chrono::seconds(15);
   std::string plant, without, watch;
   std::vector<std::string> set;
-  bool verbose = false, list_planted = false, list_knobs = false, probes = false, shrink = false;
+  bool verbose = false, list_planted = false, list_knobs = false, probes = false, shrink = false,
+       drawn = false;
   sim::BatchOptions batch;
   options.number("--seeds", 1, UINT32_MAX, seeds, "Runs to make, one per seed (100).")
       .number("--first-seed", 0, UINT64_MAX / 2, first_seed,
               "Seed of the first run; the others follow (1).")
-      .number("--nodes", 3, 63, nodes,
+      .number("--nodes", 1, 63, nodes,
               "Storage nodes of each cluster (3 to 7, drawn from the seed).")
       .duration("--time", time, "Simulated time during which faults happen (15s).")
       .number("--jobs", 1, 256, jobs, "Runs at a time, each in a process of its own (1).")
       .flag("--until-failure", batch.until_failure,
             "Stop at the first seed that fails; say how many were needed and what found it.")
+      .flag("--drawn", drawn,
+            "Print what each run drew and how to make it again, not only failed ones.")
       .flag("--probes", probes, "Print how often each mark on a rare path was passed.")
       .flag("--require-probes", batch.require_probes,
             "Fail when a mark on a rare path was never passed.")
@@ -91,7 +94,7 @@ int main(int argc, char** argv) {
       std::printf("%.*s\n", static_cast<int>(line.size()), line.data());
     };
   batch.ended = [&](uint64_t seed, const sim::ClusterRunResult& result) {
-    sim::print_run(batch.run, seed, result);
+    sim::print_run(batch.run, seed, result, drawn || batch.seeds == 1);
   };
   const auto begin = std::chrono::steady_clock::now();
   const sim::BatchTotals totals = sim::run_batch(batch);

@@ -36,7 +36,7 @@ _sp_options() { # command, verb: its options, one a line
     "sp-placement rename") printf '%s\n' --help ;;
     "sp-placement delete") printf '%s\n' --dry-run --help --yes ;;
     "sp-serve ") printf '%s\n' '--config=PATH' --help '--instance=N' '--node=N' --show-config '--spin=DURATION' --verbose --version ;;
-    "sp-sim ") printf '%s\n' '--first-seed=N' --help '--jobs=N' --list-knobs --list-planted '--nodes=N' '--plant=NAME' --probes --require-probes '--seeds=N' '--set=NAME=VALUE' --shrink '--time=DURATION' --until-failure --verbose --version '--watch=VOLUME:BLOCK' '--without-faults=NUMBERS' ;;
+    "sp-sim ") printf '%s\n' --drawn '--first-seed=N' --help '--jobs=N' --list-knobs --list-planted '--nodes=N' '--plant=NAME' --probes --require-probes '--seeds=N' '--set=NAME=VALUE' --shrink '--time=DURATION' --until-failure --verbose --version '--watch=VOLUME:BLOCK' '--without-faults=NUMBERS' ;;
     "sp-snap ") printf '%s\n' '--config=PATH' --exact '--format=table|tsv|json' --help --json --no-header '--node=N' --show-config '--timeout=DURATION' --version ;;
     "sp-snap create") printf '%s\n' '--delete-after=DURATION' --help '--tag=NAME=VALUE' ;;
     "sp-snap list") printf '%s\n' --help ;;

@@ -29,6 +29,8 @@ constexpr uint32_t sets_per_group_max = 1u << 15;
 constexpr uint32_t allocation_groups_max = 1u << 12;
 constexpr uint32_t volumes_max = 1u << 20;  // and snapshots
 constexpr uint32_t layers_per_chain_max = 4096;
+constexpr uint32_t layers_max = 1u
+                                << 18;  // of all volumes and snapshots: servers look at all of them
 constexpr uint32_t layer_views_per_set_max = 256;  // twice as many are remembered, 2 KiB each
 constexpr uint32_t holes_per_set_max = 4096;       // objects with holes that are remembered
 constexpr auto sweep_interval = std::chrono::seconds(2);        // of what deleted snapshots leave
@@ -65,6 +67,7 @@ constexpr uint32_t repair_attempts_max =
     4;  // of one read that meets damage, while the block keeps changing
 constexpr uint32_t space_margin_blocks =
     64;  // a primary refuses writes with less free space on one of the copies' disks
+constexpr uint32_t space_margin_objects = 512;  // the same of objects
 constexpr uint32_t space_reserve_divisor =
     64;  // the share of a disk that is kept for writes under way when several primaries fill it
 constexpr uint64_t space_low_blocks = 1u << 16;  // a disk with less is asked more often

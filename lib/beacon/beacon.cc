@@ -423,6 +423,7 @@ View BeaconImpl::view() const {
   view.abstains = raft.abstaining();
   view.voters = raft.config().voter_count();
   view.members = static_cast<uint32_t>(raft.config().members.size());
+  view.commands_open = static_cast<uint32_t>(proposals_.count());
   return view;
 }
 

@@ -55,6 +55,7 @@ struct View {
   bool abstains = false;  // has lost entries and has not caught up
   uint32_t voters = 0;
   uint32_t members = 0;
+  uint32_t commands_open = 0;  // that this beacon has passed on and not answered
 };
 
 // One of the agreement group, as this beacon's log has it, committed or not.

@@ -224,6 +224,7 @@ void VolumeImpl::send(Piece& piece) {
   Route to;
   if (!route(piece, to)) return rest(piece, false, "no server leads the set");
   piece.state = PieceState::sent;
+  piece.crowded = false;
   if (host_.log.enabled(LogLevel::debug))
     trace(piece, piece.attempts == 0 ? "sent" : "sent again",
           "set " + std::to_string(to.set.index) + " epoch " + std::to_string(to.epoch) +
@@ -325,6 +326,24 @@ bool VolumeImpl::let_oldest_go(Piece& piece) {
     return true;
   }
   return false;
+}
+
+// One write of the set was answered: the one that is the oldest now is taken, also by a server that
+// has refused it because it remembers too many.
+void VolumeImpl::hurry_oldest(uint32_t object) {
+  if (!crowded_) return;
+  const map::Map& map = member_.map();
+  const auto volume = map.volumes.find(options_.volume);
+  if (volume == map.volumes.end()) return;
+  const SetId set = map::set_of(map, volume->second, object);
+  for (auto& [id, piece] : pieces_) {
+    if (piece.number == 0 || map::set_of(map, volume->second, piece.object.index) != set) continue;
+    if (piece.crowded && piece.state == PieceState::resting) {
+      piece.due = host_.clock.now();
+      arm();
+    }
+    return;
+  }
 }
 
 void VolumeImpl::arm() {

@@ -63,8 +63,9 @@ class VolumeImpl final : public Volume, public std::enable_shared_from_this<Volu
     bool checksum_failed = false;
     PieceState state = PieceState::waiting;
     uint32_t attempts = 0;
-    std::string refusal;  // why it rests: the last answer, or why there was none
-    io::Instant due;      // while resting
+    bool crowded = false;  // it rests because it was not the oldest one of its set
+    std::string refusal;   // why it rests: the last answer, or why there was none
+    io::Instant due;       // while resting
     io::Instant since;
     OpenWrites::Range range() const { return {object.index, first_block, block_count}; }
   };
@@ -85,6 +86,7 @@ class VolumeImpl final : public Volume, public std::enable_shared_from_this<Volu
   wire::Message make_request(Piece& piece, const Route& route);
   void rest(Piece& piece, bool soon, std::string why);
   bool let_oldest_go(Piece& piece);
+  void hurry_oldest(uint32_t object);
   // What becomes of a request, as a debug line.
   void trace(const Piece& piece, std::string_view event, std::string_view text);
   void wake();
@@ -97,6 +99,7 @@ class VolumeImpl final : public Volume, public std::enable_shared_from_this<Volu
   void finish(Piece& piece, std::optional<Error> error);
   void check_attachment();
   void fence(const std::string& why);
+  std::string wait_text(const Piece& piece) const;
 
   io::Host& host_;
   member::Member& member_;
@@ -110,7 +113,8 @@ class VolumeImpl final : public Volume, public std::enable_shared_from_this<Volu
   std::map<uint64_t, Piece> pieces_;  // by id: in order of arrival
   std::deque<uint64_t> waiting_;      // not sent yet, and free to go
   OpenWrites open_writes_;
-  size_t started_ = 0;  // resting or sent
+  size_t started_ = 0;    // resting or sent
+  bool crowded_ = false;  // some piece may be
   uint64_t last_id_ = 0;
   uint64_t next_number_;
   uint64_t oldest_open_;

@@ -58,8 +58,9 @@ void VolumeImpl::outcome(Piece& piece, wire::DataStatus status,
         return finish(piece, Error(Code::invalid, "the range ends beyond the end of the volume"));
       return rest(piece, false, text);
     case wire::DataStatus::busy:
-      if (!let_oldest_go(piece)) rest(piece, false, text);
-      return;
+      if (let_oldest_go(piece)) return;
+      piece.crowded = crowded_ = true;
+      return rest(piece, false, text);
     case wire::DataStatus::fenced: return fence(text);
     case wire::DataStatus::damaged: return finish(piece, Error(Code::damaged, text));
     case wire::DataStatus::no_space: return finish(piece, Error(Code::no_space, text));
@@ -96,7 +97,11 @@ void VolumeImpl::finish(Piece& piece, std::optional<Error> error) {
   const auto operation = piece.operation;
   trace(piece, "answered", error ? error->message() : "ok");
   leave_queue(piece);
+  const uint32_t object = piece.object.index;
+  const bool numbered = piece.number != 0;
   pieces_.erase(piece.id);
+  if (pieces_.empty()) crowded_ = false;
+  if (numbered) hurry_oldest(object);
   if (error && !operation->error) operation->error = std::move(error);
   if (--operation->pieces_open == 0) {
     if (operation->error)
@@ -164,12 +169,22 @@ void VolumeImpl::on_fenced(Callback<void()> fenced) {
 }
 
 std::string VolumeImpl::waits_for() const {
-  if (pieces_.empty()) return "";
-  const Piece& piece = pieces_.begin()->second;
+  constexpr size_t named_max = 8;  // the oldest ones
+  std::string text;
+  size_t named = 0;
+  for (const auto& [id, piece] : pieces_) {
+    if (named++ == named_max) return text + "; and " + std::to_string(pieces_.size() - named_max);
+    text += (text.empty() ? "" : "; ") + wait_text(piece);
+  }
+  return text;
+}
+
+std::string VolumeImpl::wait_text(const Piece& piece) const {
   const char* const kinds[] = {"read", "write", "discard"};
   std::string text = std::string(kinds[static_cast<size_t>(piece.operation->kind)]) +
                      " of object " + std::to_string(piece.object.index) + " of volume " +
-                     std::to_string(piece.object.volume);
+                     std::to_string(piece.object.volume) + ", blocks " +
+                     std::to_string(piece.first_block) + "+" + std::to_string(piece.block_count);
   Route to;
   const bool routed = route(piece, to);
   text += ", set " + std::to_string(to.set.index);

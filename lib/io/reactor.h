@@ -17,6 +17,9 @@ class Reactor {
   virtual ~Reactor() = default;
   // Runs `work` in a later turn, in the order of posting. Only from the reactor's own thread.
   virtual void post(Callback<void()> work) = 0;
+  // Runs `work` once nothing else is at hand: what it would do for one of them now, it can do for
+  // all of them then. May run as early as posted work.
+  virtual void post_last(Callback<void()> work) { post(std::move(work)); }
   // Runs `work` once, in `delay` at the earliest. It cannot be taken back: it has to see for itself
   // whether it is still wanted.
   void later(Duration delay, Callback<void()> work) { timer_start(delay, std::move(work)); }

@@ -170,15 +170,18 @@ void SimMedium::discard(uint64_t offset, uint64_t size, Random& random) {
 
 void SimMedium::corrupt(uint64_t offset, uint64_t size) {
   const uint64_t end = std::min(offset + size, size_bytes_);
+  const auto add = [](std::byte& to, uint32_t what) {  // done twice, it is no cure
+    to = static_cast<std::byte>(std::to_integer<uint32_t>(to) + what);
+  };
   for (uint64_t at = offset / sector_bytes * sector_bytes; at < end; at += sector_bytes) {
     const uint64_t draw = mix64(salt_ ^ at ^ 0xdecau);
     std::byte* sector = make(at / page_bytes) + at % page_bytes;
     const uint64_t count = 1 + (draw & 7);
     for (uint64_t i = 0; i < count; ++i) {
       const uint64_t place = mix64(draw + i);
-      sector[place % sector_bytes] ^= std::byte{1} << (place >> 32 & 7);
+      add(sector[place % sector_bytes], 1u << (place >> 32 & 7));
     }
-    sector[draw >> 8 & (sector_bytes - 1)] ^= std::byte{0x40};
+    add(sector[draw >> 8 & (sector_bytes - 1)], 0x41);
   }
   note_harm(offset, size);
 }

@@ -347,6 +347,10 @@ void SimNet::add_host(uint32_t host, const std::string& ip) {
         links[from * count + to] = state_->links[from * (count - 1) + to];
     }
     state_->links = std::move(links);
+    for (uint32_t other = 0; other < node && state_->options.link_spread > 1; ++other) {
+      state_->link(node, other).slowness = state_->draw_slowness();
+      state_->link(other, node).slowness = state_->draw_slowness();
+    }
   }
   state_->hosts[host].node = node;
   host_started(host);

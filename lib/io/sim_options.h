@@ -25,7 +25,7 @@ struct SimDiskOptions {
 
   double read_error = 0;
   double write_error = 0;
-  double flush_error = 0;
+  double flush_error = 0;  // what was not durable meets the fate of a crash, and no flush mends it
   double stall = 0;  // all of the disk stands still for up to stall_max
   Duration stall_max = std::chrono::milliseconds(500);
   double bit_rot = 0;      // a written sector decays: one bit of it flips for good
@@ -54,6 +54,8 @@ struct SimNetOptions {
   Duration delay_base = std::chrono::microseconds(30);
   Duration delay_mean = std::chrono::microseconds(10);
   Duration loopback_base = std::chrono::microseconds(10);
+  // Each direction between two nodes takes so many times as long, drawn from 1/spread to spread.
+  double link_spread = 1;
   double tail_probability = 0.0005;
   double tail_factor = 100;
   double bytes_per_second = 1.2e9;

@@ -15,10 +15,21 @@ int64_t SimNet::State::draw_delay(uint32_t from, uint32_t to) {
   if (inside) mean /= 4;
   if (sim_draw(core.net_random, options.tail_probability)) mean *= options.tail_factor;
   int64_t base = inside ? options.loopback_base.count() : options.delay_base.count();
-  if (const Link& on = link(from, to); on.extra_base_ns + on.extra_mean_ns > 0)
+  const Link& on = link(from, to);
+  if (on.slowness != 1) {
+    base = static_cast<int64_t>(static_cast<double>(base) * on.slowness);
+    mean *= on.slowness;
+  }
+  if (on.extra_base_ns + on.extra_mean_ns > 0)
     base +=
         on.extra_base_ns + sim_exponential(core.net_random, static_cast<double>(on.extra_mean_ns));
   return base + sim_exponential(core.net_random, mean);
+}
+
+double SimNet::State::draw_slowness() {
+  const double share = static_cast<double>(core.net_random.below(1000)) * 1e-3;
+  const double slowness = 1 + share * (options.link_spread - 1);
+  return core.net_random.below(2) == 0 ? slowness : 1 / slowness;
 }
 
 void SimNet::State::receive(SimConnection& connection, int side, MutableBytes into,

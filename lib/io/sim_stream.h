@@ -88,6 +88,7 @@ struct SimNet::State {
     int64_t clogged_until_ns = 0;
     int64_t held_until_ns = 0;  // of connections that were held
     int64_t extra_base_ns = 0, extra_mean_ns = 0;
+    double slowness = 1;  // for good
     bool flows(int64_t now_ns) const {
       return up && extra_base_ns + extra_mean_ns == 0 && clogged_until_ns <= now_ns &&
              held_until_ns <= now_ns;
@@ -119,6 +120,7 @@ struct SimNet::State {
   Link& link(uint32_t from, uint32_t to) { return links[from * nodes.size() + to]; }
   bool link_up(uint32_t from, uint32_t to) { return from == to || link(from, to).up; }
   int64_t draw_delay(uint32_t from, uint32_t to);
+  double draw_slowness();
   uint64_t schedule(uint32_t host, SimEvent kind, int64_t time_ns, Callback<void()> work) {
     return core.schedule(host, kind, time_ns, std::move(work));
   }

@@ -18,6 +18,9 @@ struct NeededOperation {
   int code;
   std::string_view name;
 };
+// Posted work that posts more is let go on so often before the kernel is entered.
+constexpr int posted_rounds_max = 8;
+
 constexpr NeededOperation needed_operations[] = {
     {IORING_OP_READ, "READ"},
     {IORING_OP_WRITE, "WRITE"},
@@ -155,15 +158,17 @@ Status UringReactor::set_up(Duration spin) {
 UringReactor::~UringReactor() {
   // What never ran may own Timers and the like, which come back here: they go first.
   running_.clear();
-  while (!posted_.empty()) {
-    auto dropped = std::move(posted_);
-    posted_.clear();
+  while (!posted_.empty() || !last_.empty()) {
+    const auto dropped = std::exchange(posted_, {});
+    const auto dropped_last = std::exchange(last_, {});
   }
   timers_.cancel_owner(0);
   if (ring_made_) io_uring_queue_exit(&ring_);
 }
 
 void UringReactor::post(Callback<void()> work) { posted_.push_back(std::move(work)); }
+
+void UringReactor::post_last(Callback<void()> work) { last_.push_back(std::move(work)); }
 
 std::unique_ptr<FdWatch> UringReactor::watch_readable(int fd, Callback<void()> ready) {
   return std::make_unique<UringWatch>(*this, fd, POLLIN, std::move(ready));
@@ -272,9 +277,13 @@ void UringReactor::fire_timers() {
 }
 
 void UringReactor::run_posted() {
-  std::swap(running_, posted_);
-  for (auto& work : running_) work.call_once();
-  running_.clear();
+  const auto run = [this](std::vector<Callback<void()>>& list) {
+    std::swap(running_, list);
+    for (auto& work : running_) work.call_once();
+    running_.clear();
+  };
+  for (int round = 0; round < posted_rounds_max && !posted_.empty(); ++round) run(posted_);
+  run(last_);
 }
 
 void UringReactor::turn(int64_t until_ns) {
@@ -285,7 +294,7 @@ void UringReactor::turn(int64_t until_ns) {
 }
 
 void UringReactor::enter(int64_t until_ns) {
-  if (!posted_.empty() || !ready_.empty()) until_ns = 0;
+  if (!posted_.empty() || !last_.empty() || !ready_.empty()) until_ns = 0;
   if (timers_.size() > 0) until_ns = std::min(until_ns, timers_.next_time_ns());
   const bool at_hand = until_ns <= 0 || io_uring_cq_ready(&ring_) > 0;
   if (at_hand) {

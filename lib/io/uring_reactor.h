@@ -1,6 +1,7 @@
 // UringReactor: the event loop of a real host over one io_uring. A turn enters the kernel once, to
 // submit everything that the last turn prepared and to wait for the next event; then it dispatches
-// what completed, fires due timers, and runs what was posted. An operation record belongs to its
+// what completed, fires due timers, and runs what was posted, also by that itself (up to a bound),
+// and at last what was to come last. An operation record belongs to its
 // Disk or Socket and stays where it is until the kernel has let go: abandon() cancels and waits for
 // that, so destructors may free the memory that the operation named. For the uring_*.cc files and
 // real_host.cc only.
@@ -39,6 +40,7 @@ class UringReactor final : public Reactor, public FdWatcher {
   ~UringReactor() override;
 
   void post(Callback<void()> work) override;
+  void post_last(Callback<void()> work) override;
   std::unique_ptr<FdWatch> watch_readable(int fd, Callback<void()> ready) override;
   std::unique_ptr<FdWatch> watch_writable(int fd, Callback<void()> ready) override;
 
@@ -79,6 +81,7 @@ class UringReactor final : public Reactor, public FdWatcher {
   int64_t spin_ns_ = 0;
   TimerQueue timers_;
   std::vector<Callback<void()>> posted_;
+  std::vector<Callback<void()>> last_;
   std::vector<Callback<void()>> running_;
   std::vector<UringOperation*> ready_;  // abandoned ones are null
   std::vector<UringOperation*> dispatching_;

@@ -35,6 +35,8 @@ struct LocalDisk {
     const uint64_t share = stats.blocks_total * store::share_for_users_percent / 100;
     const uint64_t taken = stats.blocks_used + share / limits::space_reserve_divisor;
     blocks_free = share - std::min(taken, share);
+    // A write that is ordered has to find room everywhere, also for a new object.
+    if (stats.objects_used + limits::space_margin_objects >= stats.objects_total) blocks_free = 0;
     counted = now;
   }
   void take_space(uint64_t blocks) { blocks_free -= std::min(blocks, blocks_free); }

@@ -5,6 +5,7 @@
 
 #include "base/assert.h"
 #include "base/checksum.h"
+#include "base/planted.h"
 #include "base/probe.h"
 #include "serve/repair.h"
 
@@ -94,6 +95,15 @@ bool Layers::readable(const Stand& stand, uint32_t index) {
   return failed_.count(holes_of({stand.layer, index})) == 0 && view(stand, index) != nullptr;
 }
 
+// Not readable().
+Error Layers::why_unreadable(const Stand& stand, uint32_t index) const {
+  auto found = failed_.find(holes_of({stand.layer, index}));
+  for (size_t i = 0; i < stand.below.size() && found == failed_.end(); ++i)
+    found = failed_.find(holes_of({stand.below[i], index}));
+  SP_ASSERT(found != failed_.end());
+  return found->second;
+}
+
 bool Layers::load_holes(const std::vector<ObjectId>& missing) {
   SP_PROBE(serve_waits_for_holes);
   for (const ObjectId holes : missing) {
@@ -126,16 +136,16 @@ void Layers::holes_read(ObjectId holes, const Buffer& data,
 const Layers::View* Layers::view(const Stand& stand, uint32_t index) {
   const Key key{stand.below.front(), index};
   if (const auto found = views_.find(key); found != views_.end()) return found->second.get();
-  if (views_.size() >= limits::layer_views_per_set_max) {
+  // Before the older ones go: it cannot be made again, the holes that it knows are not kept.
+  auto known = older_views_.extract(key);
+  if (views_.size() >= context_.tuning.layer_views_max) {
+    SP_PROBE(serve_layer_views_grow_old);
     older_views_ = std::move(views_);
     views_.clear();
+    if (SP_PLANTED_BUG(serve_view_lost_when_others_grow_old)) known = {};
   }
+  if (!known.empty()) return views_.insert(std::move(known)).position->second.get();
   auto& place = views_[key];
-  if (const auto older = older_views_.find(key); older != older_views_.end()) {
-    place = std::move(older->second);
-    older_views_.erase(older);
-    return place.get();
-  }
   place = std::make_unique<View>();
   BlockSet open;
   open.set();
@@ -171,7 +181,7 @@ void Layers::read(const Stand& stand, uint32_t index, uint16_t first, uint16_t c
     const auto joint = std::make_shared<Joint>();
     joint->open = 1;
     joint->done = std::move(done);
-    joint->error = failed_.begin()->second;
+    joint->error = why_unreadable(stand, index);
     context_.host.reactor.post([joint] { joint->end(0, *joint->error); });
     return;
   }
@@ -233,28 +243,35 @@ Layers::Holes* Layers::top_holes(ObjectId object) {
   if (read == below_.end()) return nullptr;
   const BlockSet content = read->second;
   below_.erase(read);
-  return &(holes_[id] = {content, content});
+  Holes& kept = remember(id);
+  kept = {content, content};
+  return &kept;
 }
 
-std::optional<BlockSet> Layers::holes_for_discard(const Stand& stand, uint32_t index,
-                                                  uint16_t first, uint16_t count) {
+// Those that nothing is ordered for make room: they can be read again.
+Layers::Holes& Layers::remember(ObjectId holes) {
+  if (holes_.size() >= context_.tuning.holes_max)
+    std::erase_if(holes_,
+                  [](const auto& entry) { return entry.second.shown == entry.second.ordered; });
+  return holes_[holes];
+}
+
+BlockSet Layers::uncovered(const Stand& stand, uint32_t index, uint16_t first, uint16_t count) {
   const View* const below = view(stand, index);
   SP_ASSERT(below != nullptr);
-  const ObjectId top{stand.layer, index};
-  Holes* known = top_holes(top);
-  BlockSet wanted;
+  const Holes* const known = top_holes({stand.layer, index});
+  BlockSet blocks;
   for (uint32_t block = first; block < uint32_t{first} + count; ++block)
-    if (below->owner[block] != 0) wanted.set(block);
-  if (known != nullptr) wanted &= ~known->ordered;
-  if (wanted.none()) return std::nullopt;
-  if (known == nullptr) {
-    if (holes_.size() >= limits::holes_per_set_max)
-      std::erase_if(holes_,
-                    [](const auto& entry) { return entry.second.shown == entry.second.ordered; });
-    known = &holes_[holes_of(top)];
-  }
-  known->ordered |= wanted;
-  return known->ordered;
+    if (below->owner[block] != 0) blocks.set(block);
+  if (known != nullptr) blocks &= ~known->ordered;
+  return blocks;
+}
+
+BlockSet Layers::add_holes(ObjectId top, const BlockSet& blocks) {
+  Holes* const known = top_holes(top);
+  Holes& holes = known != nullptr ? *known : remember(holes_of(top));
+  holes.ordered |= blocks;
+  return holes.ordered;
 }
 
 std::optional<BlockSet> Layers::shown_holes(ObjectId object) {

@@ -51,12 +51,12 @@ class Layers : public std::enable_shared_from_this<Layers> {
   void read(const Stand& stand, uint32_t index, uint16_t first, uint16_t count, MutableBytes into,
             bool careful, bool compare, Done done);
 
-  // What has to be ordered as the holes of this object before a discard of the range in its highest
-  // layer, which would uncover content of a parent: all that were ordered before, with these.
-  // Nothing when there is no such content, or the holes are there already. Needs ready() and
-  // readable().
-  std::optional<BlockSet> holes_for_discard(const Stand& stand, uint32_t index, uint16_t first,
-                                            uint16_t count);
+  // Where a discard of the range in its highest layer would uncover content of a parent, and no
+  // hole is there yet. Needs ready() and readable().
+  BlockSet uncovered(const Stand& stand, uint32_t index, uint16_t first, uint16_t count);
+  // What has to be ordered as the holes of this object of a highest layer: all that were ordered
+  // before, with these.
+  BlockSet add_holes(ObjectId top, const BlockSet& blocks);
   // This content of an object of holes was decided.
   void holes_decided(ObjectId holes, Bytes block);
   // Something unknown was decided. No hole of this epoch is undecided.
@@ -77,6 +77,8 @@ class Layers : public std::enable_shared_from_this<Layers> {
 
   const View* view(const Stand& stand, uint32_t index);  // nullptr: failed_ says why
   Holes* top_holes(ObjectId object);
+  Holes& remember(ObjectId holes);
+  Error why_unreadable(const Stand& stand, uint32_t index) const;
   bool load_holes(const std::vector<ObjectId>& missing);
   void holes_read(ObjectId holes, const Buffer& data,
                   const Result<std::vector<store::BlockRead>>& read);

@@ -136,7 +136,7 @@ class Primary : public std::enable_shared_from_this<Primary> {
   Write& new_write(bool discard, ObjectId object, uint16_t first, uint16_t count);
   void send_ordered(const Write& write);
   bool holes_known(const Stand& stand, uint32_t index);
-  void order_holes(const Stand& stand, const wire::WriteRequest& request);
+  void order_holes(ObjectId top, const store::BlockSet& uncovered);
   void layer_decided(const Write& write);
   void pump(Copy& copy);
   bool load(Write& write);

@@ -33,7 +33,10 @@ void Primary::admit_write(ClientRequest request) {
     write->ticket = std::move(request.ticket);
     return;
   }
-  if (!may_decide() || !leads() || undecided_.size() >= context_.tuning.undecided_max)
+  // A discard may need a record for holes before it.
+  const uint32_t most = context_.tuning.undecided_max;
+  const size_t records = w.discard && most > 1 ? 2 : 1;
+  if (!may_decide() || !leads() || undecided_.size() + records > most)
     return park(std::move(request));
   if (map::in_open_cut(context_.map(), w.object.volume) &&
       !SP_PLANTED_BUG(serve_orders_during_cut)) {
@@ -48,11 +51,14 @@ void Primary::admit_write(ClientRequest request) {
                  "too many operations of this attachment are remembered");
   }
   const Stand& stand = context_.stands.of(context_.map(), w.object.volume);
-  const bool uncovers = w.discard && !stand.below.empty();
-  if (uncovers && !holes_known(stand, w.object.index)) return park(std::move(request));
-  if (!w.discard || uncovers) {
+  store::BlockSet uncovered;
+  if (w.discard && !stand.below.empty()) {
+    if (!holes_known(stand, w.object.index)) return park(std::move(request));
+    uncovered = layers_->uncovered(stand, w.object.index, w.first_block, w.block_count);
+  }
+  if (!w.discard || uncovered.any()) {
     DiskId disk = 0;
-    const Space::Room room = room_for(uncovers ? 1 : w.block_count, disk);
+    const Space::Room room = room_for(w.discard ? 1 : w.block_count, disk);
     if (room == Space::Room::unknown) {
       SP_PROBE(serve_write_waits_to_know_of_room);
       return park(std::move(request));
@@ -64,7 +70,7 @@ void Primary::admit_write(ClientRequest request) {
                        " is full: delete volumes, add disks, or move disk sets to other disks");
     }
   }
-  if (uncovers) order_holes(stand, w);
+  if (uncovered.any()) order_holes({stand.layer, w.object.index}, uncovered);
   order(std::move(request), stand.layer);
 }
 
@@ -145,13 +151,12 @@ bool Primary::holes_known(const Stand& stand, uint32_t index) {
 
 // Before a discard that would uncover what a parent holds: two records, of which the first one says
 // that nothing below counts any more, and the second one takes away what is above.
-void Primary::order_holes(const Stand& stand, const wire::WriteRequest& w) {
-  const auto holes =
-      layers_->holes_for_discard(stand, w.object.index, w.first_block, w.block_count);
-  if (!holes || SP_PLANTED_BUG(serve_discards_without_hole)) return;
+void Primary::order_holes(ObjectId top, const store::BlockSet& uncovered) {
+  const store::BlockSet holes = layers_->add_holes(top, uncovered);
+  if (SP_PLANTED_BUG(serve_discards_without_hole)) return;
   SP_PROBE(serve_hole_written);
-  Write& write = new_write(false, holes_of({stand.layer, w.object.index}), 0, 1);
-  write.data = encode_holes(*holes);
+  Write& write = new_write(false, holes_of(top), 0, 1);
+  write.data = encode_holes(holes);
   write.prepare.crcs = {crc64(write.data.bytes())};
   send_ordered(write);
 }

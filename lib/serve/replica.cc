@@ -167,6 +167,8 @@ void Replica::begin_answer(Status status) {
           {{operation.client, operation.generation}, operation.number, version});
     if (reply.undecided.size() > limits::set_undecided_max) {
       reply.ok = false;
+      reply.undecided.clear();
+      reply.operations.clear();
       reply.text =
           "disk " + std::to_string(disk_) + " holds more undecided records than a set may have";
     }

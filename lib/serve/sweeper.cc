@@ -1,9 +1,15 @@
 #include "serve/sweeper.h"
 
+#include <algorithm>
+
 #include "base/planted.h"
 #include "base/probe.h"
 
 namespace sp::serve {
+
+namespace {
+constexpr uint32_t tries_max = 50;  // of one object, one each tick
+}
 
 void Sweeper::tick() {
   Stands& stands = primary_.context_.stands;
@@ -15,24 +21,37 @@ void Sweeper::tick() {
     running_ = false;
     next_ = {};
   }
-  if (ghosts == 0) return;
+  if (ghosts == 0 || primary_.decided_to_ < ordered_to_) return;
+  ordered_.clear();
   if (!running_) {
     if (now < next_ || primary_.decided_to_ == swept_to_) return;
     running_ = true;
+    left_out_ = false;
     cursor_ = {};
     sweeping_to_ = primary_.decided_to_;
   }
   const auto objects = primary_.disk_.store->changed_objects(primary_.set(), swept_to_, cursor_,
                                                              limits::sweep_objects_max);
   for (const ObjectId object : objects) {
-    if (primary_.undecided_.size() > primary_.context_.tuning.undecided_max / 2) return;
-    if (!step(object)) return;  // with the next tick
+    if (room() == 0) return;
+    if (!step(object)) {  // with the next tick
+      // Holes that no copy can give keep nothing else from being given back.
+      if (++tries_ < tries_max || room() == 0) return;
+      left_out_ = true;
+    }
+    tries_ = 0;
     cursor_ = object;
   }
   if (objects.size() == limits::sweep_objects_max) return;
   running_ = false;
-  swept_to_ = sweeping_to_;
+  if (!left_out_) swept_to_ = sweeping_to_;
   next_ = now + limits::sweep_interval;
+}
+
+// Records that may be ordered now. A sweep leaves half of them to clients.
+size_t Sweeper::room() const {
+  const size_t most = std::max<size_t>(primary_.context_.tuning.undecided_max / 2, 1);
+  return most - std::min(most, primary_.undecided_.size());
 }
 
 // What an object that has changed hides of the ghosts below it. False: not all is known yet.
@@ -50,7 +69,8 @@ bool Sweeper::step(ObjectId object) {
     const ObjectId ghost{parent, object.index};
     BlockSet present;
     primary_.disk_.store->add_present(ghost, 0, limits::blocks_per_object, present);
-    discard(ghost, present & *gone);
+    // Another child of it may have come before, in this tick.
+    if (!discard(ghost, present & *gone & ~ordered_[ghost])) return false;
     auto own = covered(ghost);
     if (!own) return false;
     object = ghost;
@@ -88,16 +108,22 @@ std::optional<BlockSet> Sweeper::hidden(VolumeId ghost, ObjectId known,
   return blocks;
 }
 
-void Sweeper::discard(ObjectId object, const BlockSet& blocks) {
+// False: not all of them could be ordered.
+bool Sweeper::discard(ObjectId object, const BlockSet& blocks) {
   for (uint32_t first = 0; first < blocks.size(); ++first) {
     if (!blocks.test(first)) continue;
+    if (room() == 0 && !SP_PLANTED_BUG(serve_sweeps_without_bound)) return false;
     uint32_t end = first + 1;
     while (end < blocks.size() && blocks.test(end)) ++end;
     SP_PROBE(serve_ghost_swept);
-    primary_.send_ordered(primary_.new_write(true, object, static_cast<uint16_t>(first),
-                                             static_cast<uint16_t>(end - first)));
+    OrderedWrite& write = primary_.new_write(true, object, static_cast<uint16_t>(first),
+                                             static_cast<uint16_t>(end - first));
+    ordered_to_ = write.prepare.record.version;
+    for (uint32_t block = first; block < end; ++block) ordered_[object].set(block);
+    primary_.send_ordered(write);
     first = end;
   }
+  return true;
 }
 
 }  // namespace sp::serve

@@ -15,6 +15,8 @@ struct Tuning {
   uint32_t recovery_blocks = limits::io_blocks_max;  // of one message; never more
   uint32_t recovery_batch_objects = 65536;           // looked up at a time
   uint32_t repair_attempts = limits::repair_attempts_max;
+  uint32_t layer_views_max = limits::layer_views_per_set_max;
+  uint32_t holes_max = limits::holes_per_set_max;
   uint32_t in_service_max = limits::requests_in_service_max;  // of a disk, see Admission
   io::Duration request_parked_max = limits::request_parked_max;
 };

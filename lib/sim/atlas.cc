@@ -29,6 +29,13 @@ void Atlas::observe(const map::Map& map) {
     known_.insert(id);
     uuids_[id] = disk.uuid;
   }
+  // What is deleted nobody reads any more.
+  for (auto& [disk, marks] : marks_) {
+    std::erase_if(marks, [&](const Mark& mark) {
+      const VolumeId layer = map::layer_of_holes(mark.object.volume);
+      return map.volumes.count(layer) == 0 && map.layers.count(layer) == 0;
+    });
+  }
   voters_ = 0;
   for (const auto& [id, node] : map.nodes) voters_ += node.voting ? 1 : 0;
   for (auto lost = lost_.begin(); lost != lost_.end();) {

@@ -20,12 +20,13 @@ constexpr uint64_t runs_of_child_max = 20;
 struct Numbers {
   uint64_t operations, events, trace_hash;
   double simulated_seconds;
-  uint64_t failure_bytes, faults;
+  uint64_t failure_bytes, faults, cut_short;
 };
 
 std::string pack(const ClusterRunResult& result) {
-  const Numbers numbers{result.operations,        result.events,         result.trace_hash,
-                        result.simulated_seconds, result.failure.size(), result.faults};
+  const Numbers numbers{result.operations,         result.events,         result.trace_hash,
+                        result.simulated_seconds,  result.failure.size(), result.faults,
+                        result.cut_short ? 1u : 0u};
   std::string bytes(reinterpret_cast<const char*>(&numbers), sizeof numbers);
   const auto add = [&bytes](const auto& all) {
     for (const auto& hits : all) {
@@ -49,6 +50,7 @@ ClusterRunResult unpack(const ChildOutcome& outcome, Hits& hits) {
     result.trace_hash = numbers.trace_hash;
     result.simulated_seconds = numbers.simulated_seconds;
     result.faults = static_cast<uint32_t>(numbers.faults);
+    result.cut_short = numbers.cut_short != 0;
     const char* at = outcome.result.data() + sizeof numbers;
     const auto add = [&at](auto& all) {
       for (uint64_t& sum : all) {
@@ -131,6 +133,7 @@ class Batch {
     const ClusterRunResult result = unpack(outcome, totals_.hits);
     const uint64_t seed = options_.run.seed + outcome.id;
     ++totals_.runs;
+    totals_.cut_short += result.cut_short ? 1 : 0;
     totals_.operations += result.operations;
     totals_.events += result.events;
     totals_.simulated_seconds += result.simulated_seconds;

@@ -30,7 +30,7 @@ struct Hits {
 };
 
 struct BatchTotals {
-  uint64_t runs = 0, failures = 0, operations = 0, events = 0;
+  uint64_t runs = 0, failures = 0, cut_short = 0, operations = 0, events = 0;
   double simulated_seconds = 0;
   Hits hits;
   uint64_t first_failure = 0;              // its seed

@@ -196,12 +196,16 @@ std::string Beyond::unreported_disk(const map::Map& map, DiskId disk) const {
 std::string Beyond::read_back(bool all, const std::set<BlockKey>& damaged, bool writes) {
   ReadBack::Options options;
   options.writes = writes;
+  // A lost disk stays down. Where writes need more copies than there are without it, nothing is
+  // decided, and what a new primary does not know to be decided is not read.
   const auto wanted = [this, all, &damaged](BlockKey block) {
+    const map::Map& map = *cluster_.newest_map();
     const map::DiskSet& row = set_of(block);
-    const bool complete = std::all_of(row.target.begin(), row.target.end(), [this](DiskId disk) {
-      return cluster_.newest_map()->disk_serves(disk);
-    });
-    return all || (!lost_.contains(row.id) && (complete || !damaged.contains(block)));
+    const auto serving = std::count_if(row.target.begin(), row.target.end(),
+                                       [&map](DiskId disk) { return map.disk_serves(disk); });
+    const bool complete = serving == std::ssize(row.target);
+    const bool decides = serving >= map.groups.at(row.id.group).min_copies;
+    return all || (!lost_.contains(row.id) && decides && (complete || !damaged.contains(block)));
   };
   options.wanted = wanted;
   ReadBack back(cluster_, std::move(options));

@@ -65,12 +65,14 @@ void ClusterFaults::one(const Fault& fault) {
     case FaultKind::io: return fail_at_io(draws);
     case FaultKind::late: return delay_sends(draws);
     case FaultKind::swap: return swap_disks(draws);
+    case FaultKind::add: return add_disk(draws);
     case FaultKind::full: return fill_disk(draws);
     case FaultKind::wipe: return wipe_disk(draws);
     case FaultKind::die: return kill_disk(draws);
     case FaultKind::wrong: return mistake_disk(draws);
     case FaultKind::lie: return make_disk_lie(draws);
     case FaultKind::super: return damage_superblock(draws);
+    case FaultKind::rot: return rot_disk(draws);
     case FaultKind::forget: return damage_beacon(draws);
     case FaultKind::mgmt: return trouble_management(draws);
     case FaultKind::join: return join(draws);

@@ -100,6 +100,8 @@ class ClusterFaults {
   void trouble_disk(const Draws& draws);
   void trouble_log(const Draws& draws);
   void swap_disks(const Draws& draws);
+  void add_disk(const Draws& draws);
+  void place_new_disks();
   void fill_disk(const Draws& draws);
   // What damages for good, in cluster_faults_lasting.cc.
   struct Slot {  // of a disk in a server
@@ -111,6 +113,8 @@ class ClusterFaults {
   bool observe();  // false: nobody alive knows the newest map
   Slot any_slot(const Draws& draws);
   void spoil_block(const Draws& draws);
+  bool spoil(const Slot& slot, SetId set, ObjectId object, uint16_t within, uint64_t sector,
+             bool unreadable);
   void wipe_disk(const Draws& draws);
   void kill_disk(const Draws& draws);
   struct Shelved {  // a right disk
@@ -123,6 +127,7 @@ class ClusterFaults {
   void bring_right_disk_back(DiskId disk);
   void make_disk_lie(const Draws& draws);
   void damage_superblock(const Draws& draws);
+  void rot_disk(const Draws& draws);
   void damage_beacon(const Draws& draws);
   std::optional<Slot> slot_of(DiskId disk);
   bool is_untouched(const Slot& slot) const;
@@ -160,17 +165,19 @@ class ClusterFaults {
   Atlas atlas_;
   std::map<DiskId, bool> dead_;       // and whether the new one gets another id
   std::map<DiskId, DiskId> retired_;  // and who came in its stead
+  std::set<DiskId> new_;              // that servers got, and that are to join the placement
   std::map<DiskId, Shelved> shelf_;
   std::set<DiskId> returning_;  // the right ones, just back: not opened at once, they may be later
   std::set<DiskId> doubted_;
   // Of the doubted, those that are not replaced when they forget, and how often one could not
   // start.
   std::map<DiskId, uint32_t> kept_;
+  std::set<DiskId> rotten_logs_;  // of the doubted: they may have forgotten
   DiskId liar_ = 0;
   std::map<DiskId, uint32_t> missed_;  // looks at which a lost disk was not opened by its server
   uint32_t shelves_ = 0;
   DiskId disk_last_ = 0;
-  io::Instant retired_at_{};
+  io::Instant retired_at_{}, placed_at_{};
   DiskId outside_ = 0;  // of placement
   std::shared_ptr<char> alive_ = std::make_shared<char>();
 };

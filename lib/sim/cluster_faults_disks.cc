@@ -7,6 +7,11 @@ namespace sp::sim {
 
 using std::chrono::milliseconds;
 
+namespace {
+constexpr size_t disks_per_server_max = 3;
+constexpr auto ask_again_after = milliseconds(500);
+}  // namespace
+
 void ClusterFaults::trouble_disk(const Draws& draws) {
   auto& disks = cluster_.world.disks();
   const std::string path = any_disk(draws);
@@ -59,6 +64,47 @@ void ClusterFaults::swap_disks(const Draws& draws) {
   std::swap(a.server->disks[at_a], b.server->disks[at_b]);
   after(draws, 2000, [this, &a] { cluster_.start_node(a); });
   after(draws, 2000, [this, &b] { cluster_.start_node(b); });
+}
+
+// The server is started anew with it; then it joins the placement.
+void ClusterFaults::add_disk(const Draws& draws) {
+  Cluster::Node& node = any_storage_node(draws);
+  if (node.server->held > 0 || node.server->disks.size() >= disks_per_server_max) return;
+  const DiskId id = ++disk_last_;
+  const std::string path = "/disk" + std::to_string(id);
+  const Status added = cluster_.world.disks().add(path, cluster_.setup.disk_bytes);
+  SP_ASSERT(added.ok());
+  cluster_.note("disk is added disk=" + std::to_string(id) + " node=" + std::to_string(node.id));
+  cluster_.end_server(node, draws->below(2) == 0 ? Death::process : Death::power);
+  ++node.server->held;
+  cluster_.format_disk(path, id, [this, &node, id, path](uint64_t) {
+    node.server->paths.push_back(path);
+    node.server->disks.push_back(id);
+    new_.insert(id);
+    release(node);
+  });
+}
+
+void ClusterFaults::place_new_disks() {
+  const map::Map* const map = cluster_.newest_map();
+  if (new_.empty() || map == nullptr || map->index < cluster_.newest_index() ||
+      cluster_.world.now() - placed_at_ < ask_again_after)
+    return;
+  placed_at_ = cluster_.world.now();
+  std::string wanted;
+  std::erase_if(new_, [&](DiskId disk) {
+    const auto group = map->placement_groups.find("all");
+    const bool there = map->disks.count(disk) != 0;
+    if (there && group != map->placement_groups.end() && group->second.disks.count(disk) == 0)
+      wanted += (wanted.empty() ? "" : ",") + std::to_string(disk);
+    else if (there)
+      return true;
+    // With a node that left it joins again by itself; one that died has another in its stead.
+    return !is_inside(disk);
+  });
+  if (!wanted.empty())
+    cluster_.administrate(
+        Management::post("PlacementGroupUpdate/all", R"({"addDisks":[)" + wanted + "]}"));
 }
 
 // As when what a thin disk stands on is full: writes are refused until somebody makes room.

@@ -1,9 +1,10 @@
-// What damages a simulated cluster for good, within what the Atlas allows, and what its
-// administrator does about it.
+// What damages a simulated cluster for good, within what the Atlas allows.
 #include <algorithm>
 #include <cstring>
 
+#include "base/probe.h"
 #include "beacon/raft_log_format.h"
+#include "disk/superblock.h"
 #include "sim/cluster_faults.h"
 #include "store/check.h"
 
@@ -12,11 +13,7 @@ namespace sp::sim {
 using std::chrono::milliseconds;
 
 namespace {
-constexpr uint32_t looks_before_replaced = 15;
-constexpr uint32_t looks_before_given_up = 200;
-constexpr auto retire_interval = milliseconds(500);
-// A registration that was under way when a disk was taken out has ended by then.
-constexpr auto registrations_end = std::chrono::seconds(3);
+constexpr uint32_t places_tried = 8;  // before nothing is damaged
 }  // namespace
 
 bool ClusterFaults::observe() {
@@ -48,34 +45,65 @@ bool ClusterFaults::is_untouched(const Slot& slot) const {
          shelf_.count(disk) == 0;
 }
 
+// Of a volume, or of whatever stands on the same layers: its newest content, what it stands on, or
+// where it keeps which blocks were discarded.
 void ClusterFaults::spoil_block(const Draws& draws) {
-  const VolumeId volume = cluster_.volumes[draws->below(cluster_.volumes.size())];
-  const uint64_t block = cluster_.block_in_use(volume, draws->below(cluster_.setup.work.blocks));
-  const ObjectId object{volume, static_cast<uint32_t>(block / limits::blocks_per_object)};
-  const auto within = static_cast<uint16_t>(block % limits::blocks_per_object);
+  const VolumeId worked_on = cluster_.volumes[draws->below(cluster_.volumes.size())];
   const Slot slot = any_slot(draws);
   const uint64_t sector = 512 * draws->below(8);
-  const bool unreadable = draws->below(3) == 0;
-  auto& process = *slot.node->server;
-  store::Store* const store = process.server ? process.server->store(slot.disk()) : nullptr;
-  if (store == nullptr || !observe()) return;
+  const bool unreadable = draws->below(3) == 0, any_volume = draws->below(2) == 0;
+  if (!observe()) return;
   follow_marks();
   const map::Map& map = *cluster_.newest_map();
-  const auto row = map.volumes.find(volume);
+  for (uint32_t tries = 0; tries < places_tried; ++tries) {
+    auto row = map.volumes.find(worked_on);
+    const uint64_t other = draws->below(std::max<size_t>(map.volumes.size(), 1));
+    if (any_volume && !map.volumes.empty())
+      row = std::next(map.volumes.begin(), static_cast<std::ptrdiff_t>(other));
+    const uint64_t block =
+        cluster_.block_in_use(worked_on, draws->below(cluster_.setup.work.blocks));
+    const uint64_t depth = draws->below(8);
+    const bool holes = draws->below(6) == 0;
+    if (row == map.volumes.end()) return;
+    const auto chain = map::chain_of(map, map::layer_of(map, row->first));
+    const VolumeId layer = depth < 4 ? chain.front() : chain[depth % chain.size()];
+    const auto index = static_cast<uint32_t>(block / limits::blocks_per_object);
+    const auto within =
+        holes ? uint16_t{0} : static_cast<uint16_t>(block % limits::blocks_per_object);
+    const ObjectId object{holes ? layer | map::hole_bit : layer, index};
+    if (spoil(slot, map::set_of(map, row->second, index), object, within, sector, unreadable))
+      return;
+  }
+}
+
+bool ClusterFaults::spoil(const Slot& slot, SetId set, ObjectId object, uint16_t within,
+                          uint64_t sector, bool unreadable) {
+  auto& process = *slot.node->server;
+  store::Store* const store = process.server ? process.server->store(slot.disk()) : nullptr;
+  if (store == nullptr) return false;
   const auto location = store::locate(*store, object, within);
   // Not in the blink before the block's round is proven: damage there, then a crash, cannot be told
   // from a torn write that was never acknowledged (sp-disk-format(5)).
-  if (row == map.volumes.end() || !location || !location->proven) return;
-  const SetId set = map::set_of(map, row->second, object.index);
-  if (!atlas_.may_spoil(slot.disk(), set, object, within)) return;
+  if (!location || !location->proven || !atlas_.may_spoil(slot.disk(), set, object, within))
+    return false;
   atlas_.spoil(slot.disk(), {set, object, within, location->device_offset});
-  cluster_.note(std::string("block is ") + (unreadable ? "made unreadable" : "damaged") +
-                " volume=" + std::to_string(volume) + " first=" + std::to_string(block) +
+  const bool holes = (object.volume & map::hole_bit) != 0;
+  const VolumeId layer = map::layer_of_holes(object.volume);
+  if (holes) {
+    SP_PROBE(sim_holes_spoiled);
+  } else if (map::parent_of(*cluster_.newest_map(), layer) != 0) {
+    SP_PROBE(sim_layer_spoiled);
+  }
+  const uint64_t first = uint64_t{object.index} * limits::blocks_per_object + within;
+  cluster_.note((holes ? "block of holes is " : "block is ") +
+                std::string(unreadable ? "made unreadable" : "damaged") +
+                " volume=" + std::to_string(layer) + " first=" + std::to_string(first) +
                 " count=1 disk=" + std::to_string(slot.disk()));
   if (unreadable)
     cluster_.world.disks().make_unreadable(slot.path(), location->device_offset + sector, 512);
   else
     cluster_.world.disks().corrupt(slot.path(), location->device_offset + sector, 512);
+  return true;
 }
 
 // A spoiled block that was written or repaired since lies elsewhere; a doubted disk whose every
@@ -106,38 +134,9 @@ void ClusterFaults::follow_marks() {
       continue;
     }
     if (slot) atlas_.find_sound(*doubted);
+    rotten_logs_.erase(*doubted);
     doubted = doubted_.erase(doubted);
   }
-}
-
-void ClusterFaults::put_empty_disk(const Slot& slot, DiskId id) {
-  auto& disks = cluster_.world.disks();
-  Cluster::Node& node = *slot.node;
-  const std::string path = slot.path();
-  cluster_.end_server(node, Death::power);
-  ++node.server->held;
-  doubted_.erase(slot.disk());
-  kept_.erase(slot.disk());
-  missed_.erase(slot.disk());
-  if (dead_.erase(slot.disk()) > 0) {
-    disks.remove(path);
-    const Status added = disks.add(path, cluster_.setup.disk_bytes);
-    SP_ASSERT(added.ok());
-  } else {
-    disks.crash(path);  // and what was to stop it in the middle of an I/O has come to nothing
-    disks.wipe(path);
-    disks.set_options(path, cluster_.setup.world.disk);  // a full one cannot be formatted
-  }
-  const bool same = slot.disk() == id;
-  node.server->disks[slot.position] = id;
-  cluster_.format_disk(path, id, [this, &node, id, same](uint64_t uuid) {
-    if (same) atlas_.replace(id, uuid);
-    release(node);
-  });
-}
-
-void ClusterFaults::release(Cluster::Node& node) {
-  if (--node.server->held == 0) cluster_.start_server(node);
 }
 
 void ClusterFaults::wipe_disk(const Draws& draws) {
@@ -156,50 +155,6 @@ void ClusterFaults::kill_disk(const Draws& draws) {
   cluster_.world.disks().set_dead(slot.path(), true);
   dead_.emplace(disk, new_id);
   after(draws, 4000, [this, disk] { replace_dead(disk); });
-}
-
-void ClusterFaults::replace_dead(DiskId disk) {
-  const auto slot = slot_of(disk);
-  const auto dead = dead_.find(disk);
-  if (!slot || dead == dead_.end() || slot->node->server->held > 0) return;
-  if (!dead->second) return put_empty_disk(*slot, disk);
-  const DiskId id = ++disk_last_;
-  for (auto& [old_id, new_id] : retired_) {
-    if (new_id == disk) new_id = id;
-  }
-  retired_[disk] = id;
-  put_empty_disk(*slot, id);
-}
-
-bool ClusterFaults::is_inside(DiskId disk) const {
-  return std::any_of(cluster_.nodes.begin(), cluster_.nodes.end(), [disk](const auto& node) {
-    if (!node.belongs || !node.server) return false;
-    const auto& disks = node.server->disks;
-    return std::find(disks.begin(), disks.end(), disk) != disks.end();
-  });
-}
-
-// The new disk joins the placement, then the old id is forgotten.
-void ClusterFaults::retire_old_ids() {
-  const map::Map* const map = cluster_.newest_map();
-  if (retired_.empty() || map == nullptr || map->index < cluster_.newest_index() ||
-      cluster_.world.now() - retired_at_ < retire_interval)
-    return;
-  retired_at_ = cluster_.world.now();
-  for (const auto& [old_id, new_id] : retired_) {
-    // A registration that was on its way when it died may bring it back.
-    if (map->disks.count(old_id) == 0) continue;
-    if (outside_ == old_id) outside_ = 0;
-    // The new one may have left with a node meanwhile.
-    const bool there = map->disks.count(new_id) != 0;
-    if (!there && is_inside(new_id)) continue;
-    const auto group = map->placement_groups.find("all");
-    if (there && group != map->placement_groups.end() && group->second.disks.count(new_id) == 0)
-      cluster_.administrate(Management::post("PlacementGroupUpdate/all",
-                                             R"({"addDisks":[)" + std::to_string(new_id) + "]}"));
-    else
-      cluster_.administrate(Management::post("DiskForget/" + std::to_string(old_id)));
-  }
 }
 
 // An empty disk that was given the same id is taken for it, until somebody notices. While it stands
@@ -228,46 +183,6 @@ void ClusterFaults::mistake_disk(const Draws& draws) {
   shelf_[disk] = {shelf, row->second.uuid, atlas_.marks(disk)};
   put_empty_disk(slot, disk);
   after(draws, 4000, [this, disk] { bring_right_disk_back(disk); });
-}
-
-// The disk that stands in for another: not when what it holds by now is needed.
-bool ClusterFaults::may_go_again(DiskId disk, const Shelved& right) const {
-  const auto& rows = cluster_.newest_map()->disks;
-  const auto row = rows.find(disk);
-  const bool taken_in = row != rows.end() && row->second.uuid != right.uuid;
-  return !taken_in || atlas_.may_lose(disk);
-}
-
-void ClusterFaults::bring_right_disk_back(DiskId disk) {
-  const auto slot = slot_of(disk);
-  const auto shelved = shelf_.find(disk);
-  if (shelved == shelf_.end()) return;
-  SP_ASSERT(slot.has_value());
-  Cluster::Node& node = *slot->node;
-  if (node.server->held > 0 || !observe() || !may_go_again(disk, shelved->second)) {
-    if (running_)  // else tend() comes by
-      return cluster_.world.at(milliseconds(100), [this, disk] { bring_right_disk_back(disk); });
-    // What others hold of its content may be damaged for good: then it stays.
-    if (observe() && !may_go_again(disk, shelved->second)) shelf_.erase(shelved);
-    return;
-  }
-  cluster_.end_server(node, Death::power);
-  auto& disks = cluster_.world.disks();
-  const Status moved = disks.swap(slot->path(), shelved->second.path);
-  SP_ASSERT(moved.ok());
-  // What troubled it for a while has passed on the shelf, where nobody looked after it.
-  disks.set_options(slot->path(), cluster_.setup.world.disk);
-  const auto right = std::make_shared<const Shelved>(std::move(shelved->second));
-  shelf_.erase(shelved);
-  atlas_.lose(disk);
-  returning_.insert(disk);
-  cluster_.start_server(node);
-  cluster_.world.at(registrations_end, [this, disk, right] {
-    returning_.erase(disk);
-    if (!slot_of(disk) || !atlas_.is_lost(disk)) return;
-    atlas_.replace(disk, right->uuid);
-    for (const Atlas::Mark& mark : right->marks) atlas_.spoil(disk, mark);
-  });
 }
 
 void ClusterFaults::make_disk_lie(const Draws& draws) {
@@ -382,77 +297,38 @@ uint64_t ClusterFaults::last_log_page(const std::string& log) const {
   return last;
 }
 
-void ClusterFaults::tend() {
-  for (auto& node : cluster_.nodes) {
-    if (node.beacon.up && atlas_.has_lost_log(node.id)) tend_beacon(node);
-    if (!node.server || !node.server->server || !node.server->server->all_opened()) continue;
-    const auto opened = node.server->server->disks();
-    for (size_t i = 0; i < node.server->disks.size(); ++i) {
-      const Slot slot{&node, i};
-      const DiskId disk = slot.disk();
-      const bool missing = std::find(opened.begin(), opened.end(), disk) == opened.end();
-      if (!missing || !atlas_.is_lost(disk) || dead_.count(disk) != 0 || shelf_.count(disk) != 0 ||
-          returning_.count(disk) != 0)
-        continue;
-      if (++missed_[disk] < looks_before_replaced) continue;
-      put_empty_disk(slot, disk);
-      break;
-    }
+// Sectors of what a disk keeps beside content: of its log, of the homes of its slot table or of its
+// saved index. Its server meets them when it starts, or later.
+void ClusterFaults::rot_disk(const Draws& draws) {
+  const Slot slot = any_slot(draws);
+  const uint64_t kind = draws->below(3), sectors = 1 + draws->below(4);
+  auto& disks = cluster_.world.disks();
+  Buffer page = Buffer::allocate(disk::superblock_bytes);
+  disks.peek(slot.path(), 0, page.mutable_bytes());
+  const auto superblock = disk::decode_superblock(page.bytes());
+  if (!is_untouched(slot) || !superblock.ok() || !observe() || !atlas_.may_doubt(slot.disk()))
+    return;
+  const disk::Layout& layout = superblock->layout;
+  const std::pair<uint64_t, uint64_t> regions[] = {{layout.log_offset, layout.log_bytes},
+                                                   {layout.table_offset, layout.table_bytes},
+                                                   {layout.index_offset, layout.index_bytes}};
+  const auto [offset, bytes] = regions[kind];
+  if (bytes == 0) return;
+  atlas_.lose(slot.disk());
+  doubted_.insert(slot.disk());
+  // Its newest pages may go, and nothing tells that from writes that never ended.
+  if (kind == 0) kept_[slot.disk()] = 0;
+  if (kind == 0) rotten_logs_.insert(slot.disk());
+  cluster_.end_server(*slot.node, Death::power);
+  for (uint64_t i = 0; i < sectors; ++i) {
+    const uint64_t within = draws->below(2) == 0 ? bytes : bytes / 16;  // disks fill from the front
+    const uint64_t at = offset + draws->below(within / 512) * 512;
+    if (draws->below(4) == 0)
+      disks.make_unreadable(slot.path(), at, 512);
+    else
+      disks.corrupt(slot.path(), at, 512);
   }
-  retire_old_ids();
-  membership_.tend();
-  if (running_) return;
-  follow_marks();
-  for (auto& node : cluster_.nodes) cluster_.start_server(node);
-  const auto shelf = shelf_;
-  for (const auto& [disk, shelved] : shelf) bring_right_disk_back(disk);
-  const auto dead = dead_;
-  for (const auto& [disk, new_id] : dead) replace_dead(disk);
-}
-
-// One that cannot make its state again says so, and comes back as a new member.
-void ClusterFaults::tend_beacon(Cluster::Node& node) {
-  const auto view = node.beacon.beacon->view();
-  const map::Map* const map = cluster_.newest_map();
-  const bool learns =
-      map != nullptr && map->nodes.count(node.id) != 0 && !map->nodes.at(node.id).voting;
-  if (view.started && (view.voter || learns) && !view.abstains) atlas_.log_is_back(node.id);
-  if (node.beacon.failure.find("comes back as a new member") == std::string::npos) return;
-  const std::string log = "/log" + std::to_string(node.id);
-  cluster_.end_beacon(node, Death::process);
-  if (cluster_.world.disks().exists(log)) cluster_.world.disks().remove(log);
-  cluster_.start_beacon(node);
-}
-
-// A disk that forgot what it acknowledged last does not know, and alone nobody else does: sets that
-// it starts by itself would serve what was before, and that is not promised. So it is replaced, or
-// its server stays away until no fault can leave it alone any more; the others find it out then.
-bool ClusterFaults::may_start(Cluster::Node& node) {
-  for (size_t i = 0; i < node.server->disks.size(); ++i) {
-    const Slot slot{&node, i};
-    if (!cluster_.world.disks().forgot(slot.path())) continue;
-    SP_ASSERT(atlas_.is_lost(slot.disk()));
-    if (slot.disk() == liar_) continue;
-    if (const auto kept = kept_.find(slot.disk()); kept != kept_.end()) {
-      if (running_) return false;
-      if (observe() && atlas_.has_company(slot.disk())) continue;
-      // Two servers may wait for each other's disks.
-      if (++kept->second < looks_before_given_up) return false;
-    }
-    put_empty_disk(slot, slot.disk());
-    return false;
-  }
-  return true;
-}
-
-std::string ClusterFaults::unsettled() const {
-  if (!dead_.empty()) return "a dead disk is not replaced";
-  if (!shelf_.empty()) return "a disk lies on a shelf";
-  const map::Map* const map = cluster_.newest_map();
-  for (const auto& [old_id, new_id] : retired_)
-    if (map != nullptr && map->disks.count(old_id) != 0)
-      return "disk " + std::to_string(old_id) + " is not forgotten";
-  return membership_.unsettled();
+  after(draws, 1500, [this, id = slot.node->id] { cluster_.start_node(cluster_.node(id)); });
 }
 
 }  // namespace sp::sim

@@ -156,9 +156,9 @@ void ClusterFaults::slow_links(const Draws& draws) {
   for (const auto& a : cluster_.nodes) {
     for (const auto& b : cluster_.nodes) {
       if (&a == &b || draws->below(2) == 0 || (one && &a != &only && &b != &only)) continue;
-      cluster_.world.net().set_extra_delay(a.ip, b.ip,
-                                           std::chrono::microseconds(draws->below(worst_us)),
-                                           std::chrono::microseconds(draws->below(worst_us)));
+      const std::chrono::microseconds base(draws->below(worst_us));
+      const std::chrono::microseconds mean(draws->below(worst_us));
+      cluster_.world.net().set_extra_delay(a.ip, b.ip, base, mean);
     }
   }
   after(draws, 6000, [this] {

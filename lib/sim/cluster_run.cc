@@ -37,6 +37,9 @@ bool is_beyond(const Knobs& knobs) {
   return knobs[Knob::beyond] == beyond_copies || knobs[Knob::beyond] == beyond_clocks;
 }
 
+// They need reads that are answered, and writes of clones that are not refused.
+bool takes_snapshots(const Knobs& knobs) { return !is_beyond(knobs) && knobs[Knob::slots] == 0; }
+
 ClusterSetup setup_of(const RunOptions& options, const Knobs& knobs) {
   ClusterSetup setup;
   setup.storage_nodes = knobs.number(Knob::nodes);
@@ -46,7 +49,7 @@ ClusterSetup setup_of(const RunOptions& options, const Knobs& knobs) {
   others -= setup.witness ? 1 : 0;
   setup.disks_per_server = knobs.number(Knob::disks);
   setup.sets = knobs.number(Knob::sets);
-  setup.copies = static_cast<uint8_t>(knobs[Knob::copies]);
+  setup.copies = static_cast<uint8_t>(std::min<int64_t>(knobs[Knob::copies], knobs[Knob::nodes]));
   setup.min_copies = std::min(static_cast<uint8_t>(knobs[Knob::min_copies]), setup.copies);
   setup.management = std::min(knobs.number(Knob::management), setup.storage_nodes);
   setup.client_nodes = knobs.number(Knob::client_nodes);
@@ -61,8 +64,12 @@ ClusterSetup setup_of(const RunOptions& options, const Knobs& knobs) {
   setup.clients_per_node = std::max(knobs.number(Knob::clients),
                                     (setup.volumes + setup.client_nodes - 1) / setup.client_nodes);
   if (knobs[Knob::admins] != 0) setup.guests = 2;
-  setup.disk_bytes = uint64_t{knobs.number(Knob::disk_mib)} << 20;
+  // Long operations leave few places that snapshots share.
+  const uint32_t disk_mib = knobs.number(Knob::length) > 64 ? 160 : 0;
+  setup.disk_bytes = uint64_t{std::max(knobs.number(Knob::disk_mib), disk_mib)} << 20;
   setup.disk_log_pages = knobs.number(Knob::log_pages);
+  setup.disk_slots = knobs.number(Knob::slots);
+  setup.work.may_be_refused = setup.disk_slots != 0;
   setup.volume_bytes = uint64_t{knobs.number(Knob::volume_mib)} << 20;
   setup.work.depth = knobs.number(Knob::depth);
   setup.work.blocks = knobs.number(Knob::blocks);
@@ -88,6 +95,18 @@ ClusterSetup setup_of(const RunOptions& options, const Knobs& knobs) {
     setup.load = LoadChoice::stamps;  // the others rely on reads, also of what is lost then
     setup.tuning.client = {};         // requests for lost sets stay open, and leave room for others
   }
+  if (setup.disk_slots != 0) {
+    setup.load = LoadChoice::stamps;  // the others rely on writes
+    // Disks keep room for what is under way when they fill up: a share of so little is not much.
+    setup.work.length_max = std::min(setup.work.length_max, 4u);
+  }
+  setup.world.net.link_spread = static_cast<double>(knobs[Knob::link_spread]);
+  // In the proportions of the defaults.
+  const uint32_t gone = knobs.number(Knob::crash_gone);
+  setup.world.disk.crash_keep = 13 * (100 - gone);
+  setup.world.disk.crash_drop = 8 * gone;
+  setup.world.disk.crash_tear = 4 * gone;
+  setup.world.disk.crash_garbage = gone;
   setup.world.disk.volatile_cache = knobs[Knob::cache] != 0;
   setup.world.disk.unwritten_is_noise = knobs[Knob::noise] != 0;
   setup.line_sink = options.line_sink;
@@ -99,6 +118,12 @@ ClusterSetup setup_of(const RunOptions& options, const Knobs& knobs) {
 std::vector<Fault> plan_of(const RunOptions& options, const Knobs& knobs) {
   std::vector<Fault> plan = plan_faults(options.seed, knobs, options.faults_for);
   std::erase_if(plan, [&](const Fault& fault) { return options.without.contains(fault.index); });
+  // Sets stay where there is room for them.
+  if (knobs[Knob::slots] != 0)
+    std::erase_if(plan, [](const Fault& fault) {
+      return fault.kind == FaultKind::place || fault.kind == FaultKind::add ||
+             fault.kind == FaultKind::join || fault.kind == FaultKind::leave;
+    });
   return plan;
 }
 
@@ -113,7 +138,7 @@ class Run {
         faults_(cluster_, plan_),
         administrators_(cluster_, knobs_.number(Knob::admins),
                         milliseconds(knobs_[Knob::admin_ms])),
-        photographer_(cluster_, {is_beyond(knobs_) ? 0 : knobs_.number(Knob::cameras),
+        photographer_(cluster_, {takes_snapshots(knobs_) ? knobs_.number(Knob::cameras) : 0,
                                  milliseconds(knobs_[Knob::camera_ms]), options.seed}) {}
 
   ClusterRunResult execute() {
@@ -122,6 +147,7 @@ class Run {
     if (is_excused(result.failure)) {
       cluster_.note("the run ends here: a block has no valid copy any more");
       result.failure.clear();
+      result.cut_short = true;
     }
     result.operations = cluster_.operations();
     if (options_.details && !result.failure.empty()) result.details = last_lines();
@@ -243,9 +269,10 @@ class Run {
 
   std::string at_rest() {
     if (knobs_[Knob::w_lie] != 0) faults_.begin_to_lie(options_.seed);
-    std::map<const Cluster::ClientProcess*, uint64_t> before;
+    std::vector<std::pair<const Cluster::ClientProcess*, uint64_t>> before;
     for (const auto& process : cluster_.clients) {
-      if (process.work && !cluster_.work_is_over()) before[&process] = process.work->completed();
+      if (process.work && !cluster_.work_is_over())
+        before.emplace_back(&process, process.work->completed());
     }
     const bool works = advance(
         [&] {

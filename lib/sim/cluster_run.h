@@ -29,6 +29,8 @@ struct ClusterRunResult {
   std::string failure;  // empty when all is well; begins with the name of the checker and a colon
   std::string details;  // of a failure: what happened last; with `watch`: to the block
   uint32_t faults = 0;  // in the plan
+  bool cut_short = false;  // a block had lost its last valid copy while it was away: more is lost
+                           // than may be, which was reported as it has to be
   uint64_t operations = 0;
   uint64_t events = 0;
   std::array<uint64_t, io::sim_event_kinds> events_by_kind{};

@@ -32,6 +32,7 @@ struct ClusterSetup {
   uint8_t copies = 3, min_copies = 2;
   uint64_t disk_bytes = 40u << 20;
   uint32_t disk_log_pages = 1280;  // no more than a layout for disk_bytes has
+  uint32_t disk_slots = 0;         // no more than such a layout has; 0: as many
   uint64_t volume_bytes = 32u << 20;
   uint32_t log_entries_kept = 200;  // of the beacons: few, so that snapshots are needed
   bool database = false;            // of the beacons, for people: only written, so mostly left out

@@ -7,6 +7,7 @@
 namespace sp::sim {
 
 namespace {
+constexpr size_t guests_of_others = 16;  // clients of photographers, and more
 
 Health beacon_health(const Cluster::Node& node, io::SimWorld& world) {
   const auto& process = node.beacon;
@@ -124,6 +125,20 @@ std::string Cluster::leaks() {
     add(process.host->name(), process.attached->member().waits_for());
   }
   add("management", management.pending());
+  // A connection each way between two, at most, and one to a beacon that was left lately.
+  const size_t beacons = nodes.size(), servers = nodes.size();
+  const size_t members =
+      servers + clients.size() + management.processes().size() + guests_of_others;
+  const size_t most = beacons * beacons + servers * servers + 2 * members +
+                      (clients.size() + guests_of_others) * servers;
+  if (world.net().connection_count() > most)
+    add("network", std::to_string(world.net().connection_count()) + " connections, " +
+                       std::to_string(most) + " at most are of use");
+  for (const Node& node : nodes) {
+    if (node.beacon.up && node.beacon.beacon->view().commands_open > 0)
+      add(node.beacon.host->name(),
+          std::to_string(node.beacon.beacon->view().commands_open) + " commands");
+  }
   return text;
 }
 

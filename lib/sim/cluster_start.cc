@@ -44,6 +44,12 @@ void Cluster::format_disk(const std::string& path, DiskId id,
   format.layout = *layout;
   format.layout->log_bytes =
       std::min(format.layout->log_bytes, uint64_t{setup.disk_log_pages} * 4096);
+  if (setup.disk_slots != 0) {
+    const uint64_t slots = std::min<uint64_t>(disk::slot_count(*layout), setup.disk_slots);
+    const uint64_t pages = (slots + disk::slots_per_table_page - 1) / disk::slots_per_table_page;
+    format.layout->data_bytes = slots * limits::block_bytes;
+    format.layout->table_bytes = 2 * pages * disk::table_page_bytes;
+  }
   disk::format(tools_->host(), *call->disk, format,
                [this, call](const Result<disk::Superblock>& superblock) {
                  const uint64_t uuid = superblock.ok() ? superblock->uuid : 0;

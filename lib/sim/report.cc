@@ -68,17 +68,23 @@ void print_planted() {
     std::printf("%-44s %s\n", std::string(row.name).c_str(), std::string(row.what).c_str());
 }
 
-void print_run(const RunOptions& batch_run, uint64_t seed, const ClusterRunResult& result) {
-  if (result.failure.empty()) {
-    std::fputs(result.details.c_str(), stdout);
-    return;
-  }
+void print_run(const RunOptions& batch_run, uint64_t seed, const ClusterRunResult& result,
+               bool drawn) {
   RunOptions run = batch_run;
   run.seed = seed;
-  std::printf("seed %llu: %s\n%s  drawn: %s, faults %u\n  replay: %s\n", static_cast<Count>(seed),
-              result.failure.c_str(), result.details.c_str(), Knobs(seed, run.pins).text().c_str(),
-              result.faults, replay_line(run).c_str());
-  std::fflush(stdout);
+  if (result.failure.empty())
+    std::printf("seed %llu: kept all promises%s, %llu operations, %.0f s, trace %016llx\n%s",
+                static_cast<Count>(seed),
+                result.cut_short ? " until a block had no valid copy any more" : "",
+                static_cast<Count>(result.operations), result.simulated_seconds,
+                static_cast<Count>(result.trace_hash), result.details.c_str());
+  else
+    std::printf("seed %llu: %s\n%s", static_cast<Count>(seed), result.failure.c_str(),
+                result.details.c_str());
+  if (drawn || !result.failure.empty())
+    std::printf("  drawn: %s, faults %u\n  replay: %s\n", Knobs(seed, run.pins).text().c_str(),
+                result.faults, replay_line(run).c_str());
+  if (!result.failure.empty()) std::fflush(stdout);
 }
 
 void print_shrunk(const RunOptions& batch_run, uint64_t seed, const std::string& checker) {
@@ -103,6 +109,9 @@ bool print_totals(const BatchOptions& options, const BatchTotals& totals, double
       well = false;
     }
   }
+  if (totals.cut_short > 0)
+    std::printf("%llu of the runs ended early: a block had no valid copy any more\n",
+                static_cast<Count>(totals.cut_short));
   std::printf(
       "%llu seeds, %llu failed, %llu operations, %.0f s simulated in %.1f s: %.0f times real time, "
       "%.0f events/s\n",

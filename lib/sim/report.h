@@ -14,7 +14,9 @@ Status choose(RunOptions& run, const std::vector<std::string>& pins, const std::
 
 void print_planted();
 void print_knobs();
-void print_run(const RunOptions& batch_run, uint64_t seed, const ClusterRunResult& result);
+// One that went well in a line; `drawn`: with everything that it drew, and how to make it again.
+void print_run(const RunOptions& batch_run, uint64_t seed, const ClusterRunResult& result,
+               bool drawn);
 // Makes the failing run of this seed small (shrink.h) and prints what is left of it.
 void print_shrunk(const RunOptions& batch_run, uint64_t seed, const std::string& checker);
 // True when all is well. `probes`: with the table of their hits.

@@ -30,6 +30,8 @@ void draw_serve(const Draw& draw, serve::Tuning& serve) {
   draw.one_of("serve.waiting", serve.waiting_max, {1u, 4u, 16u});
   draw.one_of("serve.in_service", serve.in_service_max, {1u, 8u, 16u});
   draw.one_of("serve.operations", serve.operations_per_attachment_max, {1u, 4u, 16u, 64u});
+  draw.one_of("serve.layer_views", serve.layer_views_max, {1u, 2u, 4u});
+  draw.one_of("serve.holes", serve.holes_max, {1u, 4u});
   draw.one_of("serve.recoveries", serve.recoveries, {1u, 2u});
   draw.one_of("serve.recovery_objects", serve.recovery_objects, {1u, 2u});
   draw.one_of("serve.recovery_blocks", serve.recovery_blocks, {1u, 3u, 16u});

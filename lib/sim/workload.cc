@@ -5,6 +5,7 @@
 
 #include "base/buffer.h"
 #include "base/limits.h"
+#include "base/probe.h"
 
 namespace sp::sim {
 
@@ -126,6 +127,14 @@ struct Workload::State : std::enable_shared_from_this<Workload::State> {
     if (ended) return;
     --in_flight;
     const uint64_t time = history.next();
+    const bool writes = op.kind != Operation::Kind::read && op.kind != Operation::Kind::flush;
+    if (!status.ok() && status.error().code() == Code::no_space && writes &&
+        options.may_be_refused) {  // a part of it may have been done
+      SP_PROBE(sim_write_finds_no_room);
+      ++completed;
+      if (running) next_in(lane);
+      return;
+    }
     if (!status.ok()) {
       // Fenced: what it wrote last may or may not be there.
       if (status.error().code() != Code::closed && failure.empty())

@@ -24,7 +24,8 @@ struct WorkloadOptions {
   uint64_t stride = 1;                                           // so many blocks apart
   uint32_t length_max = 6;                                       // blocks of one operation
   double reads = 0.5, discards = 0.05, zeroes = 0, flushes = 0;  // shares; the rest are writes
-  double hot = 0;  // share of operations on the first two places
+  double hot = 0;               // share of operations on the first two places
+  bool may_be_refused = false;  // disks may be full: writes that find no room are no failure
   io::Duration think_mean =
       std::chrono::milliseconds(20);  // between the end of an operation and the next
 };

@@ -20,6 +20,11 @@ Result<const Volume*> snapshot_row(const Draft& draft, VolumeId id) {
 }
 
 Status check_depth(const Draft& draft, const std::string& who, VolumeId layer) {
+  if (draft.map().layers.size() >= limits::layers_max)
+    return Error(Code::no_space,
+                 "the cluster keeps " + std::to_string(limits::layers_max) +
+                     " layers of snapshots, which is the most; delete volumes that stand on many, "
+                     "or copy them to new ones");
   uint32_t depth = 0;
   for (VolumeId at = layer; at != 0; at = parent_of(draft.map(), at)) ++depth;
   if (depth < limits::layers_per_chain_max) return {};

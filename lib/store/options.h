@@ -11,6 +11,7 @@ namespace sp::store {
 
 struct Space {
   uint64_t blocks_total = 0, blocks_used = 0;
+  uint64_t objects_total = 0, objects_used = 0;
   uint64_t log_bytes = 0, tombstone_bytes = 0;  // of the log, and what discards take of it
 };
 

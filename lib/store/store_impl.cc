@@ -358,8 +358,12 @@ void StoreImpl::save_index(Done durable) {
 }
 
 Space StoreImpl::space() const {
-  return {state_.table().slot_count(), state_.blocks_decided() + state_.blocks_undecided(),
-          log_pages_ * log_payload_bytes, state_.tombstone_bytes()};
+  return {state_.table().slot_count(),
+          state_.blocks_decided() + state_.blocks_undecided(),
+          object_limit(),
+          state_.object_count(),
+          log_pages_ * log_payload_bytes,
+          state_.tombstone_bytes()};
 }
 
 Stats StoreImpl::stats() const {

@@ -157,7 +157,7 @@ void ConnectionImpl::want_flush() {
   if (const uint32_t draw = SP_BUGGIFY(wire_sends_late, host_))
     return host_.reactor.later(std::chrono::milliseconds(1 + draw % (draw % 16 == 0 ? 300 : 30)),
                                std::move(work));
-  host_.reactor.post(std::move(work));
+  host_.reactor.post_last(std::move(work));
 }
 
 void ConnectionImpl::flush() {

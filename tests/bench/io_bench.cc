@@ -45,7 +45,8 @@ void print_row(const char* what, uint64_t count, double wall, double cpu) {
   std::printf("%-46s %9.2f us  %9.2f us CPU  %10.0f /s\n", what, wall / n, cpu / n, n / wall * 1e6);
 }
 
-// Runs `round` (which does `count` operations) a few times, prints the median, and gives the us of one.
+// Runs `round` (which does `count` operations) a few times, prints the median, and gives the us of
+// one.
 template <class Round>
 double measure(const char* what, uint64_t count, Round&& round) {
   constexpr int rounds = 5;

@@ -192,8 +192,7 @@ Group attach_group(const Cluster& cluster, uint8_t instance, uint32_t first, uin
   cluster.wait([&] { return confirmed.has_value(); }, "confirming");
   if (!confirmed->ok()) die(confirmed->error().message());
   // One set of connections for all of them, as sp-block has it. The client outlives them.
-  const std::shared_ptr<client::Servers> servers(std::shared_ptr<void>(),
-                                                 &group.client->servers());
+  const std::shared_ptr<client::Servers> servers(std::shared_ptr<void>(), &group.client->servers());
   for (uint32_t i = first + 1; i < end; ++i) {
     const map::Volume* row = member.map().find_volume(fmt::format("many{}", i));
     group.volumes.push_back(

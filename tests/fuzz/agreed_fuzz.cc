@@ -1,8 +1,9 @@
 // Fuzz target of what is agreed on: the first byte picks a parser, the rest is its input. Commands,
 // maps, changes of maps, envelopes and messages of the agreement group have to be refused, or to
 // come out as the same bytes. The last parser applies a list of commands, each behind its length
-// (2 bytes), to the state of a small cluster: a refused one has to leave it as it was, and the
-// state has to be the same after a snapshot was taken and restored.
+// (2 bytes), to the state of a small cluster: a refused one has to leave it as it was, each layer
+// has to count who has it, and the state has to be the same after a snapshot was taken and
+// restored. The replay fails when there is a command, or a table of the map, that no input has.
 #include "beacon/consensus.h"
 #include "fuzz/parsers.h"
 #include "map/command.h"
@@ -17,6 +18,9 @@ using test::require;
 using test::require_same;
 using test::same_again;
 
+// Bit n: the nth alternative of Command was applied; table n had a row.
+uint64_t commands_applied = 0, tables_seen = 0;
+
 bool command(Bytes input) {
   return same_again(input, map::decode(input),
                     [](const map::Command& value) { return map::encode(value); });
@@ -26,7 +30,10 @@ bool map_whole(Bytes input) {
   auto value = map::decode_map(input);
   if (!value) return false;
   require_same(input, map::encode(*value, true));
-  for (const map::Change& row : map::rows(*value)) require(map::apply(*value, row));
+  for (const map::Change& row : map::rows(*value)) {
+    require(map::apply(*value, row));
+    tables_seen |= uint64_t{1} << static_cast<unsigned>(row.table);
+  }
   require_same(input, map::encode(*value, true));
   return true;
 }
@@ -109,11 +116,32 @@ std::unique_ptr<state::State> empty_state() {
   return std::move(opened).value();
 }
 
+// Whoever has a layer is counted there, and nobody else; one that nobody needs is not kept.
+void check_layers(const map::Map& map) {
+  std::map<VolumeId, std::pair<uint32_t, uint32_t>> counts;
+  for (const auto& [volume, row] : map.lineages) {
+    require(map.volumes.count(volume) == 1);
+    ++counts[row.layer].first;
+  }
+  for (const auto& [id, row] : map.layers)
+    if (row.parent != 0) ++counts[row.parent].second;
+  require(counts.size() == map.layers.size());
+  for (const auto& [id, row] : map.layers) {
+    const auto count = counts.find(id);
+    require(count != counts.end());
+    require(count->second == std::pair(row.holders, row.children));
+    require(!map.is_deleted(id));
+  }
+}
+
 bool apply_all(Bytes input) {
   static const std::vector<std::byte> founded = [] {
     const auto state = empty_state();
     uint64_t index = 0;
-    for (const map::Command& next : founding()) require(state->apply(++index, next).status.ok());
+    for (const map::Command& next : founding()) {
+      require(state->apply(++index, next).status.ok());
+      commands_applied |= uint64_t{1} << next.index();
+    }
     return state->snapshot();
   }();
   static const std::unique_ptr<state::State> state = empty_state();
@@ -129,10 +157,13 @@ bool apply_all(Bytes input) {
     const uint64_t before = state->content_hash();
     const state::Applied applied = state->apply(++index, *next);
     any |= applied.status.ok();
-    if (!applied.status.ok())
+    if (applied.status.ok())
+      commands_applied |= uint64_t{1} << next->index();
+    else
       require(applied.changes.empty() && state->content_hash() == before &&
               !applied.status.error().message().empty());
   }
+  check_layers(state->map());
   require(other->restore(state->snapshot()).ok());
   require(other->content_hash() == state->content_hash() &&
           other->applied_index() == state->applied_index());
@@ -147,6 +178,14 @@ constexpr test::Parser parsers[] = {command,     map_whole, map_changes, raft_me
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   return sp::test::run_one(parsers, data, size);
 }
-// Of replay.cc.
+// Of replay.cc. Behind the parsers, commands count from 100, and tables from 200.
 extern int (*fuzz_unreached)();
-int (*fuzz_unreached)() = [] { return sp::test::first_unreached(parsers); };
+int (*fuzz_unreached)() = [] {
+  using namespace sp;
+  if (const int parser = test::first_unreached(parsers); parser >= 0) return parser;
+  for (int i = 0; i < static_cast<int>(std::variant_size_v<map::Command>); ++i)
+    if ((commands_applied >> i & 1) == 0) return 100 + i;
+  for (int i = static_cast<int>(map::Table::cluster); i <= static_cast<int>(map::Table::cut); ++i)
+    if ((tables_seen >> i & 1) == 0) return 200 + i;
+  return -1;
+};

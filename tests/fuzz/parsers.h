@@ -40,11 +40,14 @@ int run_one(const Parser (&parsers)[count], const uint8_t* data, size_t size) {
 }
 
 // The first parser that has accepted nothing yet, or -1.
-template <size_t count>
-int first_unreached(const Parser (&)[count]) {
+inline int first_unreached(size_t count) {
   for (size_t number = 0; number < count; ++number)
     if ((accepted >> number & 1) == 0) return static_cast<int>(number);
   return -1;
+}
+template <size_t count>
+int first_unreached(const Parser (&)[count]) {
+  return first_unreached(count);
 }
 
 }  // namespace sp::test

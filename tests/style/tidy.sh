@@ -67,6 +67,7 @@ banned '(steady|system|high_resolution)_clock|clock_gettime|gettimeofday|[^_a-z]
 banned '[^_a-zA-Z.>:](rand|srand|drand48)\(|std::(mt19937|random_device)|getrandom' 'use io::Random'
 banned 'std::(thread|mutex|condition_variable|async)[^_a-z]|pthread_' 'one reactor, one thread: use io::Reactor'
 banned '[^_a-z](usleep|nanosleep|sleep)\(|sleep_for' 'use io::Timer'
+banned '[^_a-z](map|set)<(const )?[A-Za-z_:]+\*' 'an order of addresses differs from run to run: key it by an id'
 banned '(^|[^a-zA-Z_])::(open|socket|connect|bind|listen|read|write)\(|[^_a-zA-Z.>:](ioctl|mmap|fork|fopen)\(' 'use io::Disk and io::Net'
 
 everywhere() { # pattern, replacement

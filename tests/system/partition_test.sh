@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # partition_test.sh [FAULTS [SEED]]: a cluster of real processes, each node in a network namespace of its own: three nodes with two disks each, and a fourth with a
 # beacon that only votes and the client. fio writes at random and verifies through NBD all the time while FAULTS faults happen, drawn from SEED: processes and
-# nodes killed with -9, processes that stand still for longer than a lease, nodes and pairs of nodes cut off, in both directions or in one. Then
-# a volume is taken by force from a client that is cut off with writes open; every process of every node is killed at once. At the end
+# nodes killed with -9, processes that stand still for longer than a lease, nodes and pairs of nodes cut off, in both directions or in one; one of them, in
+# every run, is everything of the cluster at once killed with -9 and started again, while fio and the NBD server that it works with stay. Then
+# a volume is taken by force from a client that is cut off with writes open; every process of every node is killed at once, clients as well. At the end
 # all copies are compared by the servers, and, with everything stopped, from the disks alone by sp-disk-check. Needs root; leaves nothing behind.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
@@ -62,10 +63,21 @@ one_fault() {
       [ -n "$any" ] || fail "no beacon has said that it leads"
       what="$what (node $any)"
       isolate "$any"; a_while; join "$any" ;;
+    all) what="kill -9 everything at once"
+      cluster kill all
+      [ $((RANDOM % 2)) = 0 ] || a_while
+      cluster start all ;;
   esac
-  echo "  $what"
   healthy "$what"
+  # It goes on with the same attachment, not only with what was open.
+  local before
+  before=$(requests)
+  wait_for "[ \"\$(requests)\" -gt $((before + 100)) ] || ! kill -0 $fio 2>/dev/null"
+  kill -0 "$fio" 2>/dev/null || fail "fio has ended after: $what: $(tail -n 5 "$dir/fio-faults.log")"
+  echo "  $what"
 }
+# Of fio, reads and writes, as it said last.
+requests() { sed -nE 's/.*issued rwts: total=([0-9]+),([0-9]+),.*/\1 \2/p' "$dir/fio-faults.log" | tail -n 1 | { read -r reads writes; echo $((reads + writes)); }; }
 stand_still() {
   local pid
   pid=$(process "$1")
@@ -80,7 +92,9 @@ leader() {
 }
 
 serve_volume() { # node, volume, options: an NBD socket at $dir/NODE-VOLUME.sock
-  at "$1" env SP_NODE="$1" sp-attach "$2" --socket "$dir/$1-$2.sock" "${@:3}" >"$dir/$1-$2.log" 2>&1 &
+  # Not by `at`: what is killed by $! has to be sp-attach, not a shell around it.
+  # shellcheck disable=SC2154  # network.sh has it
+  nsenter --net="/run/netns/$net$1" env SP_NODE="$1" sp-attach "$2" --socket "$dir/$1-$2.sock" "${@:3}" >"$dir/$1-$2.log" 2>&1 &
   clients+=($!)
   wait_for "[ -S '$dir/$1-$2.sock' ] || ! kill -0 ${clients[-1]}"
   [ -S "$dir/$1-$2.sock" ] || fail "sp-attach of $2 on node $1 did not start"
@@ -111,18 +125,18 @@ serve_volume 4 load
 serve_volume 4 moved
 cd "$dir" # fio leaves files where it runs
 
-load faults --size=128M --rw=randwrite --bsrange=4k-64k --verify_backlog=512 --time_based --runtime=3600 --rate_iops=300 --randrepeat=0 --status-interval=1 &
+load faults --size=128M --rw=randwrite --bsrange=4k-64k --verify_backlog=64 --time_based --runtime=3600 --rate_iops=300 --randrepeat=0 --status-interval=1 &
 fio=$!
 wait_for 'grep -q "write: IOPS" "$dir/fio-faults.log" 2>/dev/null'
-kinds=(0 1 2 3 4 5 6 7 8 9)
+kinds=(0 1 2 3 4 5 6 7 8 9) all_at=$((RANDOM % faults))
 for ((i = 0; i < faults; ++i)); do
+  if [ "$i" = "$all_at" ]; then one_fault all; continue; fi
   # Each kind once, in an order of its own, before any comes again.
   [ "${#kinds[@]}" -gt 0 ] || kinds=(0 1 2 3 4 5 6 7 8 9)
   pick=$((RANDOM % ${#kinds[@]})) kind=${kinds[$pick]}
   unset "kinds[$pick]"
   kinds=("${kinds[@]}")
   one_fault "$kind"
-  kill -0 "$fio" 2>/dev/null || fail "fio has ended: $(tail -n 5 "$dir/fio-faults.log")"
 done
 pkill -INT -P "$fio" fio
 wait "$fio" || fail "fio found errors under faults"
@@ -149,6 +163,7 @@ for pass in 1 2; do load "pass$pass" --size=64M --rw=randwrite --bs=16k --do_ver
 cluster kill all
 for pid in "${clients[@]}"; do kill -9 "$pid" 2>/dev/null || true; wait "$pid" 2>/dev/null || true; done
 clients=()
+! pgrep -f -- "--socket $dir/" >/dev/null || fail "a client has outlived the end of all"
 rm -f "$dir"/*.sock
 cluster start all
 healthy "everything killed at once"

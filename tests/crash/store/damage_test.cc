@@ -157,6 +157,25 @@ TEST_CASE(
   CHECK(opened.error().code() == Code::damaged);
 }
 
+// The blocks that are read with it were called damaged, too (sp-sim seeds 100, 149, 158).
+TEST_CASE("the offline check names only the block whose sector cannot be read") {
+  FakeMedium medium = used_disk();
+  {
+    StoreRig rig(medium);
+    REQUIRE(rig.open().ok());
+    const auto place = store::locate(*rig.store, the_object, 4);
+    REQUIRE(place.has_value());
+    medium.unreadable_from = place->device_offset + 512;
+    medium.unreadable_to = place->device_offset + 1024;
+  }
+  Status status;
+  const store::Report report = check_of(medium, status);
+  REQUIRE(status.ok());
+  CHECK(report.blocks_damaged == 1);
+  REQUIRE(report.findings.size() == 1);
+  CHECK(report.findings[0].place.starts_with("block 4 of object 4 of volume 9"));
+}
+
 TEST_CASE("both superblocks gone is no disk of ours; one of them is enough") {
   FakeMedium medium = used_disk();
   std::fill_n(medium.bytes.begin(), 4096, std::byte{0});

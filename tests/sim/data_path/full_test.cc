@@ -64,6 +64,29 @@ TEST_CASE("a full copy is named to the client, not put out of its set") {
   }
 }
 
+TEST_CASE("a disk with as many objects as it may have is full, and nothing waits for it") {
+  ClusterOptions options = quiet();
+  options.volume_bytes = uint64_t{8192} * limits::object_bytes;
+  FullRig rig(std::move(options));
+  uint64_t object = 0;
+  Status status;
+  while (status.ok() && object < 8192) {
+    status = rig.write(object * limits::blocks_per_object, 10 + object);
+    if (status.ok()) ++object;
+  }
+  REQUIRE(!status.ok());
+  CHECK_EQ(status.error().code(), Code::no_space);
+  CHECK_GT(object, 3000);
+  CHECK_LT(object, 4096);
+  CHECK(rig.settled());
+  CHECK_EQ(rig.sum(&serve::Counters::evictions), 0);
+  // Reads and discards go on; what frees objects is that volumes are deleted.
+  CHECK_EQ(*rig.read(0), 10);
+  REQUIRE(rig.discard(0, limits::blocks_per_object).ok());
+  CHECK_EQ(*rig.read(0), 0);
+  rig.same_copies();
+}
+
 TEST_CASE("a copy that was away recovers on a full disk, and volumes can be deleted there") {
   FullRig rig(small(2));
   const auto [error, written] = rig.fill();

@@ -307,6 +307,69 @@ TEST_CASE("of a deleted snapshot only what nobody sees any more is given back") 
   rig.same_copies();
 }
 
+TEST_CASE("what was discarded between two snapshots stays so, however much else is read") {
+  ClusterOptions options = quiet();
+  options.serve.layer_views_max = 1;
+  LayerRig rig(std::move(options));
+  constexpr uint64_t other = limits::blocks_per_object;
+  for (const uint64_t block : {uint64_t{0}, other}) REQUIRE(rig.write(block, 10 + block).ok());
+  rig.take(rig.source, "s1");
+  rig.discard(0, 0, 1);
+  rig.take(rig.source, "s2");
+  rig.world.run_for(seconds(1));  // until the servers have heard of it
+  for (int pass = 0; pass < 3; ++pass) {
+    CHECK_EQ(rig.look(0, 0), zeros);
+    CHECK_EQ(rig.look(0, other), LayerRig::Who(rig.source, 10 + other));
+  }
+}
+
+TEST_CASE("a sweep leaves no more undecided than a set may have, when a copy does not answer") {
+  ClusterOptions options = quiet();
+  options.serve.undecided_max = 8;
+  LayerRig rig(std::move(options));
+  for (uint64_t block = 0; block < 60; block += 2) REQUIRE(rig.write(block, 10 + block).ok());
+  const VolumeId first = rig.take(rig.source, "s1");
+  for (uint64_t block = 0; block < 60; block += 2) REQUIRE(rig.write(block, 100 + block).ok());
+  const map::DiskSet& row = rig.control.map().sets.begin()->second;
+  const DiskId leads = row.acting.front(), follows = row.acting.back();
+  std::string primary, copy;
+  store::Store* store = nullptr;
+  for (auto& server : rig.servers) {
+    for (const DiskId disk : server.disks) {
+      if (disk == leads) primary = server.ip, store = server.server->store(disk);
+      if (disk == follows) copy = server.ip;
+    }
+  }
+  REQUIRE(store != nullptr);
+  rig.world.net().clog(primary, copy, milliseconds(900));
+  rig.agree(map::DeleteVolume{first});
+  size_t most = 0;
+  REQUIRE(rig.world.run_until(
+      [&] {
+        most = std::max(most, store->undecided(row.id).size());
+        return rig.held(rig.source) == 0;
+      },
+      seconds(20)));
+  CHECK_GE(most, 2);
+  CHECK_LE(most, 4);
+  for (uint64_t block = 0; block < 60; block += 2)
+    CHECK_EQ(rig.look(0, block), LayerRig::Who(rig.source, 100 + block));
+}
+
+TEST_CASE("on a full disk a discard that uncovers nothing needs no room") {
+  ClusterOptions options = quiet();
+  options.volume_bytes = 64u << 20;
+  LayerRig rig(std::move(options));
+  REQUIRE(rig.write(0, 10).ok());
+  rig.take(rig.source, "s");
+  uint64_t block = 1;
+  while (rig.write(block, 10 + block).ok()) ++block;
+  REQUIRE_GT(block, 4000);
+  rig.discard(0, 1, block - 1);
+  CHECK_EQ(rig.look(0, 1), zeros);
+  CHECK_EQ(rig.look(0, 0), LayerRig::Who(rig.source, 10));
+}
+
 TEST_CASE("what lies below two deleted snapshots is given back through both") {
   LayerRig rig;
   for (uint64_t block = 0; block < 4; ++block) REQUIRE(rig.write(block, 10 + block).ok());

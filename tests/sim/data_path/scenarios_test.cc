@@ -129,8 +129,6 @@ TEST_CASE("what an earlier recovery has on its way is not counted for the next o
   rig.same_copies();
 }
 
-// A failed store notes no decisions any more. A copy has missed a write that is durable on two, is
-// put out, and comes back as these two decide it; the disk of the primary fails at that moment.
 TEST_CASE("a disk that was given up stays down when its server registers again") {
   Rig rig(quiet());
   REQUIRE(rig.write(1, 11).ok());
@@ -150,6 +148,8 @@ TEST_CASE("a disk that was given up stays down when its server registers again")
   CHECK_EQ(*rig.read(1), 13);
 }
 
+// A failed store notes no decisions any more. A copy has missed a write that is durable on two, is
+// put out, and comes back as these two decide it; the disk of the primary fails at that moment.
 TEST_CASE("a primary whose own disk has failed brings no copy up to date") {
   io::Duration until_put_out = seconds(5);
   for (int step = 0; step <= 80; ++step) {
@@ -411,6 +411,45 @@ TEST_CASE("a write waits for a copy whose promotion is asked for, before it is a
   rig.world.net().set_link(rig.servers[0].ip, rig.servers[2].ip, true);
   REQUIRE(rig.world.run_until([&] { return answered; }, seconds(10)));
   CHECK_EQ(rig.content(1), 13);
+}
+
+// Its server answers for the other disk, and all that is left to recover is a write that waits for
+// another copy.
+TEST_CASE("a recovering copy whose disk hangs does not hold up the writes of its set") {
+  ClusterOptions options = quiet(4);
+  options.disks_per_server = 2;
+  options.sets = 8;
+  options.volume_bytes = 256u << 20;
+  Rig rig(options);
+  const SetId set{rig.group, 0}, beside{rig.group, 4};
+  const auto first_block = [&](SetId wanted) {
+    const map::Volume& volume = rig.control.map().volumes.at(rig.clients[0].volume_id);
+    uint32_t object = 0;
+    while (!(map::set_of(rig.control.map(), volume, object) == wanted)) ++object;
+    return uint64_t{object} * limits::blocks_per_object;
+  };
+  rig.control.retarget(beside, {2, 4, 8});
+  REQUIRE(rig.world.run_until([&] { return rig.settled(); }, seconds(10)));
+  rig.world.disks().stall(rig.servers[1].paths[0], milliseconds(900));
+  Buffer data = Buffer::allocate(limits::block_bytes);
+  encode_stamp(data.mutable_bytes(), {rig.clients[0].volume_id, first_block(set)}, 11);
+  bool answered = false;
+  rig.clients[0].volume->write(first_block(set) * limits::block_bytes, data.bytes(),
+                               [&answered](const Status& status) { answered = status.ok(); });
+  rig.control.retarget(set, {1, 3, 7});
+  const auto begun = [&] {
+    const store::Store* const store = rig.servers[3].server->store(7);
+    return store != nullptr && store->set_record(set).has_value();
+  };
+  REQUIRE(rig.world.run_until(begun, seconds(10)));
+  rig.world.disks().stall(rig.servers[3].paths[0], seconds(60));
+  for (uint64_t i = 0; i < 20 && !answered; ++i) {
+    REQUIRE(rig.write(first_block(beside), 100 + i).ok());
+    rig.world.run_for(milliseconds(200));
+  }
+  CHECK(answered);
+  CHECK_EQ(rig.control.map().sets.at(set).recovering, std::vector<DiskId>{7});
+  CHECK_EQ(rig.content(first_block(set)), 11);
 }
 
 }  // namespace

@@ -145,6 +145,26 @@ TEST_CASE_TEMPLATE_DEFINE("posted work runs in a later turn, in order", R, confo
   CHECK(order == std::vector<int>{1, 2, 3, 4});
 }
 
+TEST_CASE_TEMPLATE_DEFINE("work that comes last runs in a later turn, each once, in order", R,
+                          conform_post_last) {
+  R rig;
+  Reactor& reactor = rig.host(0).reactor;
+  std::vector<int> order;
+  bool inside = true;
+  reactor.post_last([&] {
+    CHECK(!inside);
+    order.push_back(1);
+    reactor.post_last([&] { order.push_back(3); });
+  });
+  reactor.post_last([&] { order.push_back(2); });
+  inside = false;
+  REQUIRE(rig.run_until([&] { return order.size() == 3; }));
+  bool over = false;
+  reactor.post([&] { over = true; });
+  REQUIRE(rig.run_until([&] { return over; }));
+  CHECK(order == std::vector<int>{1, 2, 3});
+}
+
 TEST_CASE_TEMPLATE_DEFINE("timers fire in the order of their times and not too early", R,
                           conform_timer_order) {
   R rig;
@@ -658,6 +678,7 @@ TEST_CASE_TEMPLATE_DEFINE("many connections at once keep their streams apart", R
 
 #define SP_CONFORMANCE(RIG)                             \
   TEST_CASE_TEMPLATE_INVOKE(conform_post, RIG);         \
+  TEST_CASE_TEMPLATE_INVOKE(conform_post_last, RIG);    \
   TEST_CASE_TEMPLATE_INVOKE(conform_timer_order, RIG);  \
   TEST_CASE_TEMPLATE_INVOKE(conform_timer_cancel, RIG); \
   TEST_CASE_TEMPLATE_INVOKE(conform_timer_self, RIG);   \

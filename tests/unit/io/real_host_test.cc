@@ -31,6 +31,38 @@ TEST_CASE("run serves until stop, also one that came before") {
   CHECK(turns == 1);
 }
 
+TEST_CASE("what comes last waits for posted work that posts more, and not for ever") {
+  RealRig rig;
+  Reactor& reactor = rig.host(0).reactor;
+  std::vector<int> order;
+  reactor.post_last([&] { order.push_back(4); });
+  reactor.post([&] {
+    order.push_back(1);
+    reactor.post([&] {
+      order.push_back(2);
+      reactor.post([&] { order.push_back(3); });
+    });
+  });
+  REQUIRE(rig.run_until([&] { return order.size() == 4; }));
+  CHECK(order == std::vector<int>{1, 2, 3, 4});
+
+  // Work that never ends keeps nothing else away.
+  uint64_t rounds = 0;
+  bool last = false, fired = false, over = false;
+  std::function<void()> again = [&] {
+    ++rounds;
+    if (!over) reactor.post([&] { again(); });
+  };
+  again();
+  reactor.post_last([&] { last = true; });
+  Timer timer(reactor);
+  timer.arm(1ms, [&] { fired = true; });
+  CHECK(rig.run_until([&] { return last && fired; }));
+  over = true;
+  const uint64_t seen = rounds;
+  CHECK(rig.run_until([&] { return rounds > seen; }));
+}
+
 TEST_CASE("work from other threads runs on the reactor, all of it") {
   RealRig rig;
   const auto own = std::this_thread::get_id();

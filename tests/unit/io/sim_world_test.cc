@@ -349,6 +349,15 @@ TEST_CASE("damaged sectors read the same wrong bytes each time, until they are w
   CHECK(one.sectors_of(0, 1) == 8);
 }
 
+TEST_CASE("damage to a damaged sector does not cure it") {
+  OneDisk one(1);
+  REQUIRE(one.write(0, 1).ok());
+  for (int times = 1; times < 5; ++times) {
+    one.world.disks().corrupt(one.path, 0, 4096);
+    CHECK(one.sectors_of(0, 1) == 0);
+  }
+}
+
 TEST_CASE("lost and misdirected writes are acknowledged, a lied flush makes nothing durable") {
   OneDisk one(1);
   REQUIRE(one.write(0, 1).ok());
@@ -377,6 +386,23 @@ TEST_CASE("lost and misdirected writes are acknowledged, a lied flush makes noth
   CHECK(lost > 0);
 }
 
+TEST_CASE("what a failed flush was for may be gone, and a second flush does not bring it back") {
+  int lost = 0;
+  for (uint64_t seed = 0; seed < 40; ++seed) {
+    OneDisk one(seed);
+    REQUIRE(one.write(0, 1).ok());
+    REQUIRE(one.flush().ok());
+    REQUIRE(one.write(1, 2).ok());
+    one.world.disks().fail_next(one.path, SimDisks::Kind::flush);
+    REQUIRE(one.flush().error().code() == Code::io);
+    REQUIRE(one.flush().ok());
+    CHECK(one.sectors_of(0, 1) == 8);
+    lost += one.sectors_of(1, 2) != 8;
+  }
+  CHECK(lost > 0);
+  CHECK(lost < 40);
+}
+
 TEST_CASE("errors, death, stalls and full disks come as ordered") {
   OneDisk one(1);
   SimDisks& disks = one.world.disks();
@@ -386,6 +412,7 @@ TEST_CASE("errors, death, stalls and full disks come as ordered") {
   CHECK(one.write(0, 1).ok());
   disks.fail_next(one.path, SimDisks::Kind::flush);
   CHECK(one.flush().error().code() == Code::io);
+  CHECK(one.write(0, 1).ok());  // what the flush was for may be gone
   disks.fail_next(one.path, SimDisks::Kind::read, 2);
   CHECK_FALSE(one.read(0, back).ok());
   CHECK_FALSE(one.read(0, back).ok());

@@ -18,6 +18,7 @@ struct Scene {
     put(set_id, {1, 2, 3});
     put(other_set, {2, 3, 4});
     for (NodeId id = 1; id <= 5; ++id) map.nodes[id].voting = true;
+    map.volumes[object.volume].id = object.volume;
     agree();
   }
   void put(SetId id, std::vector<DiskId> base) {
@@ -158,6 +159,20 @@ TEST_CASE("a disk that left a set may have the only valid copy of a block") {
   scene.map.sets[set_id].base = {1, 2};
   scene.agree();
   CHECK_FALSE(scene.atlas.may_lose(3));
+}
+
+TEST_CASE("damage of what was deleted counts no more") {
+  Scene scene;
+  scene.spoil(1, 7);
+  scene.spoil(3, 7);
+  CHECK_FALSE(scene.may_spoil(2, 7));
+  scene.map.volumes.clear();
+  scene.map.layers[object.volume].id = object.volume;  // others stand on it
+  scene.agree();
+  CHECK_FALSE(scene.may_spoil(2, 7));
+  scene.map.layers.clear();
+  scene.agree();
+  CHECK(scene.may_spoil(2, 7));
 }
 
 TEST_CASE("a block is bare when all that are complete are spoiled there") {
