@@ -331,7 +331,11 @@ Status SimDisks::State::carry_out(Operation& operation) {
       return {};
     case Kind::write: return carry_out_write(operation);
     case Kind::flush:
-      if (operation.failing) break;
+      if (operation.failing) {
+        // Drives and kernels give up what they could not write: a later flush says nothing of it.
+        medium.content.crash(medium.options, {}, random);
+        break;
+      }
       if (std::exchange(medium.lie_next, false) || sim_draw(random, medium.options.lying_flush)) {
         if (medium.options.volatile_cache) medium.lied(Medium::Lie::flush, core.now_ns(), order);
       } else {

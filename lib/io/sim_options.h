@@ -25,7 +25,7 @@ struct SimDiskOptions {
 
   double read_error = 0;
   double write_error = 0;
-  double flush_error = 0;
+  double flush_error = 0;  // what was not durable meets the fate of a crash, and no flush mends it
   double stall = 0;  // all of the disk stands still for up to stall_max
   Duration stall_max = std::chrono::milliseconds(500);
   double bit_rot = 0;      // a written sector decays: one bit of it flips for good

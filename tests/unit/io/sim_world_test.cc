@@ -377,6 +377,23 @@ TEST_CASE("lost and misdirected writes are acknowledged, a lied flush makes noth
   CHECK(lost > 0);
 }
 
+TEST_CASE("what a failed flush was for may be gone, and a second flush does not bring it back") {
+  int lost = 0;
+  for (uint64_t seed = 0; seed < 40; ++seed) {
+    OneDisk one(seed);
+    REQUIRE(one.write(0, 1).ok());
+    REQUIRE(one.flush().ok());
+    REQUIRE(one.write(1, 2).ok());
+    one.world.disks().fail_next(one.path, SimDisks::Kind::flush);
+    REQUIRE(one.flush().error().code() == Code::io);
+    REQUIRE(one.flush().ok());
+    CHECK(one.sectors_of(0, 1) == 8);
+    lost += one.sectors_of(1, 2) != 8;
+  }
+  CHECK(lost > 0);
+  CHECK(lost < 40);
+}
+
 TEST_CASE("errors, death, stalls and full disks come as ordered") {
   OneDisk one(1);
   SimDisks& disks = one.world.disks();
