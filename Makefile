@@ -20,7 +20,7 @@ help:
 	@echo "make fuzz       TIME=$(TIME) seconds of search for each fuzz target, with sanitizers (TARGETS=\"NAME...\", KEEP=1 adds to the corpus)"
 	@echo "make bench      benchmarks, as ratios to floors of the same run"
 	@echo "make profile    instructions per operation by layer, under callgrind (TOP=20: and functions)"
-	@echo "make planted    build with planted bugs; each must be found (BUGS=\"NAME...\": only these)"
+	@echo "make planted    build with planted bugs; each must be found (BUGS=\"NAME...\": only these; KEEP=1: a page)"
 	@echo "make soak       SEEDS=$(SEEDS) fresh simulator seeds, then long runs on real processes (FAULTS=60 of links and processes)"
 	@echo "make guest-test GUEST=RUNNER  kernel drivers (ublk, NBD) in a virtual machine: tests/system/guest.sh"
 	@echo "make install    DESTDIR=, PREFIX=$(PREFIX): programs, units, man pages, completions"
@@ -72,7 +72,7 @@ planted: deps
 	$(Q)test -f $(BUILD)-planted/build.ninja || cmake -S . -B $(BUILD)-planted -G Ninja -DCMAKE_BUILD_TYPE=Release -DSP_PLANTED=ON >/dev/null
 	@echo "building with planted bugs into $(BUILD)-planted/ ..."
 	$(Q)ninja -C $(BUILD)-planted -j$(JOBS) $(if $(V),-v,--quiet)
-	$(Q)BUILD=$(BUILD)-planted BUGS="$(BUGS)" tests/planted/run.sh
+	$(Q)BUILD=$(BUILD)-planted BUGS="$(BUGS)" KEEP=$(KEEP) tests/planted/run.sh
 
 soak: build
 	$(Q)BUILD=$(BUILD) SEEDS=$(SEEDS) FAULTS=$(FAULTS) tests/system/soak.sh

@@ -130,7 +130,7 @@ void Raft::become_leader() {
 }
 
 bool Raft::log_is_up_to_date(const Message& m) const {
-  return m.log_term > log_.last_term() ||
+  return SP_PLANTED_BUG(raft_votes_for_any_log) || m.log_term > log_.last_term() ||
          (m.log_term == log_.last_term() && m.index >= log_.last_index());
 }
 

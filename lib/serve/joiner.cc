@@ -122,7 +122,7 @@ void Joiner::begin() {
   next_round();
   objects_.clear();
   object_next_ = 0;
-  cursor_ = {};
+  if (!SP_PLANTED_BUG(serve_recovery_goes_on_behind_listed)) cursor_ = {};
   scanned_ = false;
   objects_in_flight_ = 0;
   objects_all_ = objects_done_ = 0;

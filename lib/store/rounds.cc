@@ -4,6 +4,7 @@
 #include <cstring>
 #include <string_view>
 
+#include "base/checksum.h"
 #include "base/planted.h"
 #include "base/probe.h"
 #include "store/listed.h"
@@ -304,7 +305,8 @@ StoreImpl::Taken StoreImpl::take_recover(Operation& operation, uint32_t pages_li
     const auto at = std::lower_bound(
         source.blocks.begin(), source.blocks.end(), block,
         [](const BlockState& state, uint16_t value) { return state.block < value; });
-    if (State::stored_version(state_, object, block) >= at->version) {
+    if (State::stored_version(state_, object, block) >= at->version &&
+        !SP_PLANTED_BUG(store_recovery_overwrites_newer)) {
       SP_PROBE(store_recovery_brings_older);
       return;
     }
@@ -315,6 +317,9 @@ StoreImpl::Taken StoreImpl::take_recover(Operation& operation, uint32_t pages_li
     add(operation.carried[i], operation.data.data() + i * page_bytes);
   operation.entries_whole = operation.entries.size();
   for (const uint16_t block : operation.lost) add(block, lost_content().data());
+  if (SP_PLANTED_BUG(store_believes_lost_content))
+    for (size_t i = operation.entries_whole; i < operation.entries.size(); i++)
+      operation.entries[i].crc = crc64(lost_content());
   if (get_slots(operation.entries.size(), operation.slots, operation.outcome) == Taken::wait)
     return Taken::wait;
   if (!operation.outcome.ok()) return Taken::yes;
@@ -430,7 +435,8 @@ void StoreImpl::submit_round() {
   const auto before_wrap =
       static_cast<uint32_t>(std::min<uint64_t>(builder_.pages(), log_pages_ - ring_at));
   const uint32_t after_wrap = builder_.pages() - before_wrap;
-  round_outstanding_ = static_cast<uint32_t>(writes.size()) + (after_wrap > 0 ? 2 : 1);
+  const bool wraps = after_wrap > 0 && !SP_PLANTED_BUG(store_counts_no_wrapped_write);
+  round_outstanding_ = static_cast<uint32_t>(writes.size()) + (wraps ? 2 : 1);
   device_bytes_written_ += uint64_t{builder_.pages()} * page_bytes;
   for (const RoundBuilder::DataWrite& write : writes) {
     device_bytes_written_ += write.bytes.size();
@@ -446,7 +452,13 @@ void StoreImpl::submit_round() {
 
 void StoreImpl::round_step(Status status) {
   if (failure_) return;
-  if (!status.ok()) {
+  if (!status.ok() && round_flushing_ && SP_PLANTED_BUG(store_repeats_failed_flush)) {
+    disk_->flush([this, keeper = keeper_.lock()](Status again) { round_step(std::move(again)); });
+    return;
+  }
+  const bool believed = round_flushing_ ? SP_PLANTED_BUG(store_believes_failed_flush)
+                                        : SP_PLANTED_BUG(store_believes_failed_write);
+  if (!status.ok() && !believed) {
     fail(std::move(status).error().with(round_flushing_ ? "flushing the log"
                                                         : "writing to the log or to blocks"));
     return;

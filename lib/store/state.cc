@@ -444,7 +444,9 @@ void State::add_recovered(const ObjectBody& head, const RecoveredEntry& entry, u
   Object& owner = object({head.volume, head.object}, SetId::from_packed(head.set));
   overtake(owner.set, owner.id, entry.block, 1, version);
   store_block(owner, entry.block, entry.slot, version,
-              stored_version(*this, &owner, entry.block) >= version, lsn);
+              stored_version(*this, &owner, entry.block) >= version &&
+                  !SP_PLANTED_BUG(store_recovery_overwrites_newer),
+              lsn);
   erase_if_empty(owner);
 }
 

@@ -93,6 +93,28 @@ TEST_CASE("a flipped byte in any region is found or harmless, and never served")
   CHECK(damaged_blocks == 10);
 }
 
+TEST_CASE("a whole block in the place of another is damage, though it fits a checksum of this disk") {
+  const FakeMedium good = used_disk();
+  const auto place_of = [&](FakeMedium& medium, uint16_t block) {
+    StoreRig rig(medium);
+    REQUIRE(rig.open().ok());
+    const auto found = store::locate(*rig.store, the_object, block);
+    REQUIRE(found.has_value());
+    return static_cast<ptrdiff_t>(found->device_offset);
+  };
+  for (uint16_t other = 2; other <= 10; other++) {
+    FakeMedium medium = good;
+    const auto from = medium.bytes.begin() + place_of(medium, other);
+    std::copy(from, from + 4096, medium.bytes.begin() + place_of(medium, 1));
+    CAPTURE(other);
+    CHECK(verdict_of(medium) == Verdict::block_damaged);
+    StoreRig rig(medium);
+    REQUIRE(rig.open().ok());
+    CHECK(rig.read(the_object, 1).status.error().code() == Code::damaged);
+    CHECK(rig.read(the_object, other).holds(other));
+  }
+}
+
 TEST_CASE("a log page lost in the middle is damage, not the end of the log") {
   const FakeMedium good = used_disk();
   const disk::Layout layout = small_layout();
