@@ -68,7 +68,8 @@ ClusterSetup setup_of(const RunOptions& options, const Knobs& knobs) {
   const uint32_t disk_mib = knobs.number(Knob::length) > 64 ? 160 : 0;
   setup.disk_bytes = uint64_t{std::max(knobs.number(Knob::disk_mib), disk_mib)} << 20;
   setup.disk_log_pages = knobs.number(Knob::log_pages);
-  setup.disk_slots = knobs.number(Knob::slots);
+  // What is beyond all promises ends with every block written anew.
+  setup.disk_slots = is_beyond(knobs) ? 0 : knobs.number(Knob::slots);
   setup.work.may_be_refused = setup.disk_slots != 0;
   setup.volume_bytes = uint64_t{knobs.number(Knob::volume_mib)} << 20;
   setup.work.depth = knobs.number(Knob::depth);
