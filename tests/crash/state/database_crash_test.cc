@@ -181,6 +181,7 @@ TEST_CASE("a database whose log is full, and that crashes, holds one state or no
         while (rig.log_bytes() + bytes_each < checkpoint_frames * frame_bytes) {
           const uint64_t before = rig.log_bytes();
           REQUIRE(runner.run(DatabaseVerb::change_row));
+          REQUIRE(rig.log_bytes() > before);
           bytes_each = rig.log_bytes() - before;
         }
         begin.medium.settle();

@@ -93,7 +93,8 @@ TEST_CASE("a flipped byte in any region is found or harmless, and never served")
   CHECK(damaged_blocks == 10);
 }
 
-TEST_CASE("a whole block in the place of another is damage, though it fits a checksum of this disk") {
+TEST_CASE(
+    "a whole block in the place of another is damage, though it fits a checksum of this disk") {
   const FakeMedium good = used_disk();
   const auto place_of = [&](FakeMedium& medium, uint16_t block) {
     StoreRig rig(medium);
