@@ -105,9 +105,11 @@ void Peers::lost(Peer& p, const Error& why) {
   p.backoff = std::clamp<io::Duration>(p.backoff * 2, limits::reconnect_backoff_min,
                                        limits::reconnect_backoff_max);
   // A share of chance, so that servers cut off together do not come back in step.
-  const io::Duration pause =
-      p.backoff / 2 +
-      io::Duration(host_.random.below(static_cast<uint64_t>(p.backoff.count() / 2 + 1)));
+  const auto most = static_cast<uint64_t>(p.backoff.count() / 2 + 1);
+  const uint64_t share = SP_PLANTED_BUG(serve_dials_by_address)
+                             ? reinterpret_cast<uintptr_t>(new char) % most  // never given back
+                             : host_.random.below(most);
+  const io::Duration pause = p.backoff / 2 + io::Duration(share);
   p.redial.arm(pause, [this, &p] { dial(p); });
   for (auto& reply : ended) reply.call_once(Error(why.code(), why.message()));
 }
