@@ -86,7 +86,11 @@ ClusterSetup setup_of(const RunOptions& options, const Knobs& knobs) {
   setup.loads_in_history = knobs[Knob::registers] != 0;
   setup.log_entries_kept = knobs.number(Knob::log_entries);
   setup.database = knobs[Knob::database] != 0;
-  if (knobs[Knob::tuning] != 0) setup.tuning = small_tuning(options.seed);
+  if (knobs[Knob::tuning] != 0) {
+    setup.tuning = small_tuning(options.seed);
+    // A megabyte in pieces of a block or two, one after the other, takes longer than a request may.
+    setup.work.length_max = std::min(setup.work.length_max, 40u);
+  }
   setup.world.clock_drift_max = static_cast<double>(knobs[Knob::drift_ppm]) * 1e-6;
   if (knobs[Knob::beyond] == beyond_clocks) {
     setup.world.clock_drift_max = static_cast<double>(knobs[Knob::beyond_ppm]) * 1e-6;
