@@ -30,7 +30,9 @@ void ClusterFaults::put_empty_disk(const Slot& slot, DiskId id) {
     const Status added = disks.add(path, cluster_.setup.disk_bytes);
     SP_ASSERT(added.ok());
   } else {
-    disks.crash(path);  // and what was to stop it in the middle of an I/O has come to nothing
+    // It may be dead by what is beyond all promises, or be about to stop in the middle of an I/O.
+    disks.set_dead(path, false);
+    disks.crash(path);
     disks.wipe(path);
     disks.set_options(path, cluster_.setup.world.disk);  // a full one cannot be formatted
   }
