@@ -435,8 +435,7 @@ void StoreImpl::submit_round() {
   const auto before_wrap =
       static_cast<uint32_t>(std::min<uint64_t>(builder_.pages(), log_pages_ - ring_at));
   const uint32_t after_wrap = builder_.pages() - before_wrap;
-  const bool wraps = after_wrap > 0 && !SP_PLANTED_BUG(store_counts_no_wrapped_write);
-  round_outstanding_ = static_cast<uint32_t>(writes.size()) + (wraps ? 2 : 1);
+  round_outstanding_ = static_cast<uint32_t>(writes.size()) + (after_wrap > 0 ? 2 : 1);
   device_bytes_written_ += uint64_t{builder_.pages()} * page_bytes;
   for (const RoundBuilder::DataWrite& write : writes) {
     device_bytes_written_ += write.bytes.size();
