@@ -140,6 +140,7 @@ class ClusterFaults {
   bool may_start(Cluster::Node& node);
   bool vote_as_agreed() const;
   bool is_inside(DiskId disk) const;  // in a node of the cluster
+  const map::Map* map_to_act_on(io::Instant& last, io::Duration pause);
   void retire_old_ids();
   void follow_marks();
 

@@ -86,11 +86,9 @@ void ClusterFaults::add_disk(const Draws& draws) {
 }
 
 void ClusterFaults::place_new_disks() {
-  const map::Map* const map = cluster_.newest_map();
-  if (new_.empty() || map == nullptr || map->index < cluster_.newest_index() ||
-      cluster_.world.now() - placed_at_ < ask_again_after)
-    return;
-  placed_at_ = cluster_.world.now();
+  if (new_.empty()) return;
+  const map::Map* const map = map_to_act_on(placed_at_, ask_again_after);
+  if (map == nullptr) return;
   std::string wanted;
   std::erase_if(new_, [&](DiskId disk) {
     const auto group = map->placement_groups.find("all");

@@ -69,13 +69,20 @@ bool ClusterFaults::is_inside(DiskId disk) const {
   });
 }
 
+// Null: nobody alive knows the newest one, or the last time was less than `pause` ago.
+const map::Map* ClusterFaults::map_to_act_on(io::Instant& last, io::Duration pause) {
+  const map::Map* const map = cluster_.newest_map();
+  const io::Instant now = cluster_.world.now();
+  if (map == nullptr || map->index < cluster_.newest_index() || now - last < pause) return nullptr;
+  last = now;
+  return map;
+}
+
 // The new disk joins the placement, then the old id is forgotten.
 void ClusterFaults::retire_old_ids() {
-  const map::Map* const map = cluster_.newest_map();
-  if (retired_.empty() || map == nullptr || map->index < cluster_.newest_index() ||
-      cluster_.world.now() - retired_at_ < retire_interval)
-    return;
-  retired_at_ = cluster_.world.now();
+  if (retired_.empty()) return;
+  const map::Map* const map = map_to_act_on(retired_at_, retire_interval);
+  if (map == nullptr) return;
   for (const auto& [old_id, new_id] : retired_) {
     // A registration that was on its way when it died may bring it back.
     if (map->disks.count(old_id) == 0) continue;

@@ -53,7 +53,7 @@ class SqliteVfs::Files {
   int exists(const char* name, int* found) const;
   int read(uint32_t number, uint64_t offset, MutableBytes into);
   int write(uint32_t number, uint64_t offset, Bytes from);
-  int set_size(uint32_t number, uint64_t size_bytes, int failed);
+  int truncate(uint32_t number, uint64_t size_bytes);
   int sync();
   uint64_t size(uint32_t number) const { return entries_[number].size_bytes; }
   uint64_t size_bytes(const char* name) const {
@@ -78,6 +78,7 @@ class SqliteVfs::Files {
   int run(int failed, Issue&& issue);
   int read_disk(uint64_t offset, MutableBytes into, int failed);
   int put_entry(uint32_t number, const DirectoryPage& entry, int failed);
+  int set_size(uint32_t number, uint64_t size_bytes, int failed);
   int find(const char* name) const;  // -1: nothing was ever called that
   uint64_t place(uint32_t number, uint64_t offset) const {
     return areas_offset + entries_[number].area * file_bytes_max + offset;
@@ -239,6 +240,14 @@ int SqliteVfs::Files::set_size(uint32_t number, uint64_t size_bytes, int failed)
   return put_entry(number, entry, failed);
 }
 
+// A file that grows shows zeros there, not what lay on the disk: as for a write behind its end.
+int SqliteVfs::Files::truncate(uint32_t number, uint64_t size_bytes) {
+  const std::byte zero{0};
+  if (size_bytes > entries_[number].size_bytes)
+    return write(number, size_bytes - 1, Bytes(&zero, 1));
+  return set_size(number, size_bytes, SQLITE_IOERR_TRUNCATE);
+}
+
 int SqliteVfs::Files::sync() {
   ++syncs;
   return run(SQLITE_IOERR_FSYNC, [&](io::DiskDone done) { disk_.flush(std::move(done)); });
@@ -281,8 +290,7 @@ const sqlite3_io_methods methods = {
         },
     .xTruncate =
         [](sqlite3_file* file, sqlite3_int64 size) {
-          return file_of(file).files->set_size(file_of(file).number, static_cast<uint64_t>(size),
-                                               SQLITE_IOERR_TRUNCATE);
+          return file_of(file).files->truncate(file_of(file).number, static_cast<uint64_t>(size));
         },
     .xSync = [](sqlite3_file* file, int) { return file_of(file).files->sync(); },
     .xFileSize =

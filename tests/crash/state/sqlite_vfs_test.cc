@@ -108,6 +108,16 @@ TEST_CASE("what a file was not given reads as zeros, and what was cut off does n
   CHECK(byte == '\0');
 }
 
+TEST_CASE("what was cut off does not come back when a file is made longer") {
+  PagedMedium medium(SqliteVfs::disk_bytes);
+  Machine machine(medium);
+  RawFile file("a");
+  CHECK(file.write(0, 20'000, 'a') == SQLITE_OK);
+  CHECK(file.truncate(5'000) == SQLITE_OK);
+  CHECK(file.truncate(12'000) == SQLITE_OK);
+  CHECK(file.content() == std::string(5'000, 'a') + std::string(7'000, '0'));
+}
+
 TEST_CASE("content and directory of files are lost one without the other") {
   PagedMedium medium(SqliteVfs::disk_bytes);
   {
